@@ -42,7 +42,7 @@ type Rates struct {
 
 // Subnet is one address range of a network.
 type Subnet struct {
-	Prefix  netip.Prefix `json:"prefix"`            // masked
+	Prefix  netip.Prefix `json:"prefix"`           // masked
 	Gateway netip.Addr   `json:"gateway,omitzero"` // zero when the network has none
 }
 
