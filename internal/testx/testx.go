@@ -1,143 +1,134 @@
-// Package testx holds what tests of all parts share: the gates that say what a
-// test needs of the machine, golden files, waiting, and a logger.
 package testx
 
 import (
 	"errors"
 	"flag"
-	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// Needs names something a test needs of the machine it runs on.
-type Needs string
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// What a test can need.
-const (
-	Root   Needs = "root"   // user id 0
-	OVS    Needs = "ovs"    // the Open vSwitch daemons are installed
-	Docker Needs = "docker" // dockerd is installed
-	Newest Needs = "newest" // the pinned newest engine is in the cache
-	NFT    Needs = "nft"    // nftables works in a namespace of our own
-	VM     Needs = "vm"     // QEMU and the VM image are there
-)
-
-// Need skips the test when the machine lacks one of what; in a ring that
-// names it in MOS_TEST_MUST (comma-separated) the test fails instead, so that
-// no ring loses tests silently.
-func Need(t testing.TB, what ...Needs) {
-	t.Helper()
-	must := strings.Split(os.Getenv("MOS_TEST_MUST"), ",")
-	for _, n := range what {
-		err := lacks(n)
-		switch {
-		case err == nil:
-		case slices.Contains(must, string(n)):
-			t.Fatalf("this ring must have %s: %v", n, err)
-		default:
-			t.Skipf("needs %s: %v", n, err)
-		}
-	}
-}
-
-func lacks(n Needs) error {
-	if n != VM && n != Newest && os.Geteuid() != 0 {
-		return errors.New("not root")
-	}
-	switch n {
-	case Root:
-		return nil
-	case OVS:
-		return programs("ovs-vswitchd", "ovsdb-server", "ovs-ofctl")
-	case Docker:
-		return programs("dockerd", "docker", "containerd")
-	case NFT:
-		return programs("nft", "iptables")
-	case Newest:
-		return files(filepath.Join(Cache(), "engine", "dockerd"), filepath.Join(Cache(), "engine", "runc"))
-	case VM:
-		return errors.Join(programs("qemu-system-x86_64", "ssh"), files(filepath.Join(Cache(), "vm", "ready")))
-	}
-	return fmt.Errorf("unknown need %q", n)
-}
-
-func programs(names ...string) error {
-	for _, n := range names {
-		if _, err := exec.LookPath(n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func files(paths ...string) error {
-	for _, p := range paths {
-		if _, err := os.Stat(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Cache is the directory outside the repository where engines and images that
-// took long to make are kept: $MOS_CACHE, or mosdocker in the user's cache.
-func Cache() string {
-	if d := os.Getenv("MOS_CACHE"); d != "" {
-		return d
-	}
-	d, err := os.UserCacheDir()
-	if err != nil {
-		d = os.TempDir()
-	}
-	return filepath.Join(d, "mosdocker")
-}
-
-var update = flag.Bool("update", false, "rewrite golden files")
-
-// Golden compares got with testdata/name and, with -update, rewrites it.
-func Golden(t testing.TB, name, got string) {
-	t.Helper()
+// Golden compares got with the file testdata/NAME of the package under test and
+// fails the test with the difference. With the flag -update it writes the file
+// instead.
+func Golden(tb testing.TB, name, got string) {
+	tb.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
+			tb.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		return
 	}
 	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run with -update to write it)", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		tb.Fatalf("%s is missing: run the test with -update and read what it wrote", path)
 	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, d)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		tb.Errorf("%s differs (-want +got), -update accepts it:\n%s", path, diff)
 	}
 }
 
-// Eventually calls check until it returns nil, and fails the test with its
-// last error when that does not happen within limit.
-func Eventually(t testing.TB, limit time.Duration, check func() error) {
-	t.Helper()
-	var err error
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = check(); err == nil {
+// Eventually calls f until it returns nil, and fails the test with its last
+// error when it has not within timeout. The pause between two calls grows from
+// 5 ms to 200 ms.
+func Eventually(tb testing.TB, timeout time.Duration, f func() error) {
+	tb.Helper()
+	if err := Poll(timeout, f); err != nil {
+		tb.Fatalf("not within %s: %v", timeout, err)
+	}
+}
+
+// Poll is [Eventually] for code that has no test at hand: it returns the last
+// error of f.
+func Poll(timeout time.Duration, f func() error) error {
+	deadline := time.Now().Add(timeout)
+	for pause := 5 * time.Millisecond; ; pause = min(pause*3/2, 200*time.Millisecond) {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// Logger returns a logger that writes each record, of all levels, to the test's
+// log. Records that come after the test's end are dropped.
+func Logger(tb testing.TB) *slog.Logger {
+	tb.Helper()
+	w := &logWriter{tb: tb}
+	tb.Cleanup(w.stop)
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+type logWriter struct {
+	mu sync.Mutex // guards all below
+	tb testing.TB
+}
+
+// stop keeps goroutines that outlive the test from writing to it, which would
+// panic.
+func (w *logWriter) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tb = nil
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tb != nil {
+		w.tb.Log(strings.TrimRight(string(p), "\n"))
+	}
+	return len(p), nil
+}
+
+// ArtifactsEnv is the environment variable that names the folder below which
+// [Artifacts] makes its folders; without it they go to mos-artifacts in the
+// folder for temporary files.
+const ArtifactsEnv = "MOS_ARTIFACTS"
+
+// Artifacts returns an empty folder for logs and other proof. It is kept, and
+// named in the test's log, when the test fails; else it is removed at the
+// test's end. Clean-ups registered after this call run before that.
+func Artifacts(tb testing.TB) string {
+	tb.Helper()
+	base := os.Getenv(ArtifactsEnv)
+	if base == "" {
+		base = filepath.Join(os.TempDir(), "mos-artifacts")
+	}
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(base, strings.ReplaceAll(tb.Name(), "/", "_")+"-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("artifacts are kept in %s", dir)
 			return
 		}
-	}
-	t.Fatalf("not within %v: %v", limit, err)
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Errorf("remove artifacts: %v", err)
+		}
+		// The base goes with its last folder; it stays while others use it.
+		_ = os.Remove(base)
+	})
+	return dir
 }
 
-// Logger writes to the test's log, debug lines too.
-func Logger(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
+var _ io.Writer = (*logWriter)(nil)

@@ -1,0 +1,28 @@
+package testx
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// EngineVersion is the version of the newest Engine that the tests run on.
+// test/setup/engine builds it.
+const EngineVersion = "v2.0.0-beta.24"
+
+// Cache returns the folder outside the repository for what is built once and
+// kept, such as engines and images: MOS_CACHE, or mosdocker in the user's cache
+// folder. It may not exist yet.
+func Cache() string {
+	if dir := os.Getenv("MOS_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil { // no home: as in a bare unit of systemd
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "mosdocker")
+}
+
+// EngineDir returns the folder that holds dockerd and runc of the newest
+// Engine. It may not exist yet.
+func EngineDir() string { return filepath.Join(Cache(), "engine-"+EngineVersion) }
