@@ -1,5 +1,3 @@
-// Package logx makes a daemon's logger: log/slog in front, logrus behind. Code
-// elsewhere sees only *slog.Logger.
 package logx
 
 import (
@@ -11,7 +9,7 @@ import (
 	slogrus "github.com/sirupsen/logrus/hooks/slog"
 )
 
-// Config says how lines look and which are written.
+// Config says how lines look and which are written. Both fields are required.
 type Config struct {
 	Level  string // debug, info, warn or error
 	Format string // text or json
@@ -39,7 +37,8 @@ func New(w io.Writer, c Config) (*Logger, error) {
 	return l, l.SetLevel(c.Level)
 }
 
-// SetLevel changes which lines are written from here on.
+// SetLevel changes which lines are written from here on, to debug, info, warn
+// or error. It may be called while others log.
 func (l *Logger) SetLevel(level string) error {
 	switch level {
 	case "debug", "info", "warn", "error":
@@ -51,7 +50,7 @@ func (l *Logger) SetLevel(level string) error {
 	return err
 }
 
-// Level is the level in force.
+// Level returns the level in force, in the words that SetLevel takes.
 func (l *Logger) Level() string {
 	if l.sink.GetLevel() == logrus.WarnLevel {
 		return "warn"
