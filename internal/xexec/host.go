@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -18,10 +19,15 @@ const waitDelay = 2 * time.Second
 
 // Host runs commands on this machine. The end of the context kills the
 // command with all of its process group.
-type Host struct{}
+type Host struct {
+	// Enter, when set, is called before each command starts, on an operating
+	// system thread of its own that is thrown away afterwards. It may move the
+	// thread to other namespaces: the command is born there.
+	Enter func() error
+}
 
 // Run implements [Runner].
-func (Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
+func (h Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	if len(c.Argv) == 0 {
 		return nil, &Error{Code: -1, Err: errors.New("empty argument vector")}
 	}
@@ -33,7 +39,10 @@ func (Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = waitDelay
-	err := cmd.Run()
+	err := h.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err == nil {
 		return stdout.Bytes(), nil
 	}
@@ -47,4 +56,24 @@ func (Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 		e.Err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	return stdout.Bytes(), e
+}
+
+// Start starts cmd as [Host.Run] does, without waiting for its end. It is for
+// commands that live on, such as daemons in tests.
+func (h Host) Start(cmd *exec.Cmd) error {
+	if h.Enter == nil {
+		return cmd.Start()
+	}
+	done := make(chan error)
+	go func() {
+		// Without an unlock the thread ends with this goroutine, so nothing
+		// else ever runs in the namespaces it moved to.
+		runtime.LockOSThread()
+		err := h.Enter()
+		if err == nil {
+			err = cmd.Start()
+		}
+		done <- err
+	}()
+	return <-done
 }

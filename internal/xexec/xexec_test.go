@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -81,6 +83,29 @@ func TestHostKillsTheWholeGroupAtTheDeadline(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("process %d outlives its group's end", pid)
+}
+
+func TestHostEntersOnAThreadOfItsOwn(t *testing.T) {
+	testx.Need(t, testx.NetNS)
+	here, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := xexec.Host{Enter: func() error { return syscall.Unshare(syscall.CLONE_NEWNET) }}
+	for range 3 {
+		out, err := h.Run(t.Context(), sh("readlink /proc/self/ns/net"))
+		if err != nil || len(out) == 0 || strings.TrimSpace(string(out)) == here {
+			t.Errorf("got %q, %v: want another network namespace than %s", out, err, here)
+		}
+		out, err = xexec.Host{}.Run(t.Context(), sh("readlink /proc/self/ns/net"))
+		if err != nil || strings.TrimSpace(string(out)) != here {
+			t.Errorf("got %q, %v: the thread came back with its namespace", out, err)
+		}
+	}
+	h.Enter = func() error { return syscall.ENOENT }
+	if _, err := h.Run(t.Context(), sh("true")); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("got %v, want %v", err, syscall.ENOENT)
+	}
 }
 
 func TestFakeRecordsAnswersAndFails(t *testing.T) {
