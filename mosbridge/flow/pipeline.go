@@ -52,17 +52,17 @@ func Base(round uint16) []Rule {
 	m.drop(dropUnassigned, tableClassify, 0, "")
 
 	m.drop(dropTagged, tableSource, 300, tagged)
-	m.drop(dropRouterRole, tableSource, 300, "icmp6,icmp_type=134")
-	m.drop(dropRouterRole, tableSource, 300, "icmp6,icmp_type=137")
-	m.drop(dropDHCPServer, tableSource, 300, "udp,tp_src=67,tp_dst=68")
-	m.drop(dropDHCPServer, tableSource, 300, "udp6,tp_src=547,tp_dst=546")
+	m.drop(dropRouterRole, tableSource, 300, "icmp6,icmpv6_type=134")
+	m.drop(dropRouterRole, tableSource, 300, "icmp6,icmpv6_type=137")
+	m.drop(dropDHCPServer, tableSource, 300, "udp,udp_src=67,udp_dst=68")
+	m.drop(dropDHCPServer, tableSource, 300, "udp6,udp_src=547,udp_dst=546")
 	m.drop(dropSourceARP, tableSource, 10, "arp")
 	m.drop(dropSourceIPv4, tableSource, 10, "ip")
 	m.drop(dropSourceIPv6, tableSource, 10, "ipv6")
 	m.drop(dropProtocol, tableSource, 0, "")
 
-	m.drop(dropNeighbor, tableNeighbor, 10, "icmp6,icmp_type=135")
-	m.drop(dropNeighbor, tableNeighbor, 10, "icmp6,icmp_type=136")
+	m.drop(dropNeighbor, tableNeighbor, 10, "icmp6,icmpv6_type=135")
+	m.drop(dropNeighbor, tableNeighbor, 10, "icmp6,icmpv6_type=136")
 	m.add(tableNeighbor, 0, "", goTo(tableRateOut))
 
 	m.add(tableRateOut, 0, "", goTo(tableEgress))
@@ -196,15 +196,15 @@ func (n Network) PortRules(round uint16, p Port) []Rule {
 // none at all (zero) is as good as the own MAC.
 func (p Port) ipv6(m *maker, from string) {
 	const nothing = "00:00:00:00:00:00"
-	m.add(tableSource, 100, fmt.Sprintf("icmp6,%s,ipv6_src=::,icmp_type=143", from), goTo(tableNeighbor))
-	m.add(tableNeighbor, 100, fmt.Sprintf("icmp6,in_port=%d,icmp_type=135,icmp_code=0,nd_sll=%s", p.Ofport, p.MAC), goTo(tableRateOut))
-	m.add(tableNeighbor, 100, fmt.Sprintf("icmp6,in_port=%d,icmp_type=135,icmp_code=0,nd_sll=%s", p.Ofport, nothing), goTo(tableRateOut))
+	m.add(tableSource, 100, fmt.Sprintf("icmp6,%s,ipv6_src=::,icmpv6_type=143", from), goTo(tableNeighbor))
+	m.add(tableNeighbor, 100, fmt.Sprintf("icmp6,in_port=%d,icmpv6_type=135,icmpv6_code=0,nd_sll=%s", p.Ofport, p.MAC), goTo(tableRateOut))
+	m.add(tableNeighbor, 100, fmt.Sprintf("icmp6,in_port=%d,icmpv6_type=135,icmpv6_code=0,nd_sll=%s", p.Ofport, nothing), goTo(tableRateOut))
 	own := []netip.Addr{p.IPv6, p.MAC.LinkLocal()}
 	for _, a := range slices.Compact(own) {
 		m.add(tableSource, 100, fmt.Sprintf("ipv6,%s,ipv6_src=%s", from, a), goTo(tableNeighbor))
-		m.add(tableSource, 100, fmt.Sprintf("icmp6,%s,ipv6_src=::,icmp_type=135,icmp_code=0,nd_target=%s,nd_sll=%s", from, a, nothing), goTo(tableNeighbor))
+		m.add(tableSource, 100, fmt.Sprintf("icmp6,%s,ipv6_src=::,icmpv6_type=135,icmpv6_code=0,nd_target=%s,nd_sll=%s", from, a, nothing), goTo(tableNeighbor))
 		for _, tll := range []string{p.MAC.String(), nothing} {
-			m.add(tableNeighbor, 100, fmt.Sprintf("icmp6,in_port=%d,icmp_type=136,icmp_code=0,nd_target=%s,nd_tll=%s", p.Ofport, a, tll), goTo(tableRateOut))
+			m.add(tableNeighbor, 100, fmt.Sprintf("icmp6,in_port=%d,icmpv6_type=136,icmpv6_code=0,nd_target=%s,nd_tll=%s", p.Ofport, a, tll), goTo(tableRateOut))
 		}
 	}
 }
