@@ -1,6 +1,5 @@
 package flow
 
-import "fmt"
 
 // A bundle is a list of lines for one `ovs-ofctl --bundle add-flows`: all of
 // them take effect at once, or none.
@@ -72,4 +71,4 @@ func add(rules []Rule) []string {
 	return lines
 }
 
-func del(match string) string { return fmt.Sprintf("delete %s", match) }
+func del(match string) string { return "delete " + match }

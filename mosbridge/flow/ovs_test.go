@@ -26,18 +26,18 @@ type ovs struct {
 	dir string
 }
 
-func startOVS(t testing.TB) *ovs {
-	t.Helper()
-	testx.Need(t, testx.OVS)
-	dir, err := os.MkdirTemp("", "flow") // short, for its sockets
+func startOVS(tb testing.TB) *ovs {
+	tb.Helper()
+	testx.Need(tb, testx.OVS)
+	dir, err := os.MkdirTemp("", "flow") //nolint:usetesting // a test of a long name would make too long a path for a socket
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	o := &ovs{t, dir}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	o := &ovs{tb, dir}
 	o.run("", "ovsdb-tool", "create", o.path("conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	o.daemon("ovsdb-server", "--remote=punix:"+o.path("db.sock"), o.path("conf.db"))
-	testx.Eventually(t, 10*time.Second, func() error { _, err := os.Stat(o.path("db.sock")); return err })
+	testx.Eventually(tb, 10*time.Second, func() error { _, err := os.Stat(o.path("db.sock")); return err })
 	o.vsctl("--no-wait", "init")
 	o.daemon("ovs-vswitchd", "--enable-dummy=override", "--disable-system", "unix:"+o.path("db.sock"))
 	o.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath-type=dummy", "fail-mode=secure")
@@ -135,9 +135,9 @@ func (o *ovs) trace(frame string) string {
 	return m[len(m)-1][1]
 }
 
-func openBridge(t testing.TB) *ovs {
-	t.Helper()
-	o := startOVS(t)
+func openBridge(tb testing.TB) *ovs {
+	tb.Helper()
+	o := startOVS(tb)
 	o.addPorts(bridge())
 	o.addMeter(21)
 	o.addMeter(22)
