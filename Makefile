@@ -1,0 +1,71 @@
+# Every target is one line of Go tool or one script that can be run by hand.
+SHELL := /bin/sh
+export CGO_ENABLED ?= 0
+export GOFLAGS := -trimpath -buildvcs=false
+LINT_VERSION := v2.15.0
+LINT := $(shell go env GOPATH)/bin/golangci-lint-$(LINT_VERSION)
+VM_PACKAGES := ./mosbridge/... ./internal/...
+FUZZTIME ?= 1m
+
+.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## static binaries into bin/
+	go build -o bin/ ./cmd/...
+	cp bin/docker-mos bin/docker-set
+
+check: lint ## format, lint, vet, modern Go
+	go vet ./...
+	go fix -diff ./...
+
+lint: $(LINT)
+	$(LINT) fmt --diff
+	$(LINT) run ./...
+
+fmt: $(LINT) ## write the formatting that check asks for
+	$(LINT) fmt
+
+$(LINT):
+	GOBIN=$(dir $(LINT)) CGO_ENABLED=1 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(dir $(LINT))golangci-lint $(LINT)
+
+test: ## everything: all rings, with a summary line (installs what it needs)
+	test/all
+
+test-unit: ## ring 0: pure packages and fakes; needs nothing
+	test/ring unit
+
+test-root: ## ring 1: real Open vSwitch, links, rules and engines in private namespaces
+	test/ring root
+
+test-vm: ## ring 2: the same tests in a VM with the kernel datapath
+	test/ring vm
+
+e2e: ## ring 3: scenarios through the docker command only
+	test/ring e2e
+
+test-fuzz: ## every fuzz target for FUZZTIME (1m)
+	test/fuzz $(FUZZTIME)
+
+night: ## the long forms: all orders of two restarts, churn, fuzzing, benchmarks
+	test/night
+
+bench: ## mosbridge beside Docker's bridge and macvlan, as ratios
+	test/ring bench
+
+up: build ## the bundle in the background on this machine
+	deploy/up
+
+down: ## stop what up started and take its networks away
+	deploy/down
+
+demo: up ## up, then two containers talk over Open vSwitch
+	deploy/demo
+
+install: build ## binaries, units and CLI plugins on a host with systemd
+	deploy/install
+
+uninstall: ## take away what install put there; data stays
+	deploy/install --remove
