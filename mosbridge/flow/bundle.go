@@ -1,6 +1,5 @@
 package flow
 
-
 // A bundle is a list of lines for one `ovs-ofctl --bundle add-flows`: all of
 // them take effect at once, or none.
 
