@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // waitDelay is how long a killed command's pipes may stay open. A grandchild
@@ -64,16 +66,30 @@ func (h Host) Start(cmd *exec.Cmd) error {
 	if h.Enter == nil {
 		return cmd.Start()
 	}
+	return OnThread(func() error {
+		if err := h.Enter(); err != nil {
+			return err
+		}
+		return cmd.Start()
+	})
+}
+
+// OnThread calls f on an operating system thread that ends afterwards, so that
+// f may move it to other namespaces. Goroutines that f starts run elsewhere.
+func OnThread(f func() error) error {
 	done := make(chan error)
 	go func() {
-		// Without an unlock the thread ends with this goroutine, so nothing
-		// else ever runs in the namespaces it moved to.
+		// Without an unlock the thread ends with this goroutine.
 		runtime.LockOSThread()
-		err := h.Enter()
-		if err == nil {
-			err = cmd.Start()
+		if unix.Gettid() != unix.Getpid() {
+			done <- f()
+			return
 		}
-		done <- err
+		// The process's first thread cannot end, and /proc/self shows its
+		// namespaces as the process's. While it is held here, the next
+		// goroutine is on another one.
+		defer runtime.UnlockOSThread()
+		done <- OnThread(f)
 	}()
 	return <-done
 }

@@ -92,6 +92,14 @@ func TestHostEntersOnAThreadOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := xexec.Host{Enter: func() error { return syscall.Unshare(syscall.CLONE_NEWNET) }}
+	for range 50 {
+		if _, err := h.Run(t.Context(), sh("true")); err != nil {
+			t.Fatal(err)
+		}
+		if ns, err := os.Readlink("/proc/self/ns/net"); err != nil || ns != here {
+			t.Fatalf("got %s, %v: the first thread moved from %s", ns, err, here)
+		}
+	}
 	for range 3 {
 		out, err := h.Run(t.Context(), sh("readlink /proc/self/ns/net"))
 		if err != nil || len(out) == 0 || strings.TrimSpace(string(out)) == here {

@@ -1,0 +1,118 @@
+package rig
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+)
+
+// Engine says which Docker Engine the hosts run.
+type Engine string
+
+// The engines of the native rigs.
+const (
+	// Engine20 is the Engine of this machine's distribution, 20.10 on
+	// Debian 12. It is the default.
+	Engine20 Engine = "20.10"
+	// EngineNew is the newest Engine, which test/setup/engine builds.
+	EngineNew Engine = "new"
+	// EngineNone is no Engine at all.
+	EngineNone Engine = "none"
+)
+
+// Engines returns all engines that Docker-facing tests run on.
+func Engines() []Engine { return []Engine{Engine20, EngineNew} }
+
+// Config says what a rig is made of. The zero value is one host with the
+// distribution's Engine and no Open vSwitch.
+type Config struct {
+	// Hosts is the number of hosts; 0 means 1.
+	Hosts int
+	// Engine is the Engine of all hosts; "" means [Engine20].
+	Engine Engine
+	// LiveRestore lets containers live on while dockerd is away.
+	LiveRestore bool
+	// Nftables makes the newest Engine write nftables rules itself. Older
+	// engines refuse it.
+	Nftables bool
+	// DockerdArgs are further arguments of dockerd.
+	DockerdArgs []string
+	// OVS starts ovsdb-server and ovs-vswitchd in each host.
+	OVS bool
+	// TSO switches userspace TSO on, before ovs-vswitchd starts.
+	TSO bool
+	// Outside adds a namespace that plays the world beyond the hosts: their
+	// default route for IPv4 and IPv6.
+	Outside bool
+	// NoImage leaves [Image] out of the engines.
+	NoImage bool
+	// Dir is the folder below which the rig makes its own; "" means the
+	// folder for temporary files. Keep it short, since unix socket paths
+	// end at 107 bytes.
+	Dir string
+	// Logs is the folder of the daemons' logs; "" means one inside the
+	// rig's own folder, which goes with the rig. [New] sets it.
+	Logs string
+}
+
+// needs returns what the machine must have for the rig.
+func (c Config) needs() []testx.Needs {
+	needs := []testx.Needs{testx.Root, testx.NetNS}
+	if c.Engine != EngineNone {
+		needs = append(needs, testx.Docker)
+	}
+	if c.Engine == EngineNew {
+		needs = append(needs, testx.Newest)
+	}
+	if c.OVS {
+		needs = append(needs, testx.OVS)
+	}
+	return needs
+}
+
+// check fills in the defaults and refuses what cannot be.
+func (c Config) check() (Config, error) {
+	if c.Hosts == 0 {
+		c.Hosts = 1
+	}
+	if c.Engine == "" {
+		c.Engine = Engine20
+	}
+	switch {
+	case c.Hosts < 1 || c.Hosts > 99:
+		return c, fmt.Errorf("rig of %d hosts: want 1 to 99", c.Hosts)
+	case c.Engine != Engine20 && c.Engine != EngineNew && c.Engine != EngineNone:
+		return c, fmt.Errorf("rig with engine %q: want one of %q", c.Engine, append(Engines(), EngineNone))
+	case c.Nftables && c.Engine != EngineNew:
+		return c, errors.New("rig with nftables: only the newest engine knows it")
+	case c.TSO && !c.OVS:
+		return c, errors.New("rig with TSO but without OVS")
+	}
+	return c, nil
+}
+
+// path returns the PATH of hosts: old, the folders of programs for root, and
+// before all the folder of the newest Engine.
+func (c Config) path(old string) string {
+	path := old + ":/usr/local/sbin:/usr/sbin:/sbin"
+	if c.Engine == EngineNew {
+		path = testx.EngineDir() + ":" + path
+	}
+	return path
+}
+
+// lookPath finds a program in a PATH that is not this process's own.
+func lookPath(name, path string) (string, error) {
+	if filepath.Base(name) != name {
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return p, nil
+		}
+	}
+	return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
+}
