@@ -1,60 +1,106 @@
 package netapi
 
-// IPAMCapabilities answers GetCapabilities of an IPAM driver.
+import (
+	"log/slog"
+	"net"
+)
+
+// IPAMCapabilities answers /IpamDriver.GetCapabilities.
 type IPAMCapabilities struct {
-	RequiresMACAddress    bool
-	RequiresRequestReplay bool
+	RequiresMACAddress    bool // the Engine chooses a MAC before it asks for an address
+	RequiresRequestReplay bool // the Engine repeats its requests at its start
 }
 
-// AddressSpaces answers GetDefaultAddressSpaces.
+// AddressSpaces answers /IpamDriver.GetDefaultAddressSpaces.
 type AddressSpaces struct {
 	LocalDefaultAddressSpace  string
 	GlobalDefaultAddressSpace string
 }
 
-// RequestPoolRequest asks for a network's range; Options are the user's
-// --ipam-opt values.
+// RequestPoolRequest asks for a subnet. A replay repeats it word by word.
 type RequestPoolRequest struct {
 	AddressSpace string
-	Pool         string
-	SubPool      string
-	Options      map[string]string
+	Pool         string            // CIDR; empty for any
+	SubPool      string            // CIDR of --ip-range; empty for all
+	Options      map[string]string // the user's --ipam-opt values
 	V6           bool
 }
 
-// RequestPoolResponse is the pool's id and range.
+// RequestPoolResponse answers it. Data[LabelGateway] may name a gateway.
 type RequestPoolResponse struct {
 	PoolID string
-	Pool   string
-	Data   map[string]string `json:",omitempty"`
+	Pool   string // CIDR
+	Data   map[string]string
 }
 
-// ReleasePoolRequest gives a pool back.
-type ReleasePoolRequest struct{ PoolID string }
+// ReleasePoolRequest gives a subnet back.
+type ReleasePoolRequest struct {
+	PoolID string
+}
 
-// RequestAddressRequest asks for an address; an empty Address is any.
+// Validate reports a missing pool id.
+func (r ReleasePoolRequest) Validate() error { return need("PoolID", r.PoolID) }
+
+// LogAttrs returns what a log line tells of the call.
+func (r ReleasePoolRequest) LogAttrs() []slog.Attr {
+	return []slog.Attr{slog.String("pool", r.PoolID)}
+}
+
+// RequestAddressRequest asks for an address of a pool. In a replay its options
+// are null.
 type RequestAddressRequest struct {
 	PoolID  string
-	Address string
+	Address string // without length; empty for any
 	Options map[string]string
 }
 
-// RequestAddressResponse is the address with the pool's length.
+// Validate reports a missing pool id.
+func (r RequestAddressRequest) Validate() error { return need("PoolID", r.PoolID) }
+
+// LogAttrs returns what a log line tells of the call.
+func (r RequestAddressRequest) LogAttrs() []slog.Attr {
+	return []slog.Attr{slog.String("pool", r.PoolID), slog.String("address", r.Address)}
+}
+
+// IsGateway reports whether the address is for the network's gateway.
+func (r RequestAddressRequest) IsGateway() bool {
+	return r.Options[LabelRequestAddressType] == LabelGateway
+}
+
+// EndpointName returns the container's name; empty on Engines before 29.0.
+func (r RequestAddressRequest) EndpointName() string { return r.Options[LabelEndpointName] }
+
+// MAC returns the endpoint's MAC, nil when the Engine does not tell it. Text that
+// is no MAC counts as none.
+func (r RequestAddressRequest) MAC() net.HardwareAddr {
+	mac, err := net.ParseMAC(r.Options[LabelMAC])
+	if err != nil {
+		return nil
+	}
+	return mac
+}
+
+// RequestAddressResponse answers it.
 type RequestAddressResponse struct {
-	Address string
-	Data    map[string]string `json:",omitempty"`
+	Address string // ADDRESS/LENGTH
+	Data    map[string]string
 }
 
 // ReleaseAddressRequest gives an address back.
-type ReleaseAddressRequest struct{ PoolID, Address string }
+type ReleaseAddressRequest struct {
+	PoolID  string
+	Address string // without length
+}
 
-// Keys of RequestAddressRequest.Options.
-const (
-	// AddressTypeKey has the value GatewayType when the address is a gateway's.
-	AddressTypeKey = "RequestAddressType"
-	GatewayType    = "com.docker.network.gateway"
-	// MACKey is sent to drivers that ask for it by RequiresMACAddress.
-	MACKey = "com.docker.network.endpoint.macaddress"
-	// NameKey is the container's name, from engine 29.0 on.
-	NameKey = "com.docker.network.endpoint.name"
-)
+// Validate reports what is missing.
+func (r ReleaseAddressRequest) Validate() error {
+	if err := need("PoolID", r.PoolID); err != nil {
+		return err
+	}
+	return need("Address", r.Address)
+}
+
+// LogAttrs returns what a log line tells of the call.
+func (r ReleaseAddressRequest) LogAttrs() []slog.Attr {
+	return []slog.Attr{slog.String("pool", r.PoolID), slog.String("address", r.Address)}
+}

@@ -1,119 +1,201 @@
 package netapi
 
-// Capabilities answers GetCapabilities. Scope is local or global;
-// GwAllocChecker asks engines from 28.0 on to call GwAllocCheck.
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/containerd/errdefs"
+)
+
+// None is a request or an answer without content.
+type None struct{}
+
+// Capabilities answers /NetworkDriver.GetCapabilities.
 type Capabilities struct {
-	Scope             string
-	ConnectivityScope string
-	GwAllocChecker    bool
+	Scope             string // local or global
+	ConnectivityScope string // local or global
+	GwAllocChecker    bool   // whether GwAllocCheck may be called; Engines from 28.0 on
 }
 
-// GwAllocCheckRequest asks whether a network to be made needs gateway addresses.
-type GwAllocCheckRequest struct{ Options map[string]any }
+// GwAllocCheckRequest asks, before a network is created, which gateway
+// addresses the driver needs. Options are those of [CreateNetworkRequest].
+type GwAllocCheckRequest struct {
+	Options Options
+}
 
-// GwAllocCheckResponse says for which family no gateway address is wanted.
-type GwAllocCheckResponse struct{ SkipIPv4, SkipIPv6 bool }
+// Internal reports whether the network is to be internal.
+func (r GwAllocCheckRequest) Internal() bool { return r.Options.flag(LabelInternal) }
 
-// IPAMData is one address range of a network. Gateway is an address with the
-// range's length, or empty.
+// UserOptions returns the user's -o values.
+func (r GwAllocCheckRequest) UserOptions() (map[string]string, error) {
+	return r.Options.strings(LabelGeneric)
+}
+
+// GwAllocCheckResponse says which families need no gateway address.
+type GwAllocCheckResponse struct {
+	SkipIPv4, SkipIPv6 bool
+}
+
+// IPAMData is one subnet of a network.
 type IPAMData struct {
 	AddressSpace string
-	Pool         string
-	Gateway      string
-	AuxAddresses map[string]string
+	Pool         string            // CIDR
+	Gateway      string            // ADDRESS/LENGTH, empty for none
+	AuxAddresses map[string]string // ADDRESS/LENGTH by the user's name
 }
 
-// CreateNetworkRequest makes a network, once in its life.
-type CreateNetworkRequest struct {
+// AllocateNetworkRequest comes to Swarm managers only, for global drivers.
+type AllocateNetworkRequest struct {
+	NetworkID          string
+	Options            map[string]string
+	IPv4Data, IPv6Data []IPAMData
+}
+
+// Validate reports a missing network id.
+func (r AllocateNetworkRequest) Validate() error { return need("NetworkID", r.NetworkID) }
+
+// AllocateNetworkResponse carries options for CreateNetwork on the hosts.
+type AllocateNetworkResponse struct {
+	Options map[string]string
+}
+
+// FreeNetworkRequest takes back an AllocateNetwork.
+type FreeNetworkRequest struct {
 	NetworkID string
-	Options   map[string]any
-	IPv4Data  []IPAMData
-	IPv6Data  []IPAMData
 }
 
-// DeleteNetworkRequest ends a network.
-type DeleteNetworkRequest struct{ NetworkID string }
+// Validate reports a missing network id.
+func (r FreeNetworkRequest) Validate() error { return need("NetworkID", r.NetworkID) }
 
-// EndpointInterface is an endpoint's addresses (with lengths) and MAC.
-type EndpointInterface struct {
-	Address     string `json:",omitempty"`
-	AddressIPv6 string `json:",omitempty"`
-	MacAddress  string `json:",omitempty"`
+// CreateNetworkRequest makes a network. It comes once in a network's life.
+type CreateNetworkRequest struct {
+	NetworkID          string
+	Options            Options
+	IPv4Data, IPv6Data []IPAMData
 }
 
-// CreateEndpointRequest makes an endpoint. The user's --driver-opt values are
-// at the top level of Options, among the engine's own.
+// Validate reports a missing network id.
+func (r CreateNetworkRequest) Validate() error { return need("NetworkID", r.NetworkID) }
+
+// LogAttrs returns what a log line tells of the call.
+func (r CreateNetworkRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, "") }
+
+// Internal reports whether the user said --internal.
+func (r CreateNetworkRequest) Internal() bool { return r.Options.flag(LabelInternal) }
+
+// EnableIPv6 reports whether the user said --ipv6.
+func (r CreateNetworkRequest) EnableIPv6() bool { return r.Options.flag(LabelEnableIPv6) }
+
+// UserOptions returns the user's -o values.
+func (r CreateNetworkRequest) UserOptions() (map[string]string, error) {
+	return r.Options.strings(LabelGeneric)
+}
+
+// DeleteNetworkRequest removes a network.
+type DeleteNetworkRequest struct {
+	NetworkID string
+}
+
+// Validate reports a missing network id.
+func (r DeleteNetworkRequest) Validate() error { return need("NetworkID", r.NetworkID) }
+
+// LogAttrs returns what a log line tells of the call.
+func (r DeleteNetworkRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, "") }
+
+// CreateEndpointRequest makes an endpoint. The Engine holds a lock of the
+// network until it is answered.
 type CreateEndpointRequest struct {
 	NetworkID  string
 	EndpointID string
-	Interface  *EndpointInterface
-	Options    map[string]any
+	Interface  *EndpointInterface // what is fixed already; nil or empty fields are the driver's choice
+	Options    Options
 }
 
-// CreateEndpointResponse gives what the request left empty, and nothing else:
-// the engine refuses an answer that repeats what it sent.
-type CreateEndpointResponse struct{ Interface *EndpointInterface }
+// EndpointInterface is the addresses of an endpoint. In an answer, only what was
+// empty in the request may be filled.
+type EndpointInterface struct {
+	Address     string `json:",omitempty"` // ADDRESS/LENGTH
+	AddressIPv6 string `json:",omitempty"` // ADDRESS/LENGTH
+	MacAddress  string `json:",omitempty"` // with colons
+}
 
-// DeleteEndpointRequest ends an endpoint.
-type DeleteEndpointRequest struct{ NetworkID, EndpointID string }
+// Validate reports a missing id.
+func (r CreateEndpointRequest) Validate() error { return needBoth(r.NetworkID, r.EndpointID) }
 
-// EndpointInfoRequest asks for what a driver knows of an endpoint.
-type EndpointInfoRequest struct{ NetworkID, EndpointID string }
+// LogAttrs returns what a log line tells of the call.
+func (r CreateEndpointRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, r.EndpointID) }
 
-// EndpointInfoResponse is shown by `docker inspect` in parts.
-type EndpointInfoResponse struct{ Value map[string]any }
+// IfName returns the interface name that the user wants, empty for none.
+func (r CreateEndpointRequest) IfName() string { return r.Options.text(LabelIfName) }
 
-// JoinRequest connects an endpoint to a container. On 20.10 the namespace that
-// SandboxKey names does not exist yet.
-type JoinRequest struct {
+// DriverOptions returns the user's --driver-opt values. They lie beside Docker's
+// own options, which are left out.
+func (r CreateEndpointRequest) DriverOptions() (map[string]string, error) {
+	out := map[string]string{}
+	for key, raw := range r.Options {
+		if !ours(key) {
+			continue
+		}
+		var s *string
+		if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+			return nil, fmt.Errorf("option %s is no string: %w", key, errdefs.ErrInvalidArgument)
+		}
+		out[key] = *s
+	}
+	return out, nil
+}
+
+// CreateEndpointResponse answers a CreateEndpointRequest.
+type CreateEndpointResponse struct {
+	Interface *EndpointInterface
+}
+
+// DeleteEndpointRequest removes an endpoint.
+type DeleteEndpointRequest struct {
 	NetworkID  string
 	EndpointID string
-	SandboxKey string
-	Options    map[string]any
 }
 
-// InterfaceName tells the engine which link to move into the container and
-// what to call it there: DstPrefix and a number, or exactly DstName where the
-// engine honors that field.
-type InterfaceName struct {
-	SrcName   string
-	DstPrefix string
-	DstName   string `json:",omitempty"`
-}
+// Validate reports a missing id.
+func (r DeleteEndpointRequest) Validate() error { return needBoth(r.NetworkID, r.EndpointID) }
 
-// StaticRoute is a route in the container: RouteType 0 by NextHop, 1 on the link.
-type StaticRoute struct {
-	Destination string
-	RouteType   int
-	NextHop     string `json:",omitempty"`
-}
+// LogAttrs returns what a log line tells of the call.
+func (r DeleteEndpointRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, r.EndpointID) }
 
-// JoinResponse is what the container gets. Without Gateway and without
-// DisableGatewayService the engine adds a link on docker_gwbridge.
-type JoinResponse struct {
-	InterfaceName         *InterfaceName
-	Gateway               string        `json:",omitempty"`
-	GatewayIPv6           string        `json:",omitempty"`
-	StaticRoutes          []StaticRoute `json:",omitempty"`
-	DisableGatewayService bool          `json:",omitempty"`
-}
-
-// LeaveRequest disconnects an endpoint.
-type LeaveRequest struct{ NetworkID, EndpointID string }
-
-// ProgramExternalConnectivityRequest says that the endpoint is the container's
-// gateway, and which ports are published.
-type ProgramExternalConnectivityRequest struct {
+// EndpointInfoRequest asks what docker inspect could show of an endpoint.
+type EndpointInfoRequest struct {
 	NetworkID  string
 	EndpointID string
-	Options    map[string]any
 }
 
-// RevokeExternalConnectivityRequest takes that back.
-type RevokeExternalConnectivityRequest struct{ NetworkID, EndpointID string }
+// Validate reports a missing id.
+func (r EndpointInfoRequest) Validate() error { return needBoth(r.NetworkID, r.EndpointID) }
 
-// DiscoveryNotification is Swarm's notice of a node.
-type DiscoveryNotification struct {
-	DiscoveryType int
-	DiscoveryData any
+// LogAttrs returns what a log line tells of the call.
+func (r EndpointInfoRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, r.EndpointID) }
+
+// EndpointInfoResponse answers it. Value must not be nil.
+type EndpointInfoResponse struct {
+	Value map[string]any
+}
+
+func ids(network, endpoint string) []slog.Attr {
+	attrs := []slog.Attr{slog.String("network", network)}
+	if endpoint != "" {
+		attrs = append(attrs, slog.String("endpoint", endpoint))
+	}
+	return attrs
+}
+
+func need(field, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s is missing: %w", field, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+func needBoth(network, endpoint string) error {
+	return errors.Join(need("NetworkID", network), need("EndpointID", endpoint))
 }
