@@ -5,6 +5,15 @@ import (
 	"net"
 )
 
+// Keys of RequestAddressRequest.Options.
+const (
+	// AddressTypeKey has the value GatewayType when the address is a gateway's.
+	AddressTypeKey = "RequestAddressType"
+	GatewayType    = GatewayKey
+	// NameKey is the container's name, from Engine 29.0 on.
+	NameKey = ownPrefix + "endpoint.name"
+)
+
 // IPAMCapabilities answers /IpamDriver.GetCapabilities.
 type IPAMCapabilities struct {
 	RequiresMACAddress    bool // the Engine chooses a MAC before it asks for an address
@@ -26,7 +35,7 @@ type RequestPoolRequest struct {
 	V6           bool
 }
 
-// RequestPoolResponse answers it. Data[LabelGateway] may name a gateway.
+// RequestPoolResponse answers it. Data[GatewayKey] may name a gateway.
 type RequestPoolResponse struct {
 	PoolID string
 	Pool   string // CIDR
@@ -64,16 +73,16 @@ func (r RequestAddressRequest) LogAttrs() []slog.Attr {
 
 // IsGateway reports whether the address is for the network's gateway.
 func (r RequestAddressRequest) IsGateway() bool {
-	return r.Options[LabelRequestAddressType] == LabelGateway
+	return r.Options[AddressTypeKey] == GatewayType
 }
 
 // EndpointName returns the container's name; empty on Engines before 29.0.
-func (r RequestAddressRequest) EndpointName() string { return r.Options[LabelEndpointName] }
+func (r RequestAddressRequest) EndpointName() string { return r.Options[NameKey] }
 
 // MAC returns the endpoint's MAC, nil when the Engine does not tell it. Text that
 // is no MAC counts as none.
 func (r RequestAddressRequest) MAC() net.HardwareAddr {
-	mac, err := net.ParseMAC(r.Options[LabelMAC])
+	mac, err := net.ParseMAC(r.Options[MACKey])
 	if err != nil {
 		return nil
 	}

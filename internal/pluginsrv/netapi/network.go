@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/containerd/errdefs"
 )
-
-// None is a request or an answer without content.
-type None struct{}
 
 // Capabilities answers /NetworkDriver.GetCapabilities.
 type Capabilities struct {
@@ -26,11 +24,11 @@ type GwAllocCheckRequest struct {
 }
 
 // Internal reports whether the network is to be internal.
-func (r GwAllocCheckRequest) Internal() bool { return r.Options.flag(LabelInternal) }
+func (r GwAllocCheckRequest) Internal() bool { return r.Options.flag(InternalKey) }
 
 // UserOptions returns the user's -o values.
 func (r GwAllocCheckRequest) UserOptions() (map[string]string, error) {
-	return r.Options.strings(LabelGeneric)
+	return r.Options.strings(GenericKey)
 }
 
 // GwAllocCheckResponse says which families need no gateway address.
@@ -83,14 +81,14 @@ func (r CreateNetworkRequest) Validate() error { return need("NetworkID", r.Netw
 func (r CreateNetworkRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, "") }
 
 // Internal reports whether the user said --internal.
-func (r CreateNetworkRequest) Internal() bool { return r.Options.flag(LabelInternal) }
+func (r CreateNetworkRequest) Internal() bool { return r.Options.flag(InternalKey) }
 
 // EnableIPv6 reports whether the user said --ipv6.
-func (r CreateNetworkRequest) EnableIPv6() bool { return r.Options.flag(LabelEnableIPv6) }
+func (r CreateNetworkRequest) EnableIPv6() bool { return r.Options.flag(EnableIPv6Key) }
 
 // UserOptions returns the user's -o values.
 func (r CreateNetworkRequest) UserOptions() (map[string]string, error) {
-	return r.Options.strings(LabelGeneric)
+	return r.Options.strings(GenericKey)
 }
 
 // DeleteNetworkRequest removes a network.
@@ -128,14 +126,14 @@ func (r CreateEndpointRequest) Validate() error { return needBoth(r.NetworkID, r
 func (r CreateEndpointRequest) LogAttrs() []slog.Attr { return ids(r.NetworkID, r.EndpointID) }
 
 // IfName returns the interface name that the user wants, empty for none.
-func (r CreateEndpointRequest) IfName() string { return r.Options.text(LabelIfName) }
+func (r CreateEndpointRequest) IfName() string { return r.Options.text(IfNameKey) }
 
 // DriverOptions returns the user's --driver-opt values. They lie beside Docker's
 // own options, which are left out.
 func (r CreateEndpointRequest) DriverOptions() (map[string]string, error) {
 	out := map[string]string{}
 	for key, raw := range r.Options {
-		if !ours(key) {
+		if strings.HasPrefix(key, ownPrefix) {
 			continue
 		}
 		var s *string

@@ -5,41 +5,33 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/containerd/errdefs"
 )
 
+// ownPrefix begins the keys that belong to Docker.
+const ownPrefix = "com.docker.network."
+
 // Keys that Docker puts into options.
 const (
-	// LabelPrefix begins the keys that belong to Docker.
-	LabelPrefix = "com.docker.network"
-
-	// LabelGeneric holds the user's -o values of a network, an object.
-	LabelGeneric = LabelPrefix + ".generic"
-	// LabelInternal is true for docker network create --internal.
-	LabelInternal = LabelPrefix + ".internal"
-	// LabelEnableIPv4 is sent by Engines from 28.0 on.
-	LabelEnableIPv4 = LabelPrefix + ".enable_ipv4"
-	// LabelEnableIPv6 is true for docker network create --ipv6.
-	LabelEnableIPv6 = LabelPrefix + ".enable_ipv6"
-	// LabelPortMap holds what docker run -p asks for.
-	LabelPortMap = LabelPrefix + ".portmap"
-	// LabelExposedPorts holds what docker run --expose and the image ask for.
-	LabelExposedPorts = LabelPrefix + ".endpoint.exposedports"
-	// LabelMAC is the MAC of an endpoint: base64 of its bytes to the network
+	// GenericKey holds the user's -o values of a network, an object.
+	GenericKey = ownPrefix + "generic"
+	// InternalKey is true for docker network create --internal.
+	InternalKey = ownPrefix + "internal"
+	// EnableIPv6Key is true for docker network create --ipv6.
+	EnableIPv6Key = ownPrefix + "enable_ipv6"
+	// PortMapKey holds what docker run -p asks for.
+	PortMapKey = ownPrefix + "portmap"
+	// ExposedPortsKey holds what docker run --expose and the image ask for.
+	ExposedPortsKey = ownPrefix + "endpoint.exposedports"
+	// MACKey is the MAC of an endpoint: base64 of its bytes to the network
 	// driver, text with colons to the IPAM driver.
-	LabelMAC = LabelPrefix + ".endpoint.macaddress"
-	// LabelIfName is the name that the user wants for the interface.
-	LabelIfName = LabelPrefix + ".endpoint.ifname"
-	// LabelEndpointName is the container's name; only the IPAM driver sees it,
-	// from Engine 29.0 on.
-	LabelEndpointName = LabelPrefix + ".endpoint.name"
-	// LabelGateway is where the answer to RequestPool may carry a gateway, as
+	MACKey = ownPrefix + "endpoint.macaddress"
+	// IfNameKey is the name that the user wants for the interface.
+	IfNameKey = ownPrefix + "endpoint.ifname"
+	// GatewayKey is where the answer to RequestPool may carry a gateway, as
 	// ADDRESS/LENGTH.
-	LabelGateway = LabelPrefix + ".gateway"
-	// LabelRequestAddressType says what an address is for.
-	LabelRequestAddressType = "RequestAddressType"
+	GatewayKey = ownPrefix + "gateway"
 )
 
 // Options is the options object of a call: values by key, as they came.
@@ -94,14 +86,11 @@ func (o Options) strings(key string) (map[string]string, error) {
 // MAC returns the MAC that the Engine gave an endpoint, nil without one.
 func (o Options) MAC() (net.HardwareAddr, error) {
 	var raw []byte
-	if err := o.value(LabelMAC, &raw); err != nil {
+	if err := o.value(MACKey, &raw); err != nil {
 		return nil, err
 	}
 	if len(raw) != 0 && len(raw) != 6 {
-		return nil, fmt.Errorf("option %s: it has %d bytes, not 6: %w", LabelMAC, len(raw), errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("option %s: it has %d bytes, not 6: %w", MACKey, len(raw), errdefs.ErrInvalidArgument)
 	}
 	return raw, nil
 }
-
-// ours reports whether a key does not belong to Docker.
-func ours(key string) bool { return !strings.HasPrefix(key, LabelPrefix+".") }

@@ -50,7 +50,7 @@ type wirePort struct {
 // ParsePortMap returns what the options of Join, CreateEndpoint or
 // ProgramExternalConnectivity ask to publish, in the order in which it came.
 func ParsePortMap(o Options) ([]PortBinding, error) {
-	wire, err := o.ports(LabelPortMap)
+	wire, err := o.ports(PortMapKey)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func ParsePortMap(o Options) ([]PortBinding, error) {
 			err = fmt.Errorf("host ports %d to %d run backwards", b.HostPort, b.HostPortEnd)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("option %s: entry %d: %w (%w)", LabelPortMap, i, err, errdefs.ErrInvalidArgument)
+			return nil, fmt.Errorf("option %s: entry %d: %w (%w)", PortMapKey, i, err, errdefs.ErrInvalidArgument)
 		}
 		out = append(out, b)
 	}
@@ -76,7 +76,7 @@ func ParsePortMap(o Options) ([]PortBinding, error) {
 
 // ParseExposedPorts returns the exposed ports in the same options.
 func ParseExposedPorts(o Options) ([]ExposedPort, error) {
-	wire, err := o.ports(LabelExposedPorts)
+	wire, err := o.ports(ExposedPortsKey)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func ParseExposedPorts(o Options) ([]ExposedPort, error) {
 	for i, w := range wire {
 		proto, port, err := w.port()
 		if err != nil {
-			return nil, fmt.Errorf("option %s: entry %d: %w (%w)", LabelExposedPorts, i, err, errdefs.ErrInvalidArgument)
+			return nil, fmt.Errorf("option %s: entry %d: %w (%w)", ExposedPortsKey, i, err, errdefs.ErrInvalidArgument)
 		}
 		out = append(out, ExposedPort{proto, port})
 	}
