@@ -1,0 +1,213 @@
+package ipam
+
+import (
+	"net/netip"
+	"time"
+)
+
+// RequestAddress gives out an address of a pool and returns its held lease.
+//
+// The same request again gets the same lease: for named containers always, for
+// others within [Repeat]. With no address asked for, a container gets the one
+// that its name had last, else the one that its MAC had last, else the lowest
+// that nobody ever had, else the longest released. An address asked for without
+// MAC and name while the network is being created is an auxiliary one.
+//
+// Errors are NotFound for an unknown pool, InvalidArgument for an address that
+// is not the pool's to give, [*TakenError] for one that another owner holds,
+// ResourceExhausted for a full pool.
+func (a *Allocator) RequestAddress(id PoolID, r Request, now time.Time) (Lease, error) {
+	now = instant(now)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.pools[id]
+	if !ok {
+		return Lease{}, notFound("pool %.100s is not known to mosbridge: remove its network and create it again", id)
+	}
+	l := Lease{Pool: id, State: Held, Kind: p.kind(r), Asked: r.Addr.IsValid() && !r.Gateway, Name: r.Name, MAC: r.MAC, Since: now}
+	if r.Addr.IsValid() {
+		if err := p.check(r.Addr); err != nil {
+			return Lease{}, err
+		}
+		l.Addr = r.Addr
+	} else if err := p.choose(&l); err != nil {
+		return Lease{}, err
+	}
+	if old, ok := p.leases[l.Addr]; ok {
+		if old.State == Held && !repeats(old, l) {
+			return Lease{}, &TakenError{old}
+		}
+		if old.State == Held {
+			return old, nil
+		}
+		l.Asked = l.Asked || old.Asked
+	}
+	return l, a.apply(Change{PutLeases: []Lease{l}})
+}
+
+func (p *pool) kind(r Request) Kind {
+	switch {
+	case r.Gateway:
+		return Gateway
+	case r.Addr.IsValid() && r.Name == "" && r.MAC.IsZero() && p.Network == "":
+		return Auxiliary
+	}
+	return Endpoint
+}
+
+// repeats says whether the request for l is that of the held lease old again.
+// A nameless owner is believed for a short time only: a second container with
+// the first one's MAC must not get the first one's address, since Docker would
+// release it when that second container is refused.
+func repeats(old, l Lease) bool {
+	return old.Kind == l.Kind && old.Name == l.Name && old.MAC == l.MAC &&
+		(l.Name != "" || l.Kind != Endpoint || l.Since.Sub(old.Since) < Repeat)
+}
+
+// check says whether an address asked for is one that the pool can give.
+func (p *pool) check(a netip.Addr) error {
+	switch {
+	case !p.Prefix.Contains(a):
+		return invalid("address %s is outside subnet %s", a, p.Prefix)
+	case a == p.Prefix.Addr():
+		return invalid("address %s is the network address of subnet %s", a, p.Prefix)
+	case a.Is4() && a == last(p.Prefix):
+		return invalid("address %s is the broadcast address of subnet %s", a, p.Prefix)
+	}
+	return nil
+}
+
+// choose fills in the address of l.
+func (p *pool) choose(l *Lease) error {
+	if l.Kind == Gateway {
+		return p.chooseGateway(l)
+	}
+	for _, a := range p.byMAC[l.MAC] {
+		if old := p.leases[a]; old.State == Held && repeats(old, *l) {
+			l.Addr = a
+			return nil
+		}
+	}
+	if a, ok := p.had(p.byName[l.Name]); ok {
+		l.Addr = a
+		return nil
+	}
+	if a, ok := p.had(p.byMAC[l.MAC]); ok {
+		l.Addr = a
+		return nil
+	}
+	return p.next(l)
+}
+
+// chooseGateway takes the first address of the subnet, as people expect, even
+// when --ip-range lies elsewhere.
+func (p *pool) chooseGateway(l *Lease) error {
+	for _, old := range p.leases {
+		if old.Kind == Gateway {
+			l.Addr = old.Addr
+			return nil
+		}
+	}
+	first := p.Prefix.Addr().Next()
+	if _, ok := p.leases[first]; !ok {
+		l.Addr = first
+		return nil
+	}
+	return p.next(l)
+}
+
+func (p *pool) next(l *Lease) error {
+	a, ok := p.unused()
+	if !ok {
+		a, ok = p.oldest()
+	}
+	if !ok {
+		from := p.Prefix
+		if p.Sub.IsValid() {
+			from = p.Sub
+		}
+		return exhausted("no free address is left in %s: the pool has %d held and %d kept, see docker mos net leases", from, p.count[Held], p.count[Kept])
+	}
+	l.Addr = a
+	return nil
+}
+
+// had is the address among those of one owner to give back: a kept one before
+// a past one, the latest first.
+func (p *pool) had(as []netip.Addr) (netip.Addr, bool) {
+	var best Lease
+	for _, a := range as {
+		l := p.leases[a]
+		switch {
+		case l.State == Held:
+		case best.State == "", best.State == Past && l.State == Kept:
+			best = l
+		case best.State == l.State && later(l, best):
+			best = l
+		}
+	}
+	return best.Addr, best.State != ""
+}
+
+func later(x, y Lease) bool {
+	if x.Since.Equal(y.Since) {
+		return x.Addr.Less(y.Addr)
+	}
+	return x.Since.After(y.Since)
+}
+
+// ReleaseAddress says that an address is no longer used. One that the user
+// asked for stays kept. Unknown pools and addresses, and released ones, are well.
+func (a *Allocator) ReleaseAddress(id PoolID, addr netip.Addr, now time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.pools[id]
+	if !ok {
+		return nil
+	}
+	l, ok := p.leases[addr]
+	if !ok || l.State != Held {
+		return nil
+	}
+	return a.release(p, l, instant(now))
+}
+
+// release ends a held lease.
+func (a *Allocator) release(p *pool, l Lease, now time.Time) error {
+	if l.Kind != Endpoint {
+		return a.apply(Change{DropLeases: []Key{l.Key()}})
+	}
+	l.Since = now
+	if l.Asked {
+		l.State = Kept
+		return a.apply(Change{PutLeases: []Lease{l}})
+	}
+	l.State = Past
+	c := Change{PutLeases: []Lease{l}}
+	if p.count[Past] >= MaxPast {
+		if old, ok := p.oldest(); ok {
+			c.DropLeases = []Key{{l.Pool, old}}
+		}
+	}
+	return a.apply(c)
+}
+
+// Forget drops a kept or past lease, so that the address can be chosen for
+// anybody. Errors are NotFound for an address without one, and
+// FailedPrecondition for one that is held.
+func (a *Allocator) Forget(id PoolID, addr netip.Addr) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.pools[id]
+	if !ok {
+		return notFound("pool %.100s is not known", id)
+	}
+	l, ok := p.leases[addr]
+	switch {
+	case !ok:
+		return notFound("address %s of pool %s is neither held nor kept", addr, id)
+	case l.State == Held:
+		return conflict("address %s is held by %s: stop it first", addr, l.Owner())
+	}
+	return a.apply(Change{DropLeases: []Key{{id, addr}}})
+}
