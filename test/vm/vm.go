@@ -31,44 +31,46 @@ type VM struct {
 // Start boots a machine for the test, which is skipped where there is no QEMU.
 // The machine and all it is made of are gone after the test; its console and
 // journal are kept among the artifacts when the test fails.
-func Start(t testing.TB, config Config) *VM {
-	t.Helper()
-	testx.Need(t, testx.VM)
-	ctx, cancel := context.WithTimeout(t.Context(), bootLimit+10*time.Minute) // the image may have to be built
+func Start(tb testing.TB, config Config) *VM {
+	tb.Helper()
+	testx.Need(tb, testx.VM)
+	ctx, cancel := context.WithTimeout(tb.Context(), bootLimit+10*time.Minute) // the image may have to be built
 	defer cancel()
 	image, err := machine.BuildImage(ctx)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	m, err := machine.Create(ctx, filepath.Join(t.TempDir(), "vm"), image, config)
+	m, err := machine.Create(ctx, filepath.Join(tb.TempDir(), "vm"), image, config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	artifacts := testx.Artifacts(t)
+	artifacts := testx.Artifacts(tb)
 	v := &VM{Machine: m}
-	t.Cleanup(func() { v.end(t, artifacts) })
+	tb.Cleanup(func() { v.end(tb, artifacts) })
 	begin := time.Now()
 	if err := m.Boot(ctx); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Logf("VM is up after %s: process %d, ssh port %d", time.Since(begin).Round(time.Second), m.PID(), m.Port())
+	tb.Logf("VM is up after %s: process %d, ssh port %d", time.Since(begin).Round(time.Second), m.PID(), m.Port())
 	return v
 }
 
-func (v *VM) end(t testing.TB, artifacts string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+func (v *VM) end(tb testing.TB, artifacts string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 2*time.Minute)
 	defer cancel()
-	if t.Failed() {
-		v.keepLogs(ctx, t, artifacts)
+	if tb.Failed() {
+		v.keepLogs(ctx, tb, artifacts)
 	}
 	if err := v.Remove(ctx); err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 }
 
 // keepLogs writes to dir what tells why a test failed; a machine that hangs
 // gives its console only.
-func (v *VM) keepLogs(ctx context.Context, t testing.TB, dir string) {
+func (v *VM) keepLogs(ctx context.Context, tb testing.TB, dir string) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	logs := map[string]string{"console.log": v.Console()}
@@ -81,13 +83,13 @@ func (v *VM) keepLogs(ctx context.Context, t testing.TB, dir string) {
 		}
 		out, errs, err := v.Run(ctx, line)
 		if err != nil {
-			t.Logf("keep %s: %v", name, err)
+			tb.Logf("keep %s: %v", name, err)
 		}
 		logs[name] = out + errs
 	}
 	for name, text := range logs {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Log(err)
+			tb.Log(err)
 		}
 	}
 }
@@ -95,61 +97,61 @@ func (v *VM) keepLogs(ctx context.Context, t testing.TB, dir string) {
 // MustRun runs a shell line as root, and returns its standard output without
 // the white space around it. It fails the test when the line fails, or takes
 // longer than five minutes.
-func (v *VM) MustRun(t testing.TB, line string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+func (v *VM) MustRun(tb testing.TB, line string) string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), runLimit)
 	defer cancel()
 	out, _, err := v.Run(ctx, line)
 	if err != nil {
-		t.Fatalf("%v; its output: %s", err, out)
+		tb.Fatalf("%v; its output: %s", err, out)
 	}
 	return strings.TrimSpace(out)
 }
 
 // MustCopy copies a file or folder of the host into the machine, see
 // [machine.Machine.Copy].
-func (v *VM) MustCopy(t testing.TB, local, remote string) {
-	t.Helper()
-	if err := v.Copy(t.Context(), local, remote); err != nil {
-		t.Fatal(err)
+func (v *VM) MustCopy(tb testing.TB, local, remote string) {
+	tb.Helper()
+	if err := v.Copy(tb.Context(), local, remote); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // MustPowerCut cuts the machine's power and boots it again from the same disks.
 // Of the root file system only what README.md lists is on a disk.
-func (v *VM) MustPowerCut(t testing.TB) {
-	t.Helper()
-	v.again(t, v.PowerCut)
+func (v *VM) MustPowerCut(tb testing.TB) {
+	tb.Helper()
+	v.again(tb, v.PowerCut)
 }
 
 // MustReboot lets the machine shut down in good order and start again.
-func (v *VM) MustReboot(t testing.TB) {
-	t.Helper()
-	v.again(t, v.Reboot)
+func (v *VM) MustReboot(tb testing.TB) {
+	tb.Helper()
+	v.again(tb, v.Reboot)
 }
 
-func (v *VM) again(t testing.TB, how func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
+func (v *VM) again(tb testing.TB, how func(context.Context) error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), bootLimit)
 	defer cancel()
 	if err := how(ctx); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // TestImage returns the name of a Docker image with busybox, which it makes of a
 // file in the machine when Docker has none.
-func (v *VM) TestImage(t testing.TB) string {
-	t.Helper()
-	v.MustRun(t, "docker image inspect mos-test:1 >/dev/null 2>&1 || /usr/lib/mos/import-test-image")
+func (v *VM) TestImage(tb testing.TB) string {
+	tb.Helper()
+	v.MustRun(tb, "docker image inspect mos-test:1 >/dev/null 2>&1 || /usr/lib/mos/import-test-image")
 	return "mos-test:1"
 }
 
 // ImportImage makes a Docker image of a tar of a root file system on the host.
-func (v *VM) ImportImage(t testing.TB, tar, name string) {
-	t.Helper()
-	v.MustCopy(t, tar, "/tmp/image.tar")
-	v.MustRun(t, "docker import -c 'CMD [\"sh\"]' /tmp/image.tar "+machine.Quote(name)+" && rm /tmp/image.tar")
+func (v *VM) ImportImage(tb testing.TB, tar, name string) {
+	tb.Helper()
+	v.MustCopy(tb, tar, "/tmp/image.tar")
+	v.MustRun(tb, "docker import -c 'CMD [\"sh\"]' /tmp/image.tar "+machine.Quote(name)+" && rm /tmp/image.tar")
 }
 
 // NewLink returns a cable for cards of several machines, which is gone after
@@ -158,15 +160,15 @@ func (v *VM) ImportImage(t testing.TB, tar, name string) {
 //	link := vm.NewLink(t)
 //	a := vm.Start(t, vm.Config{NICs: []machine.NIC{link.NIC()}})
 //	b := vm.Start(t, vm.Config{NICs: []machine.NIC{link.NIC()}})
-func NewLink(t testing.TB) *machine.Link {
-	t.Helper()
-	link, err := machine.NewLink(t.Context())
+func NewLink(tb testing.TB) *machine.Link {
+	tb.Helper()
+	link, err := machine.NewLink(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := link.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return link

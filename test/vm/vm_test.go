@@ -40,6 +40,7 @@ func TestBoot(t *testing.T) {
 }
 
 func wantExit(t *testing.T, m *vm.VM) {
+	t.Helper()
 	out, errs, err := m.Run(t.Context(), "echo out; echo err >&2; exit 7")
 	var exit *machine.ExitError
 	if !errors.As(err, &exit) || exit.Code != 7 || out != "out\n" || errs != "err\n" {
@@ -48,6 +49,7 @@ func wantExit(t *testing.T, m *vm.VM) {
 }
 
 func wantKilled(t *testing.T, m *vm.VM) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, _, err := m.Run(ctx, "sleep 4242"); !errors.Is(err, context.DeadlineExceeded) {
@@ -59,6 +61,7 @@ func wantKilled(t *testing.T, m *vm.VM) {
 }
 
 func wantCopied(t *testing.T, m *vm.VM) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a script"), []byte("#!/bin/sh\necho \"it's $1\"\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -15,26 +15,26 @@ import (
 // Config says what a machine is made of. The zero value is a good machine.
 type Config struct {
 	// CPUs is the number of processors; 0 means 2.
-	CPUs int
+	CPUs int `json:"cpus"`
 	// MemoryMiB is the size of the memory in MiB; 0 means 4096.
-	MemoryMiB int
+	MemoryMiB int `json:"memory_mib"`
 	// DataGiB is the size in GiB of the disk that holds what survives a power
 	// cut; 0 means 16. The file is sparse.
-	DataGiB int
+	DataGiB int `json:"data_gib"`
 	// DisksGiB holds the size in GiB of each empty disk; nil means one of 8.
 	// Inside they are /dev/disk/by-id/virtio-pv0, -pv1 and so on.
-	DisksGiB []int
+	DisksGiB []int `json:"disks_gib"`
 	// NICs holds the network cards after eth0, which is for the rig alone.
 	// Inside they are eth1, eth2 and so on.
-	NICs []NIC
+	NICs []NIC `json:"nics"`
 	// KernelArgs is added to the kernel's command line.
-	KernelArgs string
+	KernelArgs string `json:"kernel_args"`
 	// IdleMinutes powers the machine off when no ssh session was there for so
 	// long; 0 means never.
-	IdleMinutes int
+	IdleMinutes int `json:"idle_minutes"`
 	// Detached lets the machine outlive the process that boots it. Otherwise
 	// the kernel kills it when that process ends.
-	Detached bool
+	Detached bool `json:"detached"`
 }
 
 // NIC is one network card, a pair of UNIX datagram sockets that carry one
@@ -42,12 +42,12 @@ type Config struct {
 type NIC struct {
 	// Local is the path of the socket that the machine binds; at most 100
 	// bytes.
-	Local string
+	Local string `json:"local"`
 	// Remote is the path of the socket that the machine sends to. It need not
 	// exist, frames are lost then as on a loose cable.
-	Remote string
+	Remote string `json:"remote"`
 	// MAC is the card's hardware address.
-	MAC string
+	MAC string `json:"mac"`
 }
 
 func (c Config) withDefaults() Config {
@@ -68,7 +68,7 @@ func (c Config) withDefaults() Config {
 // Image is a built image of the rig: a folder with root.squashfs, vmlinuz,
 // initrd.img, key and known_hosts.
 type Image struct {
-	Dir string
+	Dir string `json:"dir"`
 }
 
 func (i Image) file(name string) string { return filepath.Join(i.Dir, name) }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 )
 
@@ -47,7 +48,7 @@ func (l *Link) NIC() NIC {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.ends)
-	path := filepath.Join(l.dir, fmt.Sprint(n))
+	path := filepath.Join(l.dir, strconv.Itoa(n))
 	l.ends = append(l.ends, &net.UnixAddr{Name: path, Net: "unixgram"})
 	return NIC{Local: path, Remote: filepath.Join(l.dir, "hub"), MAC: mac(l.dir, byte(n+1))}
 }

@@ -45,7 +45,7 @@ type state struct {
 // in it. The machine does not run yet. When it fails the folder is gone.
 func Create(ctx context.Context, dir string, image Image, config Config) (*Machine, error) {
 	m := &Machine{dir: dir, state: state{Config: config.withDefaults(), Image: image}}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {

@@ -69,8 +69,11 @@ func (p process) kill(ctx context.Context) error {
 	// The handle is taken before the check, so that the id cannot be given
 	// to another process between the check and the signal.
 	handle, err := os.FindProcess(p.PID)
-	if err != nil || !p.alive() {
+	if errors.Is(err, os.ErrProcessDone) || !p.alive() {
 		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find process %d: %w", p.PID, err)
 	}
 	if err := handle.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill process %d: %w", p.PID, err)

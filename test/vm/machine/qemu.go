@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"hash/fnv"
+	"strconv"
 )
 
 // argv returns QEMU's command line.
@@ -14,7 +15,7 @@ func (m *Machine) argv() []string {
 		// the guest panics; la57 makes each page walk a level longer.
 		"-accel", "tcg,thread=multi,tb-size=1024",
 		"-cpu", "max,cx16=off,la57=off,pku=off",
-		"-smp", fmt.Sprint(c.CPUs), "-m", fmt.Sprint(c.MemoryMiB),
+		"-smp", strconv.Itoa(c.CPUs), "-m", strconv.Itoa(c.MemoryMiB),
 		"-kernel", m.state.Image.file("vmlinuz"), "-initrd", m.state.Image.file("initrd.img"),
 		"-append", m.kernelArgs(),
 		"-chardev", "file,id=console,append=on,path=" + m.file(consoleFile), "-serial", "chardev:console",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -73,10 +74,11 @@ func (m *Machine) Stream(ctx context.Context, line string, stdio Stdio) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("run %q in the VM: %w", line, err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	var err error
+	done := make(chan struct{})
+	go func() { defer close(done); err = cmd.Wait() }()
 	select {
-	case err := <-done:
+	case <-done:
 		if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 			return nil
 		}
@@ -152,7 +154,7 @@ func (m *Machine) copyDir(ctx context.Context, local, remote string) error {
 // Fetch copies a folder of the machine into the folder local, which is made when
 // missing.
 func (m *Machine) Fetch(ctx context.Context, remote, local string) error {
-	if err := os.MkdirAll(local, 0o755); err != nil {
+	if err := os.MkdirAll(local, 0o750); err != nil {
 		return err
 	}
 	tar := exec.CommandContext(ctx, "tar", "-C", local, "--no-same-owner", "-xf", "-")
@@ -182,7 +184,7 @@ func (m *Machine) SSH() []string {
 		"-o", "HostKeyAlias=mos-vm", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
 		"-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
 		"-o", "ControlPath=" + m.control(), "-o", "ControlMaster=no",
-		"-p", fmt.Sprint(m.state.Port), "root@127.0.0.1",
+		"-p", strconv.Itoa(m.state.Port), "root@127.0.0.1",
 	}
 }
 
@@ -217,7 +219,7 @@ func (m *Machine) openSSH(ctx context.Context) error {
 
 // closeSSH ends the shared connection, if there is one.
 func (m *Machine) closeSSH(ctx context.Context) error {
-	if _, err := os.Stat(m.control()); err != nil {
+	if _, err := os.Stat(m.control()); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	argv := m.SSH()

@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -146,18 +147,18 @@ func pairs(s string) map[string]string {
 
 // copyOnce copies unless the machine has the same from the last time.
 func (m *Machine) copyOnce(ctx context.Context, local, remote string) error {
-	print, err := fingerprint(local)
+	mark, err := fingerprint(local)
 	if err != nil {
 		return fmt.Errorf("copy into the VM: %w", err)
 	}
 	note := fmt.Sprintf("/persist/copied-%x", sha256.Sum256([]byte(remote)))
-	if have, _, err := m.Run(ctx, "cat "+note+" 2>/dev/null; true"); err != nil || have == print {
+	if have, _, err := m.Run(ctx, "cat "+note+" 2>/dev/null; true"); err != nil || have == mark {
 		return err
 	}
 	if err := m.Copy(ctx, local, remote); err != nil {
 		return err
 	}
-	_, _, err = m.Run(ctx, fmt.Sprintf("printf %%s %s >%s", Quote(print), note))
+	_, _, err = m.Run(ctx, fmt.Sprintf("printf %%s %s >%s", Quote(mark), note))
 	return err
 }
 
@@ -175,7 +176,7 @@ func fingerprint(path string) (string, error) {
 		_, err = fmt.Fprintln(sum, p, info.Mode(), info.Size(), info.ModTime().UnixNano())
 		return err
 	})
-	return fmt.Sprintf("%x", sum.Sum(nil)), err
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // fetchFile brings back a file that the machine may not have: a test that

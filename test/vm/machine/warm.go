@@ -115,7 +115,7 @@ func ReserveWarm(ctx context.Context) (release func(), err error) {
 
 // lock takes the lock file path, and waits for it as long as ctx allows.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
