@@ -1,8 +1,18 @@
 package firewall
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
@@ -12,16 +22,28 @@ type Config struct {
 	Runner xexec.Runner // required
 	Log    *slog.Logger // required
 	// IPTables and IP6Tables are the programs that dockerd uses; "" means
-	// iptables and ip6tables. A missing program means there is nothing of
-	// Docker's to meet.
+	// iptables and ip6tables. A missing program means that there is nothing
+	// of Docker's to meet. Beside each stands its -restore twin.
 	IPTables, IP6Tables string
 }
 
 // Firewall puts a [State] into the kernel. Its methods may be called at once.
-type Firewall struct{ cfg Config }
+type Firewall struct {
+	run    xexec.Runner
+	log    *slog.Logger
+	tables []string
+
+	mu     sync.Mutex // guards all below, and makes changes one at a time
+	script string     // of the last Apply
+	digest [32]byte   // of the table as the kernel shows it after that
+	udp    string     // the published ports of UDP at the last Apply
+	known  bool       // udp is set
+}
 
 // New returns a Firewall; it touches nothing.
-func New(c Config) *Firewall { return &Firewall{cfg: c} }
+func New(c Config) *Firewall {
+	return &Firewall{run: c.Runner, log: c.Log, tables: []string{cmp.Or(c.IPTables, "iptables"), cmp.Or(c.IP6Tables, "ip6tables")}}
+}
 
 // Report is what Check found; the zero value says that all is there.
 type Report struct {
@@ -34,23 +56,119 @@ func (r Report) OK() bool { return len(r.Missing) == 0 }
 
 // Apply makes the kernel's rules those of s, in one transaction, and forgets
 // connections of UDP that lead to where no port leads any more. It is
-// idempotent. An invalid state is refused whole with ErrInvalidArgument.
-func (f *Firewall) Apply(ctx context.Context, s State) error { return nil }
+// idempotent, and leaves the ruleset untouched when it is as it should be. An
+// invalid state is refused whole with ErrInvalidArgument.
+func (f *Firewall) Apply(ctx context.Context, s State) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("apply firewall: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.applyTable(ctx, s); err != nil {
+		return fmt.Errorf("apply firewall: %w", err)
+	}
+	for _, program := range f.tables {
+		if err := f.applyDocker(ctx, program, s); err != nil {
+			return fmt.Errorf("let gateways pass beside Docker's rules: %w", err)
+		}
+	}
+	if err := f.forgetUDP(s); err != nil {
+		return fmt.Errorf("forget stale connections: %w", err)
+	}
+	return nil
+}
+
+// applyTable replaces our table unless it stands as s wants it.
+func (f *Firewall) applyTable(ctx context.Context, s State) error {
+	script := Render(s)
+	if missing, err := f.tableMissing(ctx, script); err != nil || missing == "" {
+		return err
+	}
+	f.script = ""
+	if _, err := f.nft(ctx, script, "-f", "-"); err != nil {
+		return err
+	}
+	digest, there, err := f.listing(ctx)
+	if err != nil {
+		return err
+	}
+	if want := len(s.Networks) > 0; there != want {
+		return fmt.Errorf("nft table inet %s is there: %t, want %t, right after it was written: %w", Table, there, want, errdefs.ErrAborted)
+	}
+	f.script, f.digest = script, digest
+	f.log.Info("firewall replaced", "networks", len(s.Networks), "ports", len(s.Ports))
+	return nil
+}
+
+// tableMissing says what is wrong with our table, "" for nothing. A table of
+// an earlier life of this process is wrong: what it should look like is only
+// known from having written it.
+func (f *Firewall) tableMissing(ctx context.Context, script string) (string, error) {
+	digest, there, err := f.listing(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case f.script == "":
+		return "nft table inet " + Table + " is not written yet", nil
+	case f.script != script:
+		return "nft table inet " + Table + " is of another state", nil
+	case !there && digest != f.digest:
+		return "nft table inet " + Table + " is gone", nil
+	case digest != f.digest:
+		return "nft table inet " + Table + " was changed by somebody", nil
+	}
+	return "", nil
+}
+
+// listing is a digest of our table, independent of the order in which the
+// kernel shows the elements of a set.
+func (f *Firewall) listing(ctx context.Context) (digest [32]byte, there bool, err error) {
+	out, err := f.nft(ctx, "", "-s", "list", "table", "inet", Table)
+	if e := (*xexec.Error)(nil); errors.As(err, &e) && strings.Contains(e.Stderr, "No such file or directory") {
+		return digest, false, nil
+	}
+	if err != nil {
+		return digest, false, err
+	}
+	words := strings.FieldsFunc(string(out), func(r rune) bool { return strings.ContainsRune(" \t\n,", r) })
+	slices.Sort(words)
+	return sha256.Sum256([]byte(strings.Join(words, " "))), true, nil
+}
+
+func (f *Firewall) nft(ctx context.Context, stdin string, args ...string) ([]byte, error) {
+	out, err := f.run.Run(ctx, xexec.Cmd{Argv: append([]string{"nft"}, args...), Stdin: []byte(stdin)})
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("install the package nftables: %w: %w", err, errdefs.ErrFailedPrecondition)
+	}
+	return out, err
+}
 
 // Check says what of s is missing in the kernel, without changing anything.
-func (f *Firewall) Check(ctx context.Context, s State) (Report, error) { return Report{}, nil }
-
-// Watch calls changed when somebody, we included, changed the nftables
-// ruleset, at most five times a second, until ctx ends. It returns nil then.
-// Rules of iptables-legacy make no such event: call Check from time to time.
-func (f *Firewall) Watch(ctx context.Context, changed func()) error { return nil }
+func (f *Firewall) Check(ctx context.Context, s State) (Report, error) {
+	if err := s.Validate(); err != nil {
+		return Report{}, fmt.Errorf("check firewall: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var r Report
+	missing, err := f.tableMissing(ctx, Render(s))
+	if err != nil {
+		return r, fmt.Errorf("check firewall: %w", err)
+	}
+	if missing != "" {
+		r.Missing = append(r.Missing, missing)
+	}
+	for _, program := range f.tables {
+		rules, ok, err := f.dockerRules(ctx, program)
+		if err != nil {
+			return r, fmt.Errorf("check rules beside Docker's: %w", err)
+		}
+		if ok && len(rules.change(s)) > 0 {
+			r.Missing = append(r.Missing, fmt.Sprintf("chain %s of %s is not as it should be", chain, program))
+		}
+	}
+	return r, nil
+}
 
 // Remove takes away all that Apply made. It is idempotent.
-func (f *Firewall) Remove(ctx context.Context) error { return nil }
-
-// Render is the nft script that replaces the table with that of s. It is the
-// same for states that differ in order only. The state must be valid.
-func Render(s State) string { return "" }
-
-// Validate says what of the state would make no rule, with ErrInvalidArgument.
-func (s State) Validate() error { return nil }
+func (f *Firewall) Remove(ctx context.Context) error { return f.Apply(ctx, State{}) }

@@ -1,7 +1,12 @@
 package firewall
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"regexp"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
@@ -40,4 +45,73 @@ type Published struct {
 	Container netip.AddrPort
 	// Gateway is the link behind which the container is.
 	Gateway string
+}
+
+// linkName is what the kernel takes as the name of a link and nft as a word in
+// quotes.
+var linkName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$`)
+
+// Validate says all that is wrong with the state, with ErrInvalidArgument: a
+// name that is none of a link, two networks of one gateway, a port that leads
+// behind no gateway of the state or is taken twice.
+func (s State) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf(format+": %w", append(args, errdefs.ErrInvalidArgument)...))
+	}
+	internal := map[string]bool{}
+	for _, n := range s.Networks {
+		if _, twice := internal[n.Gateway]; twice || !linkName.MatchString(n.Gateway) {
+			bad("gateway %q of network %d is of two networks or no name of a link", n.Gateway, n.Object)
+		}
+		internal[n.Gateway] = n.Internal
+		for _, p := range n.Subnets {
+			if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
+				bad("subnet %s of gateway %s is no masked range", p, n.Gateway)
+			}
+		}
+	}
+	taken := map[Published]bool{}
+	for _, p := range s.Ports {
+		isInternal, known := internal[p.Gateway]
+		key := p.key()
+		switch {
+		case !known:
+			bad("port %s leads behind %q, the gateway of no network", p, p.Gateway)
+		case isInternal:
+			bad("port %s leads into the internal network of %s", p, p.Gateway)
+		case taken[key]:
+			bad("port %s is published twice", p)
+		case !p.valid():
+			bad("port %s is no port that can be published", p)
+		}
+		taken[key] = true
+	}
+	return errors.Join(errs...)
+}
+
+// key is the side of the host, for comparing.
+func (p Published) key() Published {
+	k := Published{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort}
+	if p.anyIP() { // one key for each family
+		k.HostIP = netip.IPv6Unspecified()
+		if p.Container.Addr().Is4() {
+			k.HostIP = netip.IPv4Unspecified()
+		}
+	}
+	return k
+}
+
+func (p Published) anyIP() bool { return !p.HostIP.IsValid() || p.HostIP.IsUnspecified() }
+
+func (p Published) valid() bool {
+	c := p.Container.Addr()
+	return (p.Proto == spec.TCP || p.Proto == spec.UDP) && p.HostPort != 0 && p.Container.Port() != 0 &&
+		c.IsValid() && !c.Is4In6() && c.Zone() == "" && p.HostIP.Zone() == "" &&
+		(p.anyIP() || p.HostIP.Is4() == c.Is4())
+}
+
+// String is the port as people write it.
+func (p Published) String() string {
+	return fmt.Sprintf("%s/%s to %s", netip.AddrPortFrom(p.key().HostIP, p.HostPort), p.Proto, p.Container)
 }
