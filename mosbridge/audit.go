@@ -1,0 +1,151 @@
+package mosbridge
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mosdocker/mosdocker/mosbridge/api"
+	"github.com/mosdocker/mosdocker/mosbridge/ipam"
+	"github.com/mosdocker/mosdocker/mosbridge/ovs"
+)
+
+// audit is the leak check: what a repair would change, and what the record
+// holds that Docker does not know. A look that cannot be had is a finding too.
+func (d *Driver) audit(ctx context.Context) api.Audit {
+	out := api.Audit{Findings: []api.Finding{}}
+	add := func(kind, object, detail, hint string) {
+		out.Findings = append(out.Findings, api.Finding{Kind: kind, Object: object, Detail: detail, Hint: hint})
+	}
+	p, err := d.plan(ctx)
+	if err != nil {
+		add("host", "open vswitch", err.Error(), "docker mos net doctor")
+	}
+	for _, s := range p {
+		add(string(s.Op), s.Object, s.Cause, "the next repair does this; docker mos net plan shows it")
+	}
+	k, err := d.ask(ctx)
+	if err != nil {
+		add("host", "docker", err.Error(), "start docker: without it nobody knows what is left over")
+		return out
+	}
+	for _, f := range d.strangers(k) {
+		add(f.Kind, f.Object, f.Detail, "collected after "+d.cfg.Grace.String()+"; at once by docker mos net gc")
+	}
+	return out
+}
+
+// strangers are the objects of the record that Docker does not know.
+func (d *Driver) strangers(k known) []api.Finding {
+	var out []api.Finding
+	for _, e := range d.rec.allEndpoints() {
+		if _, ok := k.endpoints[string(e.Endpoint.ID)]; !ok {
+			out = append(out, api.Finding{Kind: "endpoint", Object: string(e.Endpoint.ID), Detail: "docker does not know it"})
+		}
+	}
+	for _, n := range d.rec.allNetworks() {
+		if _, ok := k.networks[string(n.Network.ID)]; !ok {
+			out = append(out, api.Finding{Kind: "network", Object: string(n.Network.ID), Detail: "docker does not know it"})
+		}
+	}
+	for _, l := range d.addrs.Unknown(func(l ipam.Lease) bool { return k.addrs[l.Addr] || d.holds(l) }) {
+		out = append(out, api.Finding{Kind: "lease", Object: l.Addr.String(), Detail: l.String()})
+	}
+	return out
+}
+
+// holds says whether an endpoint of the record has the lease's address.
+func (d *Driver) holds(l ipam.Lease) bool {
+	for _, e := range d.rec.allEndpoints() {
+		for _, a := range e.Endpoint.Addrs() {
+			if a == l.Addr {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// gc collects at once what Docker does not know, on an operator's word instead
+// of a second look.
+func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
+	k, err := d.ask(ctx)
+	if err != nil {
+		return api.GC{}, err
+	}
+	out := api.GC{Objects: append([]api.Finding{}, d.strangers(k)...)}
+	if r.DryRun {
+		return out, nil
+	}
+	for _, f := range out.Objects {
+		if f.Kind != "lease" {
+			d.drop(ctx, f.Object)
+		}
+	}
+	for range 2 { // mark, then take
+		if _, err := d.addrs.Collect(time.Now(), 0, func(l ipam.Lease) bool { return k.addrs[l.Addr] || d.holds(l) }); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// doctor asks the questions that explain most troubles.
+func (d *Driver) doctor(ctx context.Context) api.Doctor {
+	var out api.Doctor
+	add := func(name string, err error, detail, hint string) {
+		c := api.Check{Name: name, OK: err == nil, Detail: detail}
+		if err != nil {
+			c.Detail, c.Hint = err.Error(), hint
+		}
+		out.Checks = append(out.Checks, c)
+	}
+	info, err := d.fab.ovs.Info(ctx)
+	add("open vswitch answers", err, "version "+info.Version, "systemctl start openvswitch-switch, or make up")
+	v, verr := d.engine.Version(ctx)
+	add("docker answers", verr, "version "+v.Engine, "start docker; the driver works without it, but cannot learn names or collect leftovers")
+	_, serr := os.Stat(d.cfg.Socket)
+	add("plugin socket is there", serr, d.cfg.Socket, "restart mosbridge")
+	add("ipv4 forwarding", forwarding(), "net.ipv4.ip_forward=1", "it is switched on with the first network that has a gateway on this host")
+	if err != nil {
+		return out
+	}
+	bridges, err := d.fab.ovs.Bridges(ctx)
+	add("bridges can be listed", err, "", "see the daemon's log")
+	for _, b := range bridges {
+		if b.Ours {
+			name, reason := explainDatapath(b.Datapath, info)
+			add("datapath of "+b.Name, tsoAdvice(b.Datapath, info), name+": "+reason, "set other_config:userspace-tso-enable=true in Open_vSwitch and restart ovs-vswitchd: TCP becomes several times as fast")
+		}
+	}
+	p, err := d.plan(ctx)
+	add("the host can be observed", err, "", "see the daemon's log")
+	if err == nil {
+		add("the host is as the record wishes", planFault(p.String()), "nothing to repair", "docker mos net plan; the daemon repairs by itself")
+	}
+	return out
+}
+
+func forwarding() error {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	if err == nil && strings.TrimSpace(string(b)) != "1" {
+		err = conflict("net.ipv4.ip_forward is 0")
+	}
+	return err
+}
+
+// tsoAdvice finds fault with a userspace bridge that is slower than it need be.
+func tsoAdvice(dp ovs.Datapath, info ovs.Info) error {
+	if dp == ovs.Userspace && !info.TSO {
+		return conflict("userspace datapath without segmentation offload: TCP works, slowly")
+	}
+	return nil
+}
+
+func planFault(p string) error {
+	if p == "" {
+		return nil
+	}
+	return conflict("%s", strings.TrimSpace(p))
+}

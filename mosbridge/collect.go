@@ -1,0 +1,162 @@
+package mosbridge
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/engine"
+	"github.com/mosdocker/mosdocker/mosbridge/ipam"
+	"github.com/mosdocker/mosdocker/mosbridge/spec"
+)
+
+// Name is what Docker's users call the driver.
+const Name = "mosbridge"
+
+// known is what the engine says exists.
+type known struct {
+	networks  map[string]engine.Network
+	endpoints map[string]engine.Container // by endpoint id
+	addrs     map[netip.Addr]bool         // in use, or asked for by a container that exists
+}
+
+// ask reads the engine; nothing here runs inside a plugin call.
+func (d *Driver) ask(ctx context.Context) (known, error) {
+	k := known{networks: map[string]engine.Network{}, endpoints: map[string]engine.Container{}, addrs: map[netip.Addr]bool{}}
+	nets, err := d.engine.Networks(ctx, Name)
+	if err != nil {
+		return k, err
+	}
+	for _, n := range nets {
+		k.networks[n.ID] = n
+		for _, e := range n.Endpoints {
+			k.endpoints[e.ID] = engine.Container{ID: e.Container, Name: e.Name}
+			k.addrs[e.IPv4.Addr()], k.addrs[e.IPv6.Addr()] = true, true
+		}
+	}
+	containers, err := d.engine.Containers(ctx)
+	for _, c := range containers {
+		for _, a := range c.Networks {
+			if a.Endpoint != "" {
+				k.endpoints[a.Endpoint] = c
+			}
+			for _, addr := range []netip.Addr{a.IPv4.Addr(), a.IPv6.Addr(), a.WantIPv4, a.WantIPv6} {
+				k.addrs[addr] = true
+			}
+		}
+	}
+	return k, err
+}
+
+// collect learns names from the engine and takes away, in two phases, what it
+// no longer knows: an object must be unknown at two looks at least Grace apart.
+// An engine that does not answer says nothing, so nothing is collected.
+func (d *Driver) collect(ctx context.Context) {
+	k, err := d.ask(ctx)
+	d.noteEngine(err)
+	if err != nil {
+		d.log.Debug("docker does not answer, nothing is collected", "err", err)
+		return
+	}
+	if v, err := d.engine.Version(ctx); err == nil {
+		d.noteVersion(v.Engine)
+	}
+	d.learn(k)
+	for _, id := range d.unknown(k, time.Now()) {
+		d.drop(ctx, id)
+	}
+	d.collectLeases(k)
+}
+
+// learn keeps the names that Docker's users know things by.
+func (d *Driver) learn(k known) {
+	for _, n := range d.rec.allNetworks() {
+		if name := k.networks[string(n.Network.ID)].Name; name != "" && name != n.Name {
+			d.rec.renameNetwork(n.Network.ID, name)
+		}
+	}
+	for _, e := range d.rec.allEndpoints() {
+		if c := k.endpoints[string(e.Endpoint.ID)]; c.ID != "" && (c.ID != e.Container || c.Name != e.Name) {
+			d.rec.renameEndpoint(e.Endpoint.ID, c.ID, c.Name)
+		}
+	}
+}
+
+// unknown lists the ids of networks and endpoints that are due for collection,
+// and notes since when each of them has been missing.
+func (d *Driver) unknown(k known, now time.Time) []string {
+	gone := map[string]bool{}
+	for _, e := range d.rec.allEndpoints() {
+		if _, ok := k.endpoints[string(e.Endpoint.ID)]; !ok {
+			gone[string(e.Endpoint.ID)] = true
+		}
+	}
+	for _, n := range d.rec.allNetworks() {
+		if _, ok := k.networks[string(n.Network.ID)]; !ok {
+			gone[string(n.Network.ID)] = true
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var due []string
+	for id := range d.missing {
+		if !gone[id] {
+			delete(d.missing, id)
+		}
+	}
+	for id := range gone {
+		since, ok := d.missing[id]
+		if !ok {
+			d.missing[id] = now
+		} else if now.Sub(since) >= d.cfg.Grace.Duration {
+			due = append(due, id)
+		}
+	}
+	return due
+}
+
+// drop collects one object that Docker does not know.
+func (d *Driver) drop(ctx context.Context, id string) {
+	d.log.Warn("collected what docker does not know", "object", id)
+	var err error
+	if _, ok := d.rec.network(spec.NetworkID(id)); ok {
+		err = d.deleteNetwork(ctx, spec.NetworkID(id))
+	} else {
+		err = d.deleteEndpoint(ctx, id)
+	}
+	if err != nil {
+		d.log.Warn("collection is tried again", "object", id, "err", err)
+	}
+}
+
+// collectLeases takes back addresses that no container has or asks for, and
+// pools whose network is gone.
+func (d *Driver) collectLeases(k known) {
+	held := map[netip.Addr]bool{}
+	for _, e := range d.rec.allEndpoints() {
+		for _, a := range e.Endpoint.Addrs() {
+			held[a] = true
+		}
+	}
+	now, grace := time.Now(), d.cfg.Grace.Duration
+	leases, err := d.addrs.Collect(now, grace, func(l ipam.Lease) bool { return held[l.Addr] || k.addrs[l.Addr] })
+	if err != nil {
+		d.log.Warn("leases are not collected", "err", err)
+	}
+	for _, l := range leases {
+		d.log.Warn("address taken back, no container has it", "lease", l.String())
+	}
+	subnets := map[netip.Prefix]bool{}
+	for _, n := range k.networks {
+		for _, p := range n.Subnets {
+			subnets[p.Masked()] = true
+		}
+	}
+	pools, err := d.addrs.CollectPools(now, grace, func(p ipam.Pool) bool { return subnets[p.Prefix] })
+	if err != nil {
+		d.log.Warn("pools are not collected", "err", err)
+	}
+	for _, p := range pools {
+		d.log.Warn("pool taken back, no network has it", "pool", string(p.ID()))
+	}
+}

@@ -1,0 +1,116 @@
+package mosbridge
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/mosdocker/mosdocker/mosbridge/link"
+	"github.com/mosdocker/mosdocker/mosbridge/plan"
+	"github.com/mosdocker/mosdocker/mosbridge/spec"
+)
+
+// createNetwork checks a network against the others, records it and sets it
+// up. Repeating it is well; a network with the same id and another shape is
+// refused. When a step fails, the network is forgotten and taken away again.
+func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error {
+	n, err := spec.ParseNetwork(r)
+	if err != nil {
+		return err
+	}
+	defer d.busy.read()()
+	defer d.creating.lock(n.Bridge)()
+	if old, ok := d.rec.network(n.ID); ok {
+		if old.Network.Rates = n.Rates; !reflect.DeepEqual(old.Network, n) {
+			return conflict("network %s exists with another shape", n.ID.Short())
+		}
+		return d.fab.run(ctx, plan.CreateNetwork(n))
+	}
+	if err := d.fits(ctx, n); err != nil {
+		return err
+	}
+	number, err := d.rec.number()
+	if err != nil {
+		return err
+	}
+	if err := d.rec.putNetwork(networkRecord{Network: n, Number: number, Created: time.Now()}); err != nil {
+		d.rec.free(number)
+		return err
+	}
+	if err := d.fab.run(ctx, plan.CreateNetwork(n)); err != nil {
+		return errors.Join(err, d.removeNetwork(context.WithoutCancel(ctx), n))
+	}
+	d.log.Info("network created", "network", n.ID.Short(), "bridge", n.Bridge, "vlan", n.VLAN, "uplink", n.Uplink, "gateway", string(n.Gateway))
+	return nil
+}
+
+// fits compares a new network with the others of this host and with the
+// host's links.
+func (d *Driver) fits(ctx context.Context, n spec.Network) error {
+	for _, o := range d.rec.allNetworks() {
+		if err := compatible(n, o.Network, o.title()); err != nil {
+			return err
+		}
+	}
+	if n.Uplink == "" || slices.ContainsFunc(d.rec.allNetworks(), func(o networkRecord) bool { return o.Network.Uplink == n.Uplink }) {
+		return nil
+	}
+	return link.CheckUplink(ctx, n.Uplink)
+}
+
+// compatible says why two networks cannot live on one host.
+func compatible(n, o spec.Network, title string) error {
+	switch {
+	case n.Uplink != "" && n.Uplink == o.Uplink && n.Bridge != o.Bridge:
+		return conflict("uplink %s is on bridge %s for network %s: use mos.bridge=%s", n.Uplink, o.Bridge, title, o.Bridge)
+	case n.Bridge == o.Bridge && n.Uplink != "" && o.Uplink != "" && n.Uplink != o.Uplink:
+		return conflict("bridge %s has uplink %s for network %s: name another mos.bridge for uplink %s", n.Bridge, o.Uplink, title, n.Uplink)
+	case n.Bridge == o.Bridge && n.VLAN == o.VLAN && (n.VLAN != 0 || n.Uplink != "" && o.Uplink != ""):
+		return conflict("VLAN %d on bridge %s is that of network %s: choose another mos.vlan", n.VLAN, n.Bridge, title)
+	}
+	for _, a := range n.Subnets {
+		for _, b := range o.Subnets {
+			if a.Prefix.Overlaps(b.Prefix) && (n.Gateway == spec.GatewayHost && o.Gateway == spec.GatewayHost || n.Bridge == o.Bridge) {
+				return conflict("subnet %s overlaps %s of network %s: choose another --subnet", a.Prefix, b.Prefix, title)
+			}
+		}
+	}
+	return nil
+}
+
+// deleteNetwork forgets a network and takes it away, with every endpoint it
+// still has: Docker only deletes networks without containers. Unknown ids are well.
+func (d *Driver) deleteNetwork(ctx context.Context, id spec.NetworkID) error {
+	defer d.busy.read()()
+	n, ok := d.rec.network(id)
+	if !ok {
+		return nil
+	}
+	defer d.creating.lock(n.Network.Bridge)()
+	for _, e := range d.rec.allEndpoints() {
+		if e.Endpoint.Network == id {
+			if err := d.forget(ctx, e.Endpoint.ID); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.removeNetwork(ctx, n.Network); err != nil {
+		return err
+	}
+	d.log.Info("network deleted", "network", id.Short())
+	return nil
+}
+
+// removeNetwork drops the record first: what a cut leaves behind then belongs
+// to nobody and the next repair collects it.
+func (d *Driver) removeNetwork(ctx context.Context, n spec.Network) error {
+	if err := d.rec.dropNetwork(n.ID); err != nil {
+		return err
+	}
+	others := d.rec.allNetworks()
+	last := !slices.ContainsFunc(others, func(o networkRecord) bool { return o.Network.Bridge == n.Bridge })
+	lastUplink := n.Uplink != "" && !slices.ContainsFunc(others, func(o networkRecord) bool { return o.Network.Uplink == n.Uplink })
+	return d.fab.runAll(ctx, plan.DeleteNetwork(n, last, lastUplink))
+}

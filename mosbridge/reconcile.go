@@ -1,0 +1,134 @@
+package mosbridge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mosdocker/mosdocker/mosbridge/ovs"
+	"github.com/mosdocker/mosdocker/mosbridge/plan"
+)
+
+// Run keeps the host as the record wishes until ctx ends: it repairs at once,
+// every interval, and whenever a bridge came back or the host's rules were
+// changed by others; and it collects what Docker no longer knows.
+func (d *Driver) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	work.Go(func() {
+		if err := d.fab.fw.Watch(ctx, d.Nudge); err != nil {
+			d.log.Warn("changes of the host's rules are seen by the timer only", "err", err)
+		}
+	})
+	watched := map[string]bool{}
+	tick := time.NewTicker(d.cfg.Interval.Duration)
+	defer tick.Stop()
+	for {
+		for _, n := range d.rec.allNetworks() {
+			if name := n.Network.Bridge; !watched[name] {
+				watched[name] = true
+				work.Go(func() { d.watch(ctx, name) })
+			}
+		}
+		d.reconcile(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-d.nudge:
+		}
+	}
+}
+
+// Nudge asks for a repair soon; many requests at once make one repair.
+func (d *Driver) Nudge() {
+	select {
+	case d.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// watch follows one bridge. Open vSwitch forgets flows and meters when it
+// restarts, so they are replayed the moment it is back.
+func (d *Driver) watch(ctx context.Context, bridge string) {
+	err := d.fab.ovs.WatchBridge(ctx, bridge, func(e ovs.Event) {
+		switch {
+		case !e.Up:
+			d.log.Warn("open vswitch does not serve the bridge", "bridge", bridge)
+		case !e.First:
+			d.log.Info("open vswitch serves the bridge again", "bridge", bridge)
+			d.fab.forgetRuntime(bridge)
+			d.waiting.Store(true)
+			d.Nudge()
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		d.log.Error("bridge is not watched", "bridge", bridge, "err", err)
+	}
+}
+
+// forgetRuntime drops what a restart of Open vSwitch may have changed.
+func (f *fabric) forgetRuntime(name string) {
+	b := f.bridge(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.known = false
+}
+
+// reconcile compares and repairs once. Looking costs the calls nothing; only
+// when something must change are they kept out, and the look repeated, so that
+// a repair never meets a half-done call.
+func (d *Driver) reconcile(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.RepairLimit.Duration)
+	defer cancel()
+	start := time.Now()
+	p, err := d.plan(ctx)
+	if err == nil && len(p) > 0 {
+		err = d.repair(ctx)
+	}
+	d.noteRepair(start, len(p), err)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.log.Warn("repair did not come to its end", "err", err)
+		}
+		return
+	}
+	d.releaseRestoreWait(ctx)
+	d.collect(ctx)
+}
+
+// plan is what a repair would do at this moment.
+func (d *Driver) plan(ctx context.Context) (plan.Plan, error) {
+	o, err := d.fab.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Repair(d.rec.wanted(), o), nil
+}
+
+func (d *Driver) repair(ctx context.Context) error {
+	defer d.busy.write()()
+	p, err := d.plan(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range p {
+		d.log.Info("repair", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause)
+	}
+	return d.fab.runAll(ctx, p)
+}
+
+// releaseRestoreWait lets an ovs-vswitchd that started go on once flows are in,
+// and makes its next start wait again. It is left alone where bridges of others
+// would have to wait too.
+func (d *Driver) releaseRestoreWait(ctx context.Context) {
+	if !d.cfg.RestoreWait || !d.waiting.Swap(false) {
+		return
+	}
+	if err := d.fab.ovs.ReleaseRestoreWait(ctx); err != nil {
+		d.waiting.Store(true)
+		d.log.Warn("open vswitch may still wait for its flows", "err", err)
+	}
+}
