@@ -94,14 +94,14 @@ func (c Config) check() (Config, error) {
 	return c, nil
 }
 
-// path returns the PATH of hosts: old, the folders of programs for root, and
-// before all the folder of the newest Engine.
-func (c Config) path(old string) string {
-	path := old + ":/usr/local/sbin:/usr/sbin:/sbin"
+// path returns the PATH of hosts: the rig's own programs, the newest Engine's
+// where that is in use, the distribution's, and what else this process knows.
+func (c Config) path(own, old string) string {
+	path := own
 	if c.Engine == EngineNew {
-		path = testx.EngineDir() + ":" + path
+		path += ":" + testx.EngineDir()
 	}
-	return path
+	return path + ":/usr/sbin:/usr/bin:/sbin:/bin:" + old
 }
 
 // lookPath finds a program in a PATH that is not this process's own.

@@ -160,15 +160,17 @@ func (h *Host) start(d *daemon) error {
 	if err != nil {
 		return err
 	}
+	cmd, err := h.command(h.cg.join(append([]string{program}, d.Argv[1:]...)))
+	if err != nil {
+		return err
+	}
 	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	fmt.Fprintf(log, "--- %s starts\n", time.Now().Format(time.RFC3339Nano))
-	argv := h.cg.join(append([]string{program}, d.Argv[1:]...))
-	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // ended by name
-	cmd.Env = append(append(append(os.Environ(), "LC_ALL=C"), h.environ()...), d.Env...)
+	cmd.Env = append(cmd.Env, d.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	born, err := h.cg.born(cmd)

@@ -25,8 +25,7 @@ type Host struct {
 	base  state
 
 	mu      sync.Mutex // guards all below
-	daemons []*daemon  // in the order of their first start
-	faults  []error    // daemons that ended by themselves
+	daemons []*daemon  // in the order of their start at boot
 }
 
 // boot makes the host's namespaces and starts what it runs at boot.

@@ -32,24 +32,25 @@ func (h *Host) Baseline() error {
 	return err
 }
 
-// LeakCheck compares the host's links, network namespaces, mounts, processes
-// and cgroups with the baseline and returns what is there beyond it. What is
-// just being taken away has five seconds to go.
-func (h *Host) LeakCheck() error {
-	return testx.Poll(5*time.Second, func() error {
-		s, err := h.state()
-		if err != nil {
-			return err
+// Leaks compares the host's links, named network namespaces, mounts, processes
+// and cgroups with the baseline and returns what is there beyond it.
+func (h *Host) Leaks() error {
+	s, err := h.state()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, thing := range slices.Sorted(maps.Keys(s)) {
+		if more := s[thing] - h.base[thing]; more > 0 {
+			errs = append(errs, fmt.Errorf("%s: left over: %s (%d more than before)", h.Name, thing, more))
 		}
-		var errs []error
-		for _, thing := range slices.Sorted(maps.Keys(s)) {
-			if more := s[thing] - h.base[thing]; more > 0 {
-				errs = append(errs, fmt.Errorf("%s: left over: %s (%d more than before)", h.Name, thing, more))
-			}
-		}
-		return errors.Join(errs...)
-	})
+	}
+	return errors.Join(errs...)
 }
+
+// LeakCheck is [Host.Leaks] for the end of a test: what is just being taken
+// away has five seconds to go.
+func (h *Host) LeakCheck() error { return testx.Poll(5*time.Second, h.Leaks) }
 
 func (h *Host) state() (state, error) {
 	s := state{}

@@ -74,7 +74,7 @@ func (r *Rig) plug(ctx context.Context, h *Host) error {
 		"addr add "+v4+"/24 dev out0",
 		"addr add "+v6+"/64 dev out0 nodad",
 		"route add default via 198.51.100.1",
-		"-6 route add default via 2001:db8:100::1")
+		"route add ::/0 via 2001:db8:100::1")
 }
 
 // cable joins the host with a bridge of another node. A cable of the host's

@@ -26,10 +26,6 @@ type Node struct {
 	env   []string
 }
 
-// env0 is what Go's own environment must not hand down to a host: it would
-// send the docker command to another Engine.
-var dockerVars = []string{"DOCKER_HOST=", "DOCKER_CONTEXT=", "DOCKER_API_VERSION="}
-
 // Run runs a command inside the node and so implements [xexec.Runner]: code
 // that takes one can be tested against the node. A program without a slash is
 // looked up in the node's PATH, which holds the folder of netcheck and of the
@@ -49,12 +45,41 @@ func (n *Node) Run(ctx context.Context, c xexec.Cmd) ([]byte, error) {
 
 func (n *Node) environ() []string {
 	env := append([]string{"PATH=" + n.path}, n.env...)
-	for _, v := range dockerVars {
-		if os.Getenv(strings.TrimSuffix(v, "=")) != "" {
-			env = append(env, v)
+	// These would send the docker command to another Engine.
+	for _, v := range []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_API_VERSION"} {
+		if os.Getenv(v) != "" {
+			env = append(env, v+"=")
 		}
 	}
 	return env
+}
+
+// command returns a command with the node's environment, to be started inside.
+func (n *Node) command(argv []string) (*exec.Cmd, error) {
+	if len(argv) == 0 {
+		return nil, errors.New("empty argument vector")
+	}
+	program, err := lookPath(argv[0], n.path)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program, argv[1:]...) //nolint:noctx // whoever starts it ends it
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), n.environ()...)
+	return cmd, nil
+}
+
+// Attach runs a command inside the node with this process's terminal, for
+// example a shell.
+func (n *Node) Attach(argv ...string) error {
+	cmd, err := n.command(argv)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := (xexec.Host{Enter: n.space.enter}).Start(cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
 
 // Exec runs a command inside the node and returns its standard output, without
@@ -67,7 +92,8 @@ func (n *Node) Exec(ctx context.Context, argv ...string) (string, error) {
 // MustExec is [Node.Exec] with a limit of a minute; an error fails the test.
 func (n *Node) MustExec(tb testing.TB, argv ...string) string {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	// Not the test's own context: clean-ups run when that has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute)
 	defer cancel()
 	out, err := n.Exec(ctx, argv...)
 	if err != nil {
@@ -81,12 +107,10 @@ func (n *Node) MustExec(tb testing.TB, argv ...string) string {
 // process group and waits for its end; it must be called, and may be called
 // again.
 func (n *Node) Background(w *os.File, argv ...string) (kill func(), err error) {
-	program, err := lookPath(argv[0], n.path)
+	cmd, err := n.command(argv)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, argv[1:]...) //nolint:noctx // ended by kill
-	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), n.environ()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if w != nil {
 		cmd.Stdout, cmd.Stderr = w, w
@@ -126,3 +150,7 @@ func (n *Node) NetNS() string { return n.space.proc("ns", "net") }
 func (n *Node) Path(path string) string {
 	return filepath.Join(n.space.proc("root"), path)
 }
+
+// Holder returns the process id, as seen from here, of the process that holds
+// the node's namespaces: for nsenter and "ip link set netns".
+func (n *Node) Holder() int { return n.space.pid }

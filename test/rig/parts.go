@@ -34,7 +34,7 @@ func (h *Host) ovsdb() Daemon {
 exec ovsdb-server $db -vconsole:off -vsyslog:off -vfile:info --log-file --pidfile \
 	--remote=punix:/run/openvswitch/db.sock`
 	return Daemon{Name: Ovsdb, Argv: []string{"/bin/sh", "-c", script}, Ready: func() error {
-		if err := dial(filepath.Join(h.dir, "run/openvswitch/db.sock")); err != nil {
+		if err := dial(h.rig.ctx, filepath.Join(h.dir, "run/openvswitch/db.sock")); err != nil {
 			return err
 		}
 		args := []string{"ovs-vsctl", "--no-wait", "--timeout=5", "--", "init", "--", "set", "Open_vSwitch", ".", "external_ids:system-id=" + h.Name}
@@ -91,8 +91,10 @@ func (h *Host) dockerd() Daemon {
 
 // dial reports whether somebody listens on a unix socket. A socket file alone
 // may be left over from a killed daemon.
-func dial(socket string) error {
-	c, err := net.DialTimeout("unix", socket, time.Second)
+func dial(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return err
 	}

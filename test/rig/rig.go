@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -163,7 +164,7 @@ func (r *Rig) makeDir(base string) error {
 
 // boot brings up everything: the networks first, then all hosts at a time.
 func (r *Rig) boot(ctx context.Context) error {
-	if err := image.Netcheck(ctx, filepath.Join(r.dir, "bin", "netcheck")); err != nil {
+	if err := r.addPrograms(ctx); err != nil {
 		return err
 	}
 	if err := r.openNets(ctx); err != nil {
@@ -200,6 +201,25 @@ func (r *Rig) boot(ctx context.Context) error {
 	return g.Wait()
 }
 
+// addPrograms puts netcheck, and small tools that a bare Debian lacks, where all
+// nodes find them.
+func (r *Rig) addPrograms(ctx context.Context) error {
+	bin := filepath.Join(r.dir, "bin")
+	if err := image.Netcheck(ctx, filepath.Join(bin, "netcheck")); err != nil {
+		return err
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("%w: run test/setup/packages", err)
+	}
+	for _, applet := range []string{"ping", "ping6", "arping", "nc", "wget", "traceroute"} {
+		if err := os.Symlink(busybox, filepath.Join(bin, applet)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *Rig) newHost(i int) (*Host, error) {
 	name := fmt.Sprintf("h%d", i)
 	h := &Host{Node: r.node(name), rig: r, index: i, dir: filepath.Join(r.dir, name)}
@@ -220,7 +240,7 @@ func (r *Rig) newHost(i int) (*Host, error) {
 func (r *Rig) node(name string) Node {
 	return Node{
 		Name: name,
-		path: r.cfg.path(filepath.Join(r.dir, "bin") + ":" + os.Getenv("PATH")),
+		path: r.cfg.path(filepath.Join(r.dir, "bin"), os.Getenv("PATH")),
 		env:  []string{"DOCKER_CONFIG=" + filepath.Join(r.dir, "docker")},
 	}
 }

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
 //go:embed host.sh
@@ -131,11 +129,6 @@ func (s *space) enterNet() error {
 		}
 	}
 	return errors.New("the space has no network")
-}
-
-// run runs one command in the space and returns its output.
-func (s *space) run(ctx context.Context, argv ...string) ([]byte, error) {
-	return xexec.Host{Enter: s.enter}.Run(ctx, xexec.Cmd{Argv: argv})
 }
 
 // close kills the holder, and with it all processes of its pid namespace, and

@@ -20,7 +20,7 @@ const usage = `usage: netcheck serve [-ready FILE] :PORT
        netcheck spoof [-n N] KIND IFACE key=value...`
 
 // errUsage makes main print the usage.
-var errUsage = errors.New(usage)
+var errUsage = errors.New("wrong arguments")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -28,7 +28,8 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout)
 	switch {
 	case errors.Is(err, errUsage):
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, "netcheck:", err)
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "netcheck:", err)
@@ -46,7 +47,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	ready := flags.String("ready", "", "")
 	count := flags.Int("n", 3, "")
 	if err := flags.Parse(args[1:]); err != nil {
-		return fmt.Errorf("%w\n%w", err, errUsage)
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	rest := flags.Args()
 	if args[0] == "serve" && len(rest) == 1 {
@@ -61,7 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case args[0] == "send" && len(rest) == 3:
 		size, err := strconv.Atoi(rest[2])
 		if err != nil || size < 0 {
-			return fmt.Errorf("size %q: want a number of bytes\n%w", rest[2], errUsage)
+			return fmt.Errorf("size %q: want a number of bytes: %w", rest[2], errUsage)
 		}
 		return send(ctx, out, rest[0], rest[1], size)
 	case args[0] == "whoami" && len(rest) == 2:

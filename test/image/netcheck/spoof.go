@@ -59,7 +59,7 @@ func parse(link *net.Interface, keys []string) (forged, error) {
 	for _, kv := range keys {
 		key, value, ok := strings.Cut(kv, "=")
 		if !ok {
-			return f, fmt.Errorf("argument %q: want key=value\n%w", kv, errUsage)
+			return f, fmt.Errorf("argument %q: want key=value: %w", kv, errUsage)
 		}
 		var err error
 		switch key {
@@ -119,7 +119,7 @@ func (f forged) frame(kind string) ([]byte, error) {
 		}
 		return f.ethernet(unix.ETH_P_IPV6, allNodesMAC, f.icmpv6(255, f.advertisement())), nil
 	}
-	return nil, fmt.Errorf("spoof %s: echo wants dst= (and src= of the same family), arp an IPv4 ip=, na an IPv6 ip=\n%w", kind, errUsage)
+	return nil, fmt.Errorf("spoof %s: echo wants dst= (and src= of the same family), arp an IPv4 ip=, na an IPv6 ip=: %w", kind, errUsage)
 }
 
 const (
