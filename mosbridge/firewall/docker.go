@@ -143,7 +143,7 @@ func (t filter) passage(s State) []string {
 	const gateways = spec.PrefixGateway + "+"
 	rules := []string{
 		"-o " + gateways + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-		"-o " + gateways + " -m conntrack --ctstatus DNAT -j ACCEPT",
+		"-o " + gateways + " -m conntrack --ctstate DNAT -j ACCEPT",
 		"-i " + gateways + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
 	}
 	var routed []string

@@ -28,15 +28,19 @@ type reach struct {
 
 func ask(t *testing.T, questions []reach) {
 	t.Helper()
-	for _, q := range questions {
-		for _, proto := range []string{"tcp", "udp"} {
-			t.Run(q.name+"_"+proto, func(t *testing.T) {
-				if got := q.from.ask(proto, q.to, ""); got != q.want {
-					t.Errorf("%s: got answer %q, want %q", q.to, got, q.want)
-				}
-			})
+	// The group ends with its parallel parts, before the next change.
+	t.Run("ask", func(t *testing.T) {
+		for _, q := range questions {
+			for _, proto := range []string{"tcp", "udp"} {
+				t.Run(q.name+"_"+proto, func(t *testing.T) {
+					t.Parallel()
+					if got := q.from.ask(proto, q.to, ""); got != q.want {
+						t.Errorf("%s: got answer %q, want %q", q.to, got, q.want)
+					}
+				})
+			}
 		}
-	}
+	})
 }
 
 func serve(r *rig) {

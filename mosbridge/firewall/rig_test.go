@@ -344,3 +344,5 @@ func needProgram(tb testing.TB, name string) {
 		tb.Fatal(err)
 	}
 }
+
+func xcmd(argv ...string) xexec.Cmd { return xexec.Cmd{Argv: argv} }
