@@ -35,7 +35,9 @@ func New(socket string) *Client {
 }
 
 // Status is how the daemon is.
-func (c *Client) Status(ctx context.Context) (Status, error) { return get[Status](ctx, c, "/v1/status") }
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "/v1/status")
+}
 
 // Networks lists the networks.
 func (c *Client) Networks(ctx context.Context) ([]Network, error) {

@@ -22,6 +22,7 @@ const (
 	DeletePort    Op = "delete port"    // Object: port, Bridge
 	SetMeters     Op = "set meters"     // Endpoint
 	ClearMeters   Op = "clear meters"   // Object: port name, Bridge
+	TrimMeters    Op = "trim meters"    // Object: port name, Bridge, Endpoint: those its limits no longer need
 	AttachFlows   Op = "attach flows"   // Endpoint, Bridge
 	DetachFlows   Op = "detach flows"   // Endpoint, Bridge
 	NetworkFlows  Op = "network flows"  // Network, Bridge
