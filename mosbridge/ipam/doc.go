@@ -2,16 +2,17 @@
 // given out. It is pure: the [Store] and the time come in by the caller.
 //
 // A network takes one [Pool] per family ([Allocator.RequestPool]); [Allocator.Bind]
-// ties the pool to its network when the network is created. Until then the same
-// request again is a repeat and gets the same pool; afterwards it is refused.
+// ties the pool to its network when the network is created. Until then, and for
+// [Repeat] at most, the same request again gets the same pool, since Docker may
+// have lost the answer; afterwards it is refused.
 //
 // An address is known to a pool as a [Lease] in one of three states:
 //
-//	            RequestAddress             ReleaseAddress
-//	 no lease ────────────────► [Held] ──┬─ asked for by the user ──► [Kept]
-//	     ▲                        ▲      └─ chosen by us ───────────► [Past]
-//	     └─ Forget, or the oldest └─────── asked for again ◄────────────┘
-//	        beyond MaxPast
+//	           RequestAddress             ReleaseAddress
+//	no lease ────────────────► [Held] ──┬─ asked for by the user ──► [Kept]
+//	    ▲                        ▲      └─ chosen by us ───────────► [Past]
+//	    └─ Forget, or the oldest └─────── asked for again ◄────────────┘
+//	       beyond MaxPast
 //
 // A kept address is never chosen for another owner. A past one is, but last of
 // all and the longest released first, so that its owner, when it comes back,

@@ -21,8 +21,9 @@ type pool struct {
 	lo, hi netip.Addr // what can be chosen
 	// low and freed find the lowest address without a lease: all below low
 	// have one or are in freed. Entries of freed that have one are skipped.
-	low   netip.Addr
-	freed queue
+	low     netip.Addr
+	freed   queue
+	inFreed map[netip.Addr]bool
 	// past orders past leases by their age. Entries that no lease agrees with
 	// are skipped.
 	past queue
@@ -32,7 +33,8 @@ func newPool(p Pool) *pool {
 	lo, hi := bounds(p.Prefix, p.Sub)
 	return &pool{
 		Pool: p, lo: lo, hi: hi, low: lo,
-		leases: map[netip.Addr]Lease{}, byName: map[string][]netip.Addr{}, byMAC: map[spec.MAC][]netip.Addr{}, count: map[State]int{},
+		leases: map[netip.Addr]Lease{}, byName: map[string][]netip.Addr{}, byMAC: map[spec.MAC][]netip.Addr{},
+		count: map[State]int{}, inFreed: map[netip.Addr]bool{},
 	}
 }
 
@@ -51,7 +53,23 @@ func (p *pool) put(l Lease) {
 	}
 	if l.State == Past {
 		heap.Push(&p.past, entry{l.Since, l.Addr})
+		p.tidyPast()
 	}
+}
+
+// tidyPast drops the entries that no lease agrees with when they are most.
+func (p *pool) tidyPast() {
+	if len(p.past) < 2*p.count[Past]+64 {
+		return
+	}
+	p.past = slices.DeleteFunc(p.past, func(e entry) bool { return !p.agrees(e) })
+	slices.SortFunc(p.past, entry.compare)
+	p.past = slices.Compact(p.past) // sorted, so still a heap
+}
+
+func (p *pool) agrees(e entry) bool {
+	l, ok := p.leases[e.addr]
+	return ok && l.State == Past && l.Since.Equal(e.at)
 }
 
 // drop forgets the lease of an address, which can be chosen anew.
@@ -62,7 +80,8 @@ func (p *pool) drop(a netip.Addr) {
 	}
 	p.unlink(old)
 	delete(p.leases, a)
-	if a.Less(p.low) && !a.Less(p.lo) {
+	if a.Less(p.low) && !a.Less(p.lo) && !p.inFreed[a] {
+		p.inFreed[a] = true
 		heap.Push(&p.freed, entry{addr: a})
 	}
 }
@@ -93,6 +112,7 @@ func (p *pool) unused() (netip.Addr, bool) {
 		if _, ok := p.leases[a]; !ok {
 			return a, true
 		}
+		delete(p.inFreed, a)
 		heap.Pop(&p.freed)
 	}
 	for p.low.IsValid() && !p.hi.Less(p.low) {
@@ -108,7 +128,7 @@ func (p *pool) unused() (netip.Addr, bool) {
 func (p *pool) oldest() (netip.Addr, bool) {
 	for len(p.past) > 0 {
 		e := p.past[0]
-		if l, ok := p.leases[e.addr]; ok && l.State == Past && l.Since.Equal(e.at) {
+		if p.agrees(e) {
 			return e.addr, true
 		}
 		heap.Pop(&p.past)
@@ -122,14 +142,16 @@ type entry struct {
 	addr netip.Addr
 }
 
+func (e entry) compare(o entry) int {
+	return cmp.Or(e.at.Compare(o.at), e.addr.Compare(o.addr))
+}
+
 // queue implements [heap.Interface].
 type queue []entry
 
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return cmp.Or(q[i].at.Compare(q[j].at), q[i].addr.Compare(q[j].addr)) < 0
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Len() int           { return len(*q) }
+func (q *queue) Less(i, j int) bool { return (*q)[i].compare((*q)[j]) < 0 }
+func (q *queue) Swap(i, j int)      { (*q)[i], (*q)[j] = (*q)[j], (*q)[i] }
 
 // Push implements [heap.Interface].
 func (q *queue) Push(x any) {
