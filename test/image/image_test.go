@@ -46,9 +46,8 @@ func TestTarIsWhatDockerLoads(t *testing.T) {
 	}
 	files := read(t, bytes.NewReader(b))
 	var manifest []struct {
-		Config   string
-		RepoTags []string
-		Layers   []string
+		Config   string   `json:"Config"`
+		RepoTags []string `json:"RepoTags"`
 	}
 	if err := json.Unmarshal(files["manifest.json"], &manifest); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -90,9 +93,12 @@ func (cg *cgroup) join(argv []string) []string {
 	return append([]string{"/bin/sh", "-c", script, "sh"}, argv...)
 }
 
-// remove removes the cgroup with all below it, deepest first. Processes in it
-// must be gone.
-func (cg *cgroup) remove() error {
+// remove removes the cgroup with all below it. Its processes must be gone; the
+// kernel gets some time to notice.
+func (cg *cgroup) remove() error { return testx.Poll(5*time.Second, cg.removeOnce) }
+
+// removeOnce removes deepest first.
+func (cg *cgroup) removeOnce() error {
 	var errs []error
 	for _, top := range cg.tops {
 		var dirs []string

@@ -145,12 +145,15 @@ func sweep(base string) {
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			dir := filepath.Dir(path)
 			lists, _ := filepath.Glob(filepath.Join(dir, "*", cgroupList))
+			gone := true
 			for _, list := range lists {
 				if b, err := os.ReadFile(list); err == nil {
-					_ = (&cgroup{tops: strings.Fields(string(b))}).remove()
+					gone = (&cgroup{tops: strings.Fields(string(b))}).remove() == nil && gone
 				}
 			}
-			_ = os.RemoveAll(dir)
+			if gone { // else the next one needs the list again
+				_ = os.RemoveAll(dir)
+			}
 		}
 		_ = f.Close()
 	}

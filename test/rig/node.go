@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -127,6 +128,22 @@ func (n *Node) Background(w *os.File, argv ...string) (kill func(), err error) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
 	}, nil
+}
+
+// Serve runs "netcheck serve" inside the node, on a port of all its addresses,
+// until the test ends. It serves when this returns.
+func (n *Node) Serve(tb testing.TB, port int) {
+	tb.Helper()
+	ready := filepath.Join(tb.TempDir(), "ready")
+	kill, err := n.Background(nil, "netcheck", "serve", "-ready", ready, fmt.Sprintf(":%d", port))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(kill)
+	testx.Eventually(tb, 10*time.Second, func() error {
+		_, err := os.Stat(ready)
+		return err
+	})
 }
 
 // Do calls f on a thread that is inside the node's network, with everything

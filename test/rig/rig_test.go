@@ -56,11 +56,7 @@ func TestDocker0ReachesTheOutsideAndPublishes(t *testing.T) {
 	each(t, func(t *testing.T, e rig.Engine) {
 		r := rig.New(t, rig.Config{Engine: e, Outside: true})
 		h := r.Host(1)
-		kill, err := r.Outside().Background(nil, "netcheck", "serve", ":8000")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer kill()
+		r.Outside().Serve(t, 8000)
 		for _, proto := range []string{"tcp", "udp"} {
 			out := h.MustDocker(t, "run", "--rm", rig.Image, "netcheck", "send", proto, rig.OutsideIPv4+":8000", "1048576")
 			if !strings.HasPrefix(out, "ok 1048576 ") {
@@ -72,9 +68,14 @@ func TestDocker0ReachesTheOutsideAndPublishes(t *testing.T) {
 			t.Errorf("the outside saw %s, want %s by NAT", saw, h.IPv4())
 		}
 		h.MustDocker(t, "run", "-d", "--name", "web", "-p", "80:8000", rig.Image, "netcheck", "serve", ":8000")
-		if out := r.Outside().MustExec(t, "netcheck", "get", "http://"+h.IPv4()+"/"); !strings.Contains(out, "from 198.51.100.1") {
-			t.Errorf("got %q", out)
-		}
+		// The container runs some time before its server does.
+		testx.Eventually(t, 10*time.Second, func() error {
+			out, err := r.Outside().Exec(t.Context(), "netcheck", "get", "http://"+h.IPv4()+"/")
+			if err == nil && !strings.Contains(out, "from 198.51.100.1") {
+				err = fmt.Errorf("got %q", out)
+			}
+			return err
+		})
 		if out := h.MustExec(t, "netcheck", "whoami", "udp", "["+rig.OutsideIPv6+"]:8000"); !strings.HasPrefix(out, "["+h.IPv6()+"]:") {
 			t.Errorf("got %q", out)
 		}
@@ -124,11 +125,7 @@ func TestOVSForwardsBetweenHosts(t *testing.T) {
 				h.MustExec(t, "ip", "addr", "add", fmt.Sprintf("10.9.0.%d/24", i+1), "dev", "br9")
 				h.MustExec(t, "ip", "link", "set", "br9", "up")
 			}
-			kill, err := r.Host(2).Background(nil, "netcheck", "serve", ":80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer kill()
+			r.Host(2).Serve(t, 80)
 			h := r.Host(1)
 			testx.Eventually(t, 5*time.Second, func() error {
 				_, err := h.Exec(t.Context(), "netcheck", "send", "-timeout", "2s", "tcp", "10.9.0.2:80", "1048576")

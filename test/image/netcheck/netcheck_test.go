@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"encoding/hex"
 	"net"
 	"os"
 	"path/filepath"
@@ -104,7 +104,7 @@ func TestForgedFramesAreWellFormed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(strings.ReplaceAll(tt.want, " ", ""), fmt.Sprintf("%x", frame)); diff != "" {
+		if diff := cmp.Diff(strings.ReplaceAll(tt.want, " ", ""), hex.EncodeToString(frame)); diff != "" {
 			t.Errorf("%s %s: %s", tt.kind, tt.args, diff)
 		}
 	}
