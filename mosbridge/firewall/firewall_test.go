@@ -15,6 +15,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/mosbridge/firewall"
+	"github.com/mosdocker/mosdocker/mosbridge/hostport"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
@@ -331,4 +332,29 @@ func BenchmarkApply(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestReservedPortsSwallowNothing holds the sockets that reserve published
+// ports while these are used in every way.
+func TestReservedPortsSwallowNothing(t *testing.T) {
+	r := newRig(t)
+	serve(r)
+	ports := hostport.New(hostport.Config{})
+	t.Cleanup(ports.Close)
+	err := r.host.do(func() error {
+		_, err := ports.Claim(t.Context(), "a1", []spec.Port{{Proto: spec.TCP, Container: 80, HostPort: 8080}, {Proto: spec.UDP, Container: 80, HostPort: 8080}}, hostport.Families{IPv4: true, IPv6: true})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.apply(t, fullState())
+	ask(t, []reach{
+		{"from_outside", r.out, "192.0.2.1:8080", "a1 192.0.2.9"},
+		{"from_outside_v6", r.out, "[2001:db8::1]:8080", "a1 2001:db8::9"},
+		{"from_host", r.host, "192.0.2.1:8080", "a1 192.0.2.1"},
+		{"from_host_v6", r.host, "[2001:db8::1]:8080", "a1 2001:db8::1"},
+		{"from_localhost", r.host, "127.0.0.1:8080", "a1 10.1.0.1"},
+		{"hairpin", r.a2, "192.0.2.1:8080", "a1 10.1.0.1"},
+	})
 }
