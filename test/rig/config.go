@@ -36,7 +36,8 @@ type Config struct {
 	// LiveRestore lets containers live on while dockerd is away.
 	LiveRestore bool
 	// Nftables makes the newest Engine write nftables rules itself. Older
-	// engines refuse it.
+	// engines refuse it. It switches forwarding on at boot, which this back
+	// end leaves to the administrator and does not start without.
 	Nftables bool
 	// DockerdArgs are further arguments of dockerd.
 	DockerdArgs []string

@@ -41,6 +41,11 @@ func (h *Host) boot(ctx context.Context) error {
 	if err := h.rig.plug(ctx, h); err != nil {
 		return fmt.Errorf("boot %s: %w", h.Name, err)
 	}
+	if h.rig.cfg.Nftables {
+		if _, err := h.Exec(ctx, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"); err != nil {
+			return fmt.Errorf("boot %s: %w", h.Name, err)
+		}
+	}
 	for _, d := range h.daemons {
 		if err := h.start(d); err != nil {
 			return fmt.Errorf("boot %s: %w", h.Name, err)

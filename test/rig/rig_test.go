@@ -82,6 +82,17 @@ func TestDocker0ReachesTheOutsideAndPublishes(t *testing.T) {
 	})
 }
 
+func TestNewestEngineWritesNftables(t *testing.T) {
+	testx.Need(t, testx.NFT)
+	r := rig.New(t, rig.Config{Engine: rig.EngineNew, Nftables: true, Outside: true})
+	r.Outside().Serve(t, 8000)
+	h := r.Host(1)
+	h.MustDocker(t, "run", "--rm", rig.Image, "netcheck", "send", "tcp", rig.OutsideIPv4+":8000", "1048576")
+	if out := h.MustExec(t, "nft", "list", "tables"); !strings.Contains(out, "docker-bridges") {
+		t.Errorf("got tables %q", out)
+	}
+}
+
 func TestHostsExchangeTaggedFrames(t *testing.T) {
 	r := rig.New(t, rig.Config{Engine: rig.EngineNone, Hosts: 3, OVS: true})
 	for i, vlan := range []string{"7", "7", "8"} {
