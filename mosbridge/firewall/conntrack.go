@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +20,7 @@ import (
 // ports made wrong. A client that keeps sending from one port would else be
 // led to the old place for ever. TCP needs none of this: a new connection is
 // led anew. Flows are only read when the ports of UDP changed.
-func (f *Firewall) forgetUDP(s State) error {
+func (f *Firewall) forgetUDP(ctx context.Context, s State) error {
 	w := newWanted(s)
 	ports := w.String()
 	if f.known && ports == f.udp {
@@ -35,7 +36,7 @@ func (f *Firewall) forgetUDP(s State) error {
 				return fmt.Errorf("delete flows of UDP: %w", err)
 			}
 			if n > 0 {
-				f.log.Info("stale connections forgotten", "family", family, "count", n)
+				f.log.InfoContext(ctx, "stale connections forgotten", "family", family, "count", n)
 			}
 		}
 	}

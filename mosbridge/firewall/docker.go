@@ -53,6 +53,34 @@ func parseFilter(out string) filter {
 	return t
 }
 
+// applyPassages brings the rules of iptables in step with s, for both families.
+func (f *Firewall) applyPassages(ctx context.Context, s State) error {
+	key := fmt.Sprint(len(s.Networks) > 0, s.routed())
+	if f.passage == key {
+		return nil
+	}
+	f.passage = ""
+	for _, program := range f.tables {
+		if err := f.applyDocker(ctx, program, s); err != nil {
+			return err
+		}
+	}
+	f.passage = key
+	return nil
+}
+
+// routed are the gateways of networks that the outside may reach, sorted.
+func (s State) routed() []string {
+	var links []string
+	for _, n := range s.Networks {
+		if !n.NAT && !n.Internal {
+			links = append(links, n.Gateway)
+		}
+	}
+	slices.Sort(links)
+	return links
+}
+
 // applyDocker lets our gateways pass where Docker, or a policy, drops what it
 // does not know.
 func (f *Firewall) applyDocker(ctx context.Context, program string, s State) error {
@@ -68,7 +96,7 @@ func (f *Firewall) applyDocker(ctx context.Context, program string, s State) err
 	if _, err := f.run.Run(ctx, xexec.Cmd{Argv: []string{program + "-restore", "-w", "5", "--noflush"}, Stdin: []byte(script)}); err != nil {
 		return err
 	}
-	f.log.Info("firewall passage set", "program", program, "chain", t.hook(), "lines", len(lines))
+	f.log.InfoContext(ctx, "firewall passage set", "program", program, "chain", t.hook(), "lines", len(lines))
 	return nil
 }
 
@@ -146,14 +174,9 @@ func (t filter) passage(s State) []string {
 		"-o " + gateways + " -m conntrack --ctstate DNAT -j ACCEPT",
 		"-i " + gateways + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
 	}
-	var routed []string
-	for _, n := range s.Networks {
-		if !n.NAT && !n.Internal {
-			routed = append(routed, "-o "+n.Gateway+" -j ACCEPT")
-		}
+	for _, link := range s.routed() {
+		rules = append(rules, "-o "+link+" -j ACCEPT")
 	}
-	slices.Sort(routed)
-	rules = append(rules, routed...)
 	for _, bridge := range t.bridges() {
 		rules = append(rules, "-i "+gateways+" -o "+bridge+" -j RETURN")
 	}

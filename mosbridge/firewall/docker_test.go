@@ -74,6 +74,7 @@ func forEachIPTables(t *testing.T, f func(t *testing.T, variant, rules string)) 
 
 func TestPassesBesideDockersRules(t *testing.T) {
 	forEachIPTables(t, func(t *testing.T, variant, rules string) {
+		t.Helper()
 		r := iptablesRig(t, variant)
 		for _, program := range []string{"iptables-", "ip6tables-"} {
 			r.host.run(rules, program+variant+"-restore")
@@ -123,6 +124,7 @@ func TestRoutedNetworkIsReachedBesideDockersRules(t *testing.T) {
 
 func TestPassageIsRepairedAfterARestartOfTheEngine(t *testing.T) {
 	forEachIPTables(t, func(t *testing.T, variant, rules string) {
+		t.Helper()
 		r := iptablesRig(t, variant)
 		iptables := "iptables-" + variant
 		r.host.run(rules, iptables+"-restore")

@@ -38,6 +38,11 @@ type Firewall struct {
 	digest [32]byte   // of the table as the kernel shows it after that
 	udp    string     // the published ports of UDP at the last Apply
 	known  bool       // udp is set
+
+	// passage is what of the state the rules of iptables were made from, ""
+	// when they are not known to stand. Reading them takes two processes,
+	// which is too much for each container that publishes a port.
+	passage string
 }
 
 // New returns a Firewall; it touches nothing.
@@ -57,7 +62,8 @@ func (r Report) OK() bool { return len(r.Missing) == 0 }
 // Apply makes the kernel's rules those of s, in one transaction, and forgets
 // connections of UDP that lead to where no port leads any more. It is
 // idempotent, and leaves the ruleset untouched when it is as it should be. An
-// invalid state is refused whole with ErrInvalidArgument.
+// invalid state is refused whole with ErrInvalidArgument. What somebody did to
+// the rules of iptables since the last Apply is repaired once Check found it.
 func (f *Firewall) Apply(ctx context.Context, s State) error {
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("apply firewall: %w", err)
@@ -67,12 +73,10 @@ func (f *Firewall) Apply(ctx context.Context, s State) error {
 	if err := f.applyTable(ctx, s); err != nil {
 		return fmt.Errorf("apply firewall: %w", err)
 	}
-	for _, program := range f.tables {
-		if err := f.applyDocker(ctx, program, s); err != nil {
-			return fmt.Errorf("let gateways pass beside Docker's rules: %w", err)
-		}
+	if err := f.applyPassages(ctx, s); err != nil {
+		return fmt.Errorf("let gateways pass beside Docker's rules: %w", err)
 	}
-	if err := f.forgetUDP(s); err != nil {
+	if err := f.forgetUDP(ctx, s); err != nil {
 		return fmt.Errorf("forget stale connections: %w", err)
 	}
 	return nil
@@ -96,7 +100,7 @@ func (f *Firewall) applyTable(ctx context.Context, s State) error {
 		return fmt.Errorf("nft table inet %s is there: %t, want %t, right after it was written: %w", Table, there, want, errdefs.ErrAborted)
 	}
 	f.script, f.digest = script, digest
-	f.log.Info("firewall replaced", "networks", len(s.Networks), "ports", len(s.Ports))
+	f.log.InfoContext(ctx, "firewall replaced", "networks", len(s.Networks), "ports", len(s.Ports))
 	return nil
 }
 
@@ -104,14 +108,17 @@ func (f *Firewall) applyTable(ctx context.Context, s State) error {
 // an earlier life of this process is wrong: what it should look like is only
 // known from having written it.
 func (f *Firewall) tableMissing(ctx context.Context, script string) (string, error) {
+	switch f.script {
+	case "":
+		return "nft table inet " + Table + " is not written yet", nil
+	case script:
+	default:
+		return "nft table inet " + Table + " is of another state", nil
+	}
 	digest, there, err := f.listing(ctx)
 	switch {
 	case err != nil:
 		return "", err
-	case f.script == "":
-		return "nft table inet " + Table + " is not written yet", nil
-	case f.script != script:
-		return "nft table inet " + Table + " is of another state", nil
 	case !there && digest != f.digest:
 		return "nft table inet " + Table + " is gone", nil
 	case digest != f.digest:
@@ -164,6 +171,7 @@ func (f *Firewall) Check(ctx context.Context, s State) (Report, error) {
 			return r, fmt.Errorf("check rules beside Docker's: %w", err)
 		}
 		if ok && len(rules.change(s)) > 0 {
+			f.passage = ""
 			r.Missing = append(r.Missing, fmt.Sprintf("chain %s of %s is not as it should be", chain, program))
 		}
 	}

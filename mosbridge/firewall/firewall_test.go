@@ -314,7 +314,7 @@ func TestScript(t *testing.T) {
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{0, 100, 1000} {
 		b.Run(fmt.Sprintf("ports=%d", n), func(b *testing.B) {
-			r := newRig(b)
+			r := newRig(b, func(c *firewall.Config) { c.IPTables, c.IP6Tables = "iptables", "ip6tables" })
 			s := state()
 			for i := range n {
 				s.Ports = append(s.Ports, published(spec.TCP, "", uint16(10000+i), "10.1.0.11", gwA))

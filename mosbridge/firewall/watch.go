@@ -25,18 +25,17 @@ func (f *Firewall) Watch(ctx context.Context, changed func()) error {
 	if err != nil {
 		return fmt.Errorf("watch the nftables ruleset: %w", err)
 	}
-	defer context.AfterFunc(ctx, func() { _ = sock.Close() })()
-	events, failed := make(chan struct{}, 1), make(chan error, 1)
-	go readEvents(sock, events, failed)
-	defer sock.Close()
+	events, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- readEvents(sock, events); close(ended) }()
+	defer func() {
+		_ = sock.Close() // which ends the reader
+		_ = <-ended
+	}()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-failed:
-			if ctx.Err() != nil {
-				return nil
-			}
+		case err := <-ended:
 			return fmt.Errorf("watch the nftables ruleset: %w", err)
 		case <-events:
 			settle(ctx, events)
@@ -79,12 +78,11 @@ func openEvents() (*os.File, error) {
 
 // readEvents ends when the socket is closed. What the events say does not
 // matter, and a lost one (ENOBUFS) is as good as any.
-func readEvents(sock *os.File, events chan<- struct{}, failed chan<- error) {
+func readEvents(sock *os.File, events chan<- struct{}) error {
 	buf := make([]byte, 64<<10)
 	for {
 		if _, err := sock.Read(buf); err != nil && !errors.Is(err, unix.ENOBUFS) {
-			failed <- err
-			return
+			return err
 		}
 		select {
 		case events <- struct{}{}:

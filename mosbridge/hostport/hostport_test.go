@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -252,7 +253,7 @@ func TestNoPortIsGivenTwice(t *testing.T) {
 		a := hostport.New(hostport.Config{})
 		defer a.Close()
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
-			owner := fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "owner"))
+			owner := strconv.Itoa(rapid.IntRange(0, 5).Draw(t, "owner"))
 			if rapid.Bool().Draw(t, "release") {
 				a.Release(owner)
 				continue

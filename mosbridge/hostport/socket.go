@@ -69,7 +69,7 @@ func bind(fd, family, kind int, to unix.Sockaddr) error {
 func refused(b Binding, err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return &inUse{b: b, who: "a program of this host"}
+		return &inUseError{b: b, who: "a program of this host"}
 	case errors.Is(err, unix.EADDRNOTAVAIL), errors.Is(err, unix.EAFNOSUPPORT):
 		return fmt.Errorf("host port %s cannot be published: %s is no address of this host: %w", b, b.HostIP, errdefs.ErrInvalidArgument)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
@@ -78,22 +78,22 @@ func refused(b Binding, err error) error {
 	return fmt.Errorf("reserve host port %s: %w: %w", b, os.NewSyscallError("bind", err), errdefs.ErrUnavailable)
 }
 
-// inUse says that a program of the host has the port.
-type inUse struct {
+// inUseError says that a program of the host has the port.
+type inUseError struct {
 	b   Binding
 	who string
 }
 
-func (e *inUse) Error() string {
+func (e *inUseError) Error() string {
 	return fmt.Sprintf("host port %s is in use by %s: stop it or choose another", e.b, e.who)
 }
 
-func (e *inUse) Unwrap() error { return errdefs.ErrAlreadyExists }
+func (e *inUseError) Unwrap() error { return errdefs.ErrAlreadyExists }
 
 // withHolder finds out who has the port that err is about. It reads all of
 // /proc, which is too much for every port of a range.
 func withHolder(err error) error {
-	if e := (*inUse)(nil); errors.As(err, &e) {
+	if e := (*inUseError)(nil); errors.As(err, &e) {
 		e.who = holder(e.b)
 	}
 	return err
