@@ -1,58 +1,147 @@
 package pluginsrv
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
 )
 
-// bodyError is a fault of a request's body: its sentence, of class InvalidArgument.
-type bodyError string
+// bodyLimit is how long the body of a request may take to arrive.
+const bodyLimit = 30 * time.Second
 
-func (e bodyError) Error() string { return string(e) }
-func (bodyError) Unwrap() error   { return errdefs.ErrInvalidArgument }
+// bodyError is a fault of a request, of class InvalidArgument.
+type bodyError struct{ err error }
 
-// decode reads exactly one JSON object into v. With strict, unknown fields are
-// refused too.
-func decode(r io.Reader, v any, strict bool) error {
-	dec := json.NewDecoder(r)
+func (e *bodyError) Error() string   { return "request: " + e.err.Error() }
+func (e *bodyError) Unwrap() []error { return []error{e.err, errdefs.ErrInvalidArgument} }
+
+// decode reads the body of r, exactly one JSON object, into v. With strict,
+// unknown fields are refused too.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any, strict bool) error {
+	ctl := http.NewResponseController(w)
+	_ = ctl.SetReadDeadline(time.Now().Add(bodyLimit)) // a recorder has none
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = ctl.SetReadDeadline(time.Time{})
+	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		err = fmt.Errorf("the body is larger than %d bytes", big.Limit)
+	} else if err != nil {
+		err = fmt.Errorf("the body is cut off after %d bytes: %w", len(body), err)
+	} else {
+		err = Decode(body, v, strict)
+	}
+	if err != nil {
+		return &bodyError{err}
+	}
+	return nil
+}
+
+// Decode reads exactly one JSON object into v, a pointer to a struct. An empty
+// body, one that is cut off, goes on behind the object or is no UTF-8, a key
+// that is there twice and a value of a wrong type are errors; so are, with
+// strict, keys that v has no field for.
+func Decode(body []byte, v any, strict bool) error {
+	trimmed := bytes.TrimSpace(body)
+	switch {
+	case len(trimmed) == 0:
+		return errors.New("the body is empty: an engine sends that when it repeats a call whose first answer it did not get: try the whole command again")
+	case trimmed[0] != '{':
+		return errors.New("the body is no JSON object")
+	case !utf8.Valid(trimmed):
+		return errors.New("the body is not in UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(trimmed))
 	if strict {
 		dec.DisallowUnknownFields()
 	}
-	var raw json.RawMessage
-	if err := dec.Decode(&raw); err != nil {
+	if err := dec.Decode(v); err != nil {
 		return explain(err)
 	}
-	if len(raw) == 0 || raw[0] != '{' {
-		return bodyError("the body is no JSON object")
-	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return bodyError("the body goes on behind its JSON object")
+		return errors.New("the body goes on behind its JSON object")
 	}
-	if err := duplicates(raw); err != nil {
-		return err
-	}
-	return explain(unmarshal(raw, v, strict))
+	return duplicates(trimmed, fieldNames(v))
 }
 
 func explain(err error) error {
-	var big *http.MaxBytesError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.EOF):
-		return bodyError("the body is empty")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return bodyError("the body is cut off")
-	case errors.As(err, &big):
-		return bodyError(fmt.Sprintf("the body is larger than %d bytes", big.Limit))
-	case errors.As(err, &kind):
-		return bodyError(fmt.Sprintf("field %s: want %s, got %s", kind.Field, kind.Type, kind.Value))
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the body is cut off")
 	}
-	return bodyError("the body cannot be read: " + err.Error())
+	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("field %s: want %s, got %s", kind.Field, kind.Type, kind.Value)
+	}
+	return fmt.Errorf("the body cannot be read: %w", err)
+}
+
+// fieldNames returns the names of the fields of v in lower case.
+// encoding/json matches keys to them without regard to case.
+func fieldNames(v any) map[string]bool {
+	names := map[string]bool{}
+	t := reflect.TypeOf(v)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return names
+	}
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			name = f.Name
+		}
+		names[strings.ToLower(name)] = true
+	}
+	return names
+}
+
+// duplicates refuses valid JSON that names a key twice in an object:
+// encoding/json would silently take the last one, or merge. In the outermost
+// object, a key that differs from another only in case counts when it means one
+// of fields.
+func duplicates(body []byte, fields map[string]bool) error {
+	type frame struct {
+		keys  map[string]bool // nil in an array
+		value bool            // the next token of an object is a value
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber() // 1e999 is well formed
+	stack := []*frame{{}}
+	for {
+		tok, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return explain(err)
+		}
+		top := stack[len(stack)-1]
+		if key, ok := tok.(string); ok && top.keys != nil && !top.value {
+			same := key
+			if low := strings.ToLower(key); len(stack) == 2 && fields[low] {
+				same = low
+			}
+			if top.keys[same] {
+				return fmt.Errorf("key %q is there twice", clip(key))
+			}
+			top.keys[same], top.value = true, true
+			continue
+		}
+		top.value = false
+		switch tok {
+		case json.Delim('{'):
+			stack = append(stack, &frame{keys: map[string]bool{}})
+		case json.Delim('['):
+			stack = append(stack, &frame{})
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:len(stack)-1]
+		}
+	}
 }

@@ -4,169 +4,149 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/coreos/go-systemd/v22/activation"
-	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
+// socketMode lets the owner and the group in.
+const socketMode = 0o660
+
+// longestPath is the room for a path in the kernel's struct sockaddr_un, less its end.
+const longestPath = 107
+
 // Socket is one place to serve. When systemd hands over a listener under Name,
-// it is used and left to systemd; else Path is made, with mode 0660 and group
-// docker where that exists, and removed on a clean stop.
+// or one for Path, it is used and left to systemd; else Path is made, with mode
+// 0660 and group Group where the host has that group, and removed on a clean
+// stop. A socket that nobody serves any more is replaced; one that a process
+// serves, and anything that is no socket, is refused.
 type Socket struct {
 	Name    string // FileDescriptorName of the socket unit
 	Path    string
+	Group   string // empty is docker
 	Handler http.Handler
 }
 
-// Handler is the plugin's calls.
-func (s *Server) Handler() http.Handler { return s.mux }
-
-// Run serves the sockets until ctx ends, then lets running calls come to their
-// end within the stop limit. It returns nil after a clean stop.
-func (s *Server) Run(ctx context.Context, sockets ...Socket) error {
-	given, err := activation.ListenersWithNames()
+func listen(ctx context.Context, so Socket) (l net.Listener, err error) {
+	if len(so.Path) > longestPath {
+		return nil, fmt.Errorf("listen on %s: its path has %d characters, the kernel takes %d: %w", so.Path, len(so.Path), longestPath, errdefs.ErrInvalidArgument)
+	}
+	dir := filepath.Dir(so.Path)
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // others may look; the sockets have their own rights
+		return nil, fmt.Errorf("listen on %s: %w", so.Path, err)
+	}
+	unlock, err := lock(dir)
 	if err != nil {
-		return fmt.Errorf("take sockets from systemd: %w", err)
+		return nil, fmt.Errorf("listen on %s: %w", so.Path, err)
 	}
-	var work sync.WaitGroup
-	failed := make(chan error, len(sockets))
-	var servers []*http.Server
-	for _, so := range sockets {
-		l, err := listen(so, given)
-		if err != nil {
-			return errors.Join(err, s.stop(servers))
-		}
-		srv := &http.Server{Handler: so.Handler, ReadHeaderTimeout: 10 * time.Second}
-		servers = append(servers, srv)
-		work.Go(func() {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("serve %s: %w", so.Path, err)
-			}
-		})
-		s.cfg.Log.Info("serving", "socket", l.Addr().String())
-	}
-	notify(s, daemon.SdNotifyReady)
-	stopDog := s.watchdog(ctx)
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	notify(s, daemon.SdNotifyStopping)
-	stopDog()
-	err = errors.Join(err, s.stop(servers))
-	work.Wait()
-	return err
-}
-
-// stop ends the servers gracefully, all at once.
-func (s *Server) stop(servers []*http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StopLimit) //nolint:forbidigo // the caller's context has ended
-	defer cancel()
-	errs := make([]error, len(servers))
-	var work sync.WaitGroup
-	for i, srv := range servers {
-		work.Go(func() {
-			if errs[i] = srv.Shutdown(ctx); errs[i] != nil {
-				errs[i] = errors.Join(fmt.Errorf("calls were cut off at the stop: %w", errs[i]), srv.Close())
-			}
-		})
-	}
-	work.Wait()
-	return errors.Join(errs...)
-}
-
-func notify(s *Server, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.cfg.Log.Warn("systemd was not told", "state", state, "err", err)
-	}
-}
-
-// watchdog pings systemd as long as the daemon is alive, where systemd asks
-// for it. The function it returns ends that and waits.
-func (s *Server) watchdog(ctx context.Context) (stop func()) {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	work.Go(func() {
-		tick := time.NewTicker(every / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if s.Alive != nil {
-				if err := s.Alive(ctx); err != nil {
-					s.cfg.Log.Error("not alive, systemd is not pinged", "err", err)
-					continue
-				}
-			}
-			notify(s, daemon.SdNotifyWatchdog)
-		}
-	})
-	return func() { cancel(); work.Wait() }
-}
-
-func listen(so Socket, given map[string][]net.Listener) (net.Listener, error) {
-	if ls := given[so.Name]; so.Name != "" && len(ls) > 0 {
-		return ls[0], nil
-	}
-	if err := os.MkdirAll(filepath.Dir(so.Path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the socket's directory: %w", err)
-	}
-	if err := clearStale(so.Path); err != nil {
+	defer unlock()
+	if err := clearStale(ctx, so.Path); err != nil {
 		return nil, err
 	}
-	old := syscall.Umask(0o117)
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", so.Path) //nolint:forbidigo // a unix socket does not block
-	syscall.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	lc := net.ListenConfig{Control: narrow}
+	if l, err = lc.Listen(ctx, "unix", so.Path); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", so.Path, err)
 	}
-	if err := toDocker(so.Path); err != nil {
-		return nil, errors.Join(err, l.Close())
+	if err := hand(so); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", so.Path, err), l.Close())
 	}
 	return l, nil
 }
 
-// clearStale removes a socket that nobody serves and refuses one that is served.
-func clearStale(path string) error {
-	c, err := net.DialTimeout("unix", path, time.Second) //nolint:noctx // bounded by its own limit
-	if err == nil {
-		return errors.Join(fmt.Errorf("%s is served by another process: stop that first: %w", path, errdefs.ErrAlreadyExists), c.Close())
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove stale socket: %w", err)
-	}
-	return nil
+// narrow sets the rights that the file of a socket is born with. The umask
+// takes some of them; hand gives them back once the group is right.
+func narrow(_, _ string, c syscall.RawConn) error {
+	var err error
+	return errors.Join(c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }), err)
 }
 
-// toDocker gives the socket to group docker, where the host has it.
-func toDocker(path string) error {
-	g, err := user.LookupGroup("docker")
+// lock keeps two daemons from both replacing the same stale socket. It is held
+// for as long as it takes to look and bind.
+func lock(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
 	if err != nil {
-		return nil //nolint:nilerr // root alone then
+		return nil, err
 	}
-	gid, err := strconv.Atoi(g.Gid)
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), d.Close())
+	}
+	return func() { _ = d.Close() }, nil // which unlocks
+}
+
+// clearStale removes a socket that nobody serves, and refuses what it must not
+// remove. Only a refused connection proves that nobody serves: a busy server
+// gives EAGAIN.
+func clearStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("listen on %s: %w", path, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("listen on %s: there is a file that is no socket: move it away: %w", path, errdefs.ErrAlreadyExists)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		defer func() { _ = c.Close() }() // it was only opened to see
+		return fmt.Errorf("listen on %s: process %s serves it: stop that first: %w", path, peer(c), errdefs.ErrAlreadyExists)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove stale socket: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("listen on %s: a socket is there, and who serves it cannot be seen: %w (%w)", path, errdefs.ErrAlreadyExists, err)
+}
+
+// peer returns the process at the other end of a unix socket.
+func peer(c net.Conn) string {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return "?"
+	}
+	raw, err := u.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("group docker: %w", err)
+		return "?"
 	}
-	if err := os.Chown(path, -1, gid); err != nil && os.Geteuid() == 0 {
-		return fmt.Errorf("give the socket to group docker: %w", err)
+	pid := "?"
+	err = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = strconv.Itoa(int(cred.Pid))
+		}
+	})
+	if err != nil {
+		return "?"
 	}
-	return nil
+	return pid
+}
+
+// hand gives a socket to its group, where the host has it, and opens it.
+func hand(so Socket) error {
+	name := so.Group
+	if name == "" {
+		name = "docker"
+	}
+	if g, err := user.LookupGroup(name); err == nil {
+		gid, err := strconv.Atoi(g.Gid)
+		if err != nil {
+			return fmt.Errorf("group %s: %w", name, err)
+		}
+		if err := os.Chown(so.Path, -1, gid); err != nil && os.Geteuid() == 0 {
+			return fmt.Errorf("give it to group %s: %w", name, err)
+		}
+	}
+	return os.Chmod(so.Path, socketMode)
 }

@@ -2,16 +2,16 @@ package pluginsrv
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mosdocker/mosdocker/internal/logx"
 )
 
 // Config says how a server works. Log is required.
@@ -19,136 +19,149 @@ type Config struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer // nil: nothing is counted
 	// CallLimit is the deadline of one call; 0 is 110 s, which is below the two
-	// minutes after which people and their tools give up on `docker run`.
+	// minutes after which people and their tools give up on `docker run`. Calls
+	// of VolumeDriver other than Create and Mount have at most 50 s: there the
+	// Engine itself gives up after a minute.
 	CallLimit time.Duration
+	// CallLimits are the deadlines of single calls, by method such as
+	// "NetworkDriver.Join". They win over CallLimit.
+	CallLimits map[string]time.Duration
 	// StopLimit is how long running calls may go on after a stop; 0 is 20 s.
+	// After it their contexts end.
 	StopLimit time.Duration
 	// MaxBody is the largest request in bytes; 0 is 1 MiB.
 	MaxBody int64
+	// Gated holds back plugin calls, but not /Plugin.Activate nor the admin API,
+	// until [Server.Ready].
+	Gated bool
+	// ReadyLimit is how long a call waits for Ready before it is refused; 0 is 10 s.
+	ReadyLimit time.Duration
 }
 
-// Server is one set of calls, served on any number of sockets.
+// Server is one set of calls, served on any number of sockets. Calls are added
+// before it runs.
 type Server struct {
-	cfg   Config
-	mux   *http.ServeMux
-	calls *prometheus.CounterVec
-	took  *prometheus.HistogramVec
-	open  prometheus.Gauge
+	cfg     Config
+	mux     *http.ServeMux
+	metrics metrics
+	number  atomic.Uint64 // of the last call
+	open    inFlight
+	ready   chan struct{} // closed by Ready
+	cut     chan struct{} // closed when running calls must end
+	once    struct{ ready, cut sync.Once }
+
 	// Alive, when set, is asked before each ping of systemd's watchdog: an
-	// error lets systemd restart a daemon that hangs.
+	// error lets systemd restart a daemon that hangs. It is set before Run.
 	Alive func(context.Context) error
 
 	mu         sync.Mutex // guards all below
 	implements []string
 }
 
-// contentType is what dockerd sends and expects of plugins.
-const contentType = "application/vnd.docker.plugins.v1.1+json"
-
 // New makes a server without calls.
 func New(cfg Config) *Server {
-	if cfg.CallLimit == 0 {
-		cfg.CallLimit = 110 * time.Second
-	}
-	if cfg.StopLimit == 0 {
-		cfg.StopLimit = 20 * time.Second
-	}
+	def(&cfg.CallLimit, 110*time.Second)
+	def(&cfg.StopLimit, 20*time.Second)
+	def(&cfg.ReadyLimit, 10*time.Second)
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 1 << 20
 	}
-	s := &Server{
-		cfg:   cfg,
-		mux:   http.NewServeMux(),
-		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mos_plugin_calls_total", Help: "Plugin calls, by method and result."}, []string{"method", "result"}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "mos_plugin_call_seconds", Help: "Time a plugin call took, by method.",
-			Buckets: []float64{.001, .002, .005, .01, .02, .03, .06, .1, .3, 1, 3, 10, 30, 110},
-		}, []string{"method"}),
-		open: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mos_plugin_calls_open", Help: "Plugin calls under way."}),
-	}
-	if cfg.Registry != nil {
-		cfg.Registry.MustRegister(s.calls, s.took, s.open)
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), ready: make(chan struct{}), cut: make(chan struct{})}
+	s.metrics = newMetrics(cfg.Registry)
+	if !cfg.Gated {
+		s.Ready()
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Sprintf("%.80q is not implemented by this plugin", r.URL.Path))
+		s.metrics.calls.WithLabelValues("unknown", resultUnknown).Inc()
+		cfg.Log.WarnContext(r.Context(), "call of an unknown path", "path", r.URL.Path, logx.KeyMethod, r.Method)
+		fail(w, http.StatusNotFound, "this plugin does not implement "+r.Method+" "+clip(r.URL.Path))
 	})
 	s.mux.HandleFunc("POST /Plugin.Activate", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		answer(w, map[string][]string{"Implements": s.implements})
+		_ = answer(w, map[string][]string{"Implements": s.implements}) // strings can be encoded
 	})
 	return s
 }
 
-// Implements says which plugin protocols the server speaks.
+// Implements says which plugin protocols the server speaks, such as
+// "NetworkDriver".
 func (s *Server) Implements(protocols ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.implements = append(s.implements, protocols...)
 }
 
-// None is the request of calls that take nothing, and the answer of those that
-// give nothing.
-type None struct{}
+// Ready lets the calls of a gated server through, and lets systemd know. Calling
+// it again does nothing.
+func (s *Server) Ready() { s.once.ready.Do(func() { close(s.ready) }) }
 
-// Handle adds a call. With Req = [None] any body is taken, also none.
-func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) (Resp, error)) {
-	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		s.call(w, r, path[1:], func(ctx context.Context) (any, error) {
-			var req Req
-			if _, none := any(req).(None); !none {
-				if err := decode(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody), &req, false); err != nil {
-					return nil, fmt.Errorf("request: %w", err)
-				}
-			}
-			return f(ctx, req)
-		})
-	})
-}
+// Handler returns the plugin's calls.
+func (s *Server) Handler() http.Handler { return s.mux }
 
-// call runs one call: deadline, panic, log line, counters, answer.
-func (s *Server) call(w http.ResponseWriter, r *http.Request, method string, f func(context.Context) (any, error)) {
-	// The call goes on when Docker hangs up: half a change is worth less.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.cfg.CallLimit)
-	defer cancel()
-	start := time.Now()
-	s.open.Inc()
-	defer s.open.Dec()
-	resp, err := s.guard(ctx, method, f)
-	took := time.Since(start)
-	s.took.WithLabelValues(method).Observe(took.Seconds())
-	if err != nil {
-		s.calls.WithLabelValues(method, "error").Inc()
-		s.cfg.Log.Warn("call failed", "method", method, "took", took, "err", err)
-		fail(w, http.StatusInternalServerError, err.Error())
-		return
+// limit returns the deadline of a method.
+func (s *Server) limit(method string) time.Duration {
+	if d, ok := s.cfg.CallLimits[method]; ok {
+		return d
 	}
-	s.calls.WithLabelValues(method, "ok").Inc()
-	s.cfg.Log.Debug("call", "method", method, "took", took)
-	answer(w, resp)
+	switch {
+	case method == "VolumeDriver.Create", method == "VolumeDriver.Mount":
+	case strings.HasPrefix(method, "VolumeDriver."):
+		return min(s.cfg.CallLimit, 50*time.Second)
+	}
+	return s.cfg.CallLimit
 }
 
-// guard turns a panic of a call into its error.
-func (s *Server) guard(ctx context.Context, method string, f func(context.Context) (any, error)) (resp any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.cfg.Log.Error("call panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%s broke inside: %v: %w, see the daemon's log", method, p, errdefs.ErrInternal)
-		}
-	}()
-	return f(ctx)
-}
-
-func answer(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", contentType)
-	if err := json.NewEncoder(w).Encode(v); err != nil {
-		// The client is gone; it asks again.
-		return
+func def(d *time.Duration, v time.Duration) {
+	if *d == 0 {
+		*d = v
 	}
 }
 
-func fail(w http.ResponseWriter, status int, msg string) {
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"Err": msg, "Error": msg}) //nolint:errchkjson // strings only; the client may be gone
+// clip shortens what a stranger sent, for logs and answers.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// inFlight counts running calls.
+type inFlight struct {
+	mu   sync.Mutex // guards all below
+	n    int
+	idle chan struct{} // closed at 0, when somebody waits
+}
+
+func (f *inFlight) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n += n; f.n == 0 && f.idle != nil {
+		close(f.idle)
+		f.idle = nil
+	}
+}
+
+// wait returns how many calls run still when the last has ended or d is over.
+func (f *inFlight) wait(d time.Duration) int {
+	f.mu.Lock()
+	if f.n == 0 {
+		f.mu.Unlock()
+		return 0
+	}
+	if f.idle == nil {
+		f.idle = make(chan struct{})
+	}
+	idle := f.idle
+	f.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n
 }

@@ -39,12 +39,12 @@ type ExposedPort struct {
 
 // wirePort has the fields of both forms. Pointers tell a missing field from 0.
 type wirePort struct {
-	Proto       *int
-	IP          string
-	Port        *uint16
-	HostIP      string
-	HostPort    uint16
-	HostPortEnd uint16
+	Proto       *int    `json:"Proto"`
+	IP          string  `json:"IP"`
+	Port        *uint16 `json:"Port"`
+	HostIP      string  `json:"HostIP"`
+	HostPort    uint16  `json:"HostPort"`
+	HostPortEnd uint16  `json:"HostPortEnd"`
 }
 
 // ParsePortMap returns what the options of Join, CreateEndpoint or
