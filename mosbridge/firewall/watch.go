@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +27,11 @@ func (f *Firewall) Watch(ctx context.Context, changed func()) error {
 		return fmt.Errorf("watch the nftables ruleset: %w", err)
 	}
 	events, ended := make(chan struct{}, 1), make(chan error, 1)
-	go func() { ended <- readEvents(sock, events); close(ended) }()
+	var reader sync.WaitGroup
+	reader.Go(func() { ended <- readEvents(sock, events) })
 	defer func() {
 		_ = sock.Close() // which ends the reader
-		_ = <-ended
+		reader.Wait()
 	}()
 	for {
 		select {
