@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -123,14 +122,24 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return out, errors.Join(fmt.Errorf("mosbridge does not answer: %w", err), errdefs.ErrUnavailable)
+		return out, &unreachableError{err}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return out, failure(resp)
 	}
-	return out, json.NewDecoder(resp.Body).Decode(&out)
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return out, fmt.Errorf("answer of mosbridge to %s %s: %w", method, path, err)
+	}
+	return out, nil
 }
+
+// unreachableError says that no daemon answered. It is of class Unavailable
+// and wraps what the dialing gave.
+type unreachableError struct{ cause error }
+
+func (e *unreachableError) Error() string   { return "mosbridge does not answer: " + e.cause.Error() }
+func (e *unreachableError) Unwrap() []error { return []error{e.cause, errdefs.ErrUnavailable} }
 
 // Error is an error of the daemon: its sentence, with the class back.
 type Error struct {
@@ -146,9 +155,26 @@ func (e *Error) Unwrap() error { return e.class }
 func failure(resp *http.Response) error {
 	var body struct {
 		Error string `json:"error"`
+		Code  string `json:"code"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || body.Error == "" {
-		return fmt.Errorf("mosbridge answered %s", resp.Status)
+		return &Error{"mosbridge answered " + resp.Status, errhttp.ToNative(resp.StatusCode)}
 	}
-	return &Error{body.Error, errhttp.ToNative(resp.StatusCode)}
+	return &Error{body.Error, classOf(body.Code, resp.StatusCode)}
+}
+
+// classOf reads the class from the code word, since one HTTP status stands for
+// several classes.
+func classOf(code string, status int) error {
+	switch code {
+	case "already_exists":
+		return errdefs.ErrAlreadyExists
+	case "failed_precondition":
+		return errdefs.ErrFailedPrecondition
+	case "resource_exhausted":
+		return errdefs.ErrResourceExhausted
+	case "deadline_exceeded":
+		return context.DeadlineExceeded
+	}
+	return errhttp.ToNative(status)
 }
