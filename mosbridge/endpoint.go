@@ -2,7 +2,6 @@ package mosbridge
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -108,7 +107,10 @@ func (d *Driver) join(ctx context.Context, network, id, sandbox string, asked []
 		err = d.fab.run(ctx, plan.Join(n.Network, e.Endpoint, limited(n, e), moved))
 	}
 	if err != nil {
-		return n, before, errors.Join(err, d.part(context.WithoutCancel(ctx), n, e))
+		if undo := d.part(context.WithoutCancel(ctx), n, e); undo != nil {
+			d.log.Warn("what a failed join left is up to the next repair", "endpoint", e.Endpoint.ID.Short(), "err", undo)
+		}
+		return n, before, err
 	}
 	d.log.Info("container joined", "network", n.title(), "endpoint", e.Endpoint.ID.Short(), "mac", e.Endpoint.MAC.String(), "addresses", e.Endpoint.Addrs())
 	return n, e, nil

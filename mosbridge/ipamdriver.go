@@ -3,6 +3,7 @@ package mosbridge
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
@@ -70,10 +71,21 @@ func (d *Driver) onRequestAddress(_ context.Context, r netapi.RequestAddressRequ
 	}
 	l, err := d.addrs.RequestAddress(ipam.PoolID(r.PoolID), req, time.Now())
 	if err != nil {
-		return netapi.RequestAddressResponse{}, err
+		return netapi.RequestAddressResponse{}, d.nameHolder(req.Addr, err)
 	}
 	p, _ := l.Pool.Prefix()
 	return netapi.RequestAddressResponse{Address: netip.PrefixFrom(l.Addr, p.Bits()).String()}, nil
+}
+
+// nameHolder says by whom an address is taken, where the record knows the
+// container's name and IPAM, before engine 29.0, does not.
+func (d *Driver) nameHolder(a netip.Addr, err error) error {
+	for _, e := range d.rec.allEndpoints() {
+		if e.Name != "" && slices.Contains(e.Endpoint.Addrs(), a) {
+			return conflict("address %s is held by %s: stop it or choose another", a, e.title())
+		}
+	}
+	return err
 }
 
 func (d *Driver) onReleaseAddress(_ context.Context, r netapi.ReleaseAddressRequest) (pluginsrv.None, error) {

@@ -2,7 +2,6 @@ package mosbridge
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -40,7 +39,10 @@ func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error
 		return err
 	}
 	if err := d.fab.run(ctx, plan.CreateNetwork(n)); err != nil {
-		return errors.Join(err, d.removeNetwork(context.WithoutCancel(ctx), n))
+		if undo := d.removeNetwork(context.WithoutCancel(ctx), n); undo != nil {
+			d.log.Warn("what a failed network left is up to the next repair", "network", n.ID.Short(), "err", undo)
+		}
+		return err
 	}
 	d.log.Info("network created", "network", n.ID.Short(), "bridge", n.Bridge, "vlan", n.VLAN, "uplink", n.Uplink, "gateway", string(n.Gateway))
 	return nil

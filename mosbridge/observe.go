@@ -86,6 +86,9 @@ func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) {
 		b.flowing.Lock()
 		b.mu.Lock()
 		round, want := b.round, f.lines(b, b.round)
+		for i := range want {
+			want[i] = strings.TrimPrefix(want[i], "add ") // diff-flows reads flows, not changes
+		}
 		b.mu.Unlock()
 		missing, extra, err := f.ovs.DiffFlows(ctx, name, want)
 		b.flowing.Unlock()

@@ -77,11 +77,17 @@ func (h *Host) ended() {
 	h.Clean()
 }
 
-// record writes what is known of a host to the test's log.
+// record writes what is known of a host beside the daemons' logs.
 func (h *Host) record() {
+	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(Mosbridge)), "state"))
+	if err != nil {
+		h.tb.Log(err)
+		return
+	}
+	defer f.Close()
 	for _, c := range []string{"ovs-vsctl show", "ovs-ofctl -O OpenFlow14 dump-flows mosbr0", "ip -br addr", "nft list ruleset"} {
 		out, err := h.Exec(context.Background(), strings.Fields(c)...)
-		h.tb.Logf("%s: %s\n%v\n%s", h.Name, c, err, out)
+		fmt.Fprintf(f, "$ %s\n%v\n%s\n", c, err, out)
 	}
 }
 
