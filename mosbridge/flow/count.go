@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"strconv"
@@ -19,21 +18,18 @@ type Stat struct {
 // later. Lines that are no rule are skipped.
 func ParseDump(out []byte) ([]Stat, error) {
 	var stats []Stat
-	for s := bufio.NewScanner(bytes.NewReader(out)); ; {
-		s.Buffer(nil, 1<<20)
-		for s.Scan() {
-			line := strings.TrimSpace(s.Text())
-			if !strings.HasPrefix(line, "cookie=") {
-				continue
-			}
-			st, err := parseStat(line)
-			if err != nil {
-				return nil, fmt.Errorf("read rule %.200q: %w", line, err)
-			}
-			stats = append(stats, st)
+	for raw := range bytes.Lines(out) {
+		line := strings.TrimSpace(string(raw))
+		if !strings.HasPrefix(line, "cookie=") {
+			continue
 		}
-		return stats, s.Err()
+		st, err := parseStat(line)
+		if err != nil {
+			return nil, fmt.Errorf("read rule %.200q: %w", line, err)
+		}
+		stats = append(stats, st)
 	}
+	return stats, nil
 }
 
 func parseStat(line string) (s Stat, err error) {
