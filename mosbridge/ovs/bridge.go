@@ -114,27 +114,40 @@ func (c *Client) makeBridge(ctx context.Context, b *Bridge) error {
 	row[colName] = b.Name
 	row["datapath_type"] = string(b.Datapath)
 	row[colPorts] = uuidSet("p")
-	_, err := c.transact(ctx,
+	ops := append([]ovsdb.Operation{
 		absentOp(tableBridge, b.Name),
 		insertOp(tableInterface, "i", ovsdb.Row{colName: b.Name, "type": "internal", colExternalIDs: mapOf(marked(nil))}),
 		insertOp(tablePort, "p", ovsdb.Row{colName: b.Name, "interfaces": uuidSet("i")}),
 		insertOp(tableBridge, "b", row),
 		mutateOp(tableRoot, []ovsdb.Condition{every()}, mutation("bridges", "insert", uuidSet("b"))),
-	)
+	}, touchOp()...)
+	res, err := c.transact(ctx, ops...)
 	if timedOut(err) { // made by somebody else since we looked
 		return classed(errdefs.ErrAborted, "bridge %s was made by somebody else: try again", b.Name)
 	}
 	if err != nil {
 		return err
 	}
-	if _, err = c.ofport(ctx, "bridge "+b.Name, b.Name); err == nil && c.served(ctx, b.Name) {
-		return nil
+	if err = c.made(ctx, *b, res); err != nil {
+		return c.undo(ctx, err, func(ctx context.Context) error { return c.dropBridge(ctx, b.Name) })
 	}
-	if err == nil {
-		err = classed(errdefs.ErrFailedPrecondition,
-			"ovs-vswitchd cannot make bridge %s with datapath %s: see its log", b.Name, b.Datapath)
+	return nil
+}
+
+// made waits until ovs-vswitchd has made the bridge, or has not been able to.
+func (c *Client) made(ctx context.Context, b Bridge, res []ovsdb.OperationResult) error {
+	if err := c.caughtUp(ctx, "bridge "+b.Name, res); err != nil {
+		return err
 	}
-	return c.undo(ctx, err, func(ctx context.Context) error { return c.dropBridge(ctx, b.Name) })
+	local, err := c.row(ctx, tableInterface, b.Name, colOfport, "error")
+	if err != nil {
+		return err
+	}
+	if n, ok := num(local, colOfport); !ok || n < 0 || !c.served(b.Name) {
+		return classed(errdefs.ErrFailedPrecondition,
+			"ovs-vswitchd cannot make bridge %s with datapath %s: %s", b.Name, b.Datapath, reason(local))
+	}
+	return nil
 }
 
 // DeleteBridge deletes a bridge of ours with all its ports; a missing one is
@@ -151,7 +164,7 @@ func (c *Client) dropBridge(ctx context.Context, name string) error {
 	if dict(row, colExternalIDs)[OwnerKey] != Owner {
 		return foreign("bridge", name)
 	}
-	alive := c.served(ctx, name)
+	alive := c.served(name)
 	res, err := c.transact(ctx, append(
 		[]ovsdb.Operation{mutateOp(tableRoot, []ovsdb.Condition{every()}, mutation("bridges", "delete", uuidSet(uuid(row))))},
 		touchOp()...,

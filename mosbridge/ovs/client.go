@@ -6,11 +6,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
@@ -39,7 +41,6 @@ type Config struct {
 	// Timeout bounds one call whose context has no nearer end; 0 is 5 s.
 	Timeout time.Duration
 }
-
 
 // Client talks to one Open vSwitch. It may be used by several goroutines.
 type Client struct {
@@ -89,14 +90,23 @@ func (c *Client) mgmtPath(bridge string) string {
 	return filepath.Join(c.cfg.RunDir, bridge+".mgmt")
 }
 
-// served says whether ovs-vswitchd listens for the bridge.
-func (c *Client) served(ctx context.Context, bridge string) bool {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", c.mgmtPath(bridge))
-	if err == nil {
-		_ = nc.Close() // nothing was said
+// served says whether ovs-vswitchd runs and listens for the bridge.
+func (c *Client) served(bridge string) bool {
+	_, err := os.Stat(c.mgmtPath(bridge))
+	return err == nil && c.running()
+}
+
+// running says whether ovs-vswitchd runs: it holds a lock on its pid file, seen
+// from other pid namespaces too. Dialing it instead would leave a warning in
+// its log each time.
+func (c *Client) running() bool {
+	f, err := os.Open(filepath.Join(c.cfg.RunDir, "ovs-vswitchd.pid"))
+	if err != nil {
+		return false
 	}
-	return err == nil
+	defer f.Close()
+	l := unix.Flock_t{Type: unix.F_WRLCK}
+	return unix.FcntlFlock(f.Fd(), unix.F_GETLK, &l) == nil && l.Type != unix.F_UNLCK
 }
 
 // bound gives a call its end.

@@ -70,4 +70,3 @@ func (c *Client) Info(ctx context.Context) (i Info, err error) {
 func (c *Client) EnableTSO(ctx context.Context) error {
 	return c.verb(ctx, func(ctx context.Context) error { return c.setRoot(ctx, tsoEnable, "true") })
 }
-

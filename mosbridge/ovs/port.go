@@ -31,8 +31,9 @@ type Port struct {
 // what is how messages call the port.
 func (p Port) what() string { return "port " + p.Name + " of bridge " + p.Bridge }
 
+// row is the interface's row but its name, which cannot be changed.
 func (p Port) row() ovsdb.Row {
-	row := ovsdb.Row{colName: p.Name, "type": p.Type, colExternalIDs: mapOf(marked(p.ExternalIDs)), "ofport_request": ovsdb.OvsSet{}}
+	row := ovsdb.Row{"type": p.Type, colExternalIDs: mapOf(marked(p.ExternalIDs)), "ofport_request": ovsdb.OvsSet{}}
 	if p.OfportRequest != 0 {
 		row["ofport_request"] = p.OfportRequest
 	}
@@ -81,10 +82,12 @@ func (c *Client) addPort(ctx context.Context, p Port) (uint32, error) {
 // insertPort makes the port. When there is one of that name its error is
 // [timedOut].
 func (c *Client) insertPort(ctx context.Context, p Port) error {
+	iface := p.row()
+	iface[colName] = p.Name
 	owner := ovsdb.NewCondition(colExternalIDs, ovsdb.ConditionIncludes, mapOf(marked(nil)))
 	res, err := c.transact(ctx,
 		absentOp(tablePort, p.Name),
-		insertOp(tableInterface, "i", p.row()),
+		insertOp(tableInterface, "i", iface),
 		insertOp(tablePort, "p", ovsdb.Row{colName: p.Name, "interfaces": uuidSet("i"), colOtherConfig: p.config()}),
 		// Without the bridge nothing refers to the two rows, and the server
 		// drops them.
@@ -172,7 +175,7 @@ func (c *Client) delPort(ctx context.Context, name string) error {
 	if res, err = c.transact(ctx, ops...); err != nil {
 		return err
 	}
-	if len(res[0].Rows) == 0 || !c.served(ctx, str(res[0].Rows[0], colName)) {
+	if len(res[0].Rows) == 0 || !c.served(str(res[0].Rows[0], colName)) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, letGo)

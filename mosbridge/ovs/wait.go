@@ -74,7 +74,7 @@ func (c *Client) confirmed(ctx context.Context, what, bridge string, res []ovsdb
 	if err := c.caughtUp(ctx, what, res); err != nil {
 		return err
 	}
-	if !c.served(ctx, bridge) {
+	if !c.served(bridge) {
 		return silent(what)
 	}
 	return nil
