@@ -27,10 +27,14 @@ func TestMain(m *testing.M) {
 
 // thing is the request and answer of the calls that tests add.
 type thing struct {
-	ID      string
-	N       int                 `json:",omitempty"`
-	Options map[string]string   `json:",omitempty"`
-	Inner   *struct{ A string } `json:",omitempty"`
+	ID      string            `json:"ID"`
+	N       int               `json:"N,omitempty"`
+	Options map[string]string `json:"Options,omitempty"`
+	Inner   *inner            `json:"Inner,omitempty"`
+}
+
+type inner struct {
+	A string `json:"A"`
 }
 
 func (t thing) Validate() error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -268,7 +269,7 @@ func TestSystemdIsTold(t *testing.T) {
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "30000")
-	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
 	read := func(wait time.Duration) string {
 		buf := make([]byte, 100)
 		_ = conn.SetReadDeadline(time.Now().Add(wait))
