@@ -3,6 +3,7 @@ package mosbridge
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,10 +59,8 @@ func (d *Driver) strangers(k known) []api.Finding {
 // holds says whether an endpoint of the record has the lease's address.
 func (d *Driver) holds(l ipam.Lease) bool {
 	for _, e := range d.rec.allEndpoints() {
-		for _, a := range e.Endpoint.Addrs() {
-			if a == l.Addr {
-				return true
-			}
+		if slices.Contains(e.Endpoint.Addrs(), l.Addr) {
+			return true
 		}
 	}
 	return false

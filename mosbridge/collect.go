@@ -55,7 +55,7 @@ func (d *Driver) collect(ctx context.Context) {
 	k, err := d.ask(ctx)
 	d.noteEngine(err)
 	if err != nil {
-		d.log.Debug("docker does not answer, nothing is collected", "err", err)
+		d.log.DebugContext(ctx, "docker does not answer, nothing is collected", "err", err)
 		return
 	}
 	if v, err := d.engine.Version(ctx); err == nil {
@@ -117,7 +117,7 @@ func (d *Driver) unknown(k known, now time.Time) []string {
 
 // drop collects one object that Docker does not know.
 func (d *Driver) drop(ctx context.Context, id string) {
-	d.log.Warn("collected what docker does not know", "object", id)
+	d.log.WarnContext(ctx, "collected what docker does not know", "object", id)
 	var err error
 	if _, ok := d.rec.network(spec.NetworkID(id)); ok {
 		err = d.deleteNetwork(ctx, spec.NetworkID(id))
@@ -125,7 +125,7 @@ func (d *Driver) drop(ctx context.Context, id string) {
 		err = d.deleteEndpoint(ctx, id)
 	}
 	if err != nil {
-		d.log.Warn("collection is tried again", "object", id, "err", err)
+		d.log.WarnContext(ctx, "collection is tried again", "object", id, "err", err)
 	}
 }
 

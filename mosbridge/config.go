@@ -109,7 +109,7 @@ func (r PoolRange) MarshalText() ([]byte, error) {
 }
 
 // ranges are the configured pools as IPAM takes them.
-func (c Config) ranges() []ipam.Range {
+func (c *Config) ranges() []ipam.Range {
 	var rs []ipam.Range
 	for _, r := range c.Pools {
 		rs = append(rs, ipam.Range{Prefix: r.Prefix, Bits: r.Bits})

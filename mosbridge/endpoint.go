@@ -108,11 +108,11 @@ func (d *Driver) join(ctx context.Context, network, id, sandbox string, asked []
 	}
 	if err != nil {
 		if undo := d.part(context.WithoutCancel(ctx), n, e); undo != nil {
-			d.log.Warn("what a failed join left is up to the next repair", "endpoint", e.Endpoint.ID.Short(), "err", undo)
+			d.log.WarnContext(ctx, "what a failed join left is up to the next repair", "endpoint", e.Endpoint.ID.Short(), "err", undo)
 		}
 		return n, before, err
 	}
-	d.log.Info("container joined", "network", n.title(), "endpoint", e.Endpoint.ID.Short(), "mac", e.Endpoint.MAC.String(), "addresses", e.Endpoint.Addrs())
+	d.log.InfoContext(ctx, "container joined", "network", n.title(), "endpoint", e.Endpoint.ID.Short(), "mac", e.Endpoint.MAC.String(), "addresses", e.Endpoint.Addrs())
 	return n, e, nil
 }
 
@@ -139,7 +139,7 @@ func (d *Driver) leave(ctx context.Context, id string) error {
 	if err := d.part(ctx, n, e); err != nil {
 		return err
 	}
-	d.log.Info("container left", "network", n.title(), "endpoint", e.Endpoint.ID.Short())
+	d.log.InfoContext(ctx, "container left", "network", n.title(), "endpoint", e.Endpoint.ID.Short())
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (d *Driver) part(ctx context.Context, n networkRecord, e endpointRecord) er
 	d.ports.Release(string(e.Endpoint.ID))
 	if published {
 		if _, err := d.republish(ctx, sandbox); err != nil {
-			d.log.Warn("published ports did not move to the container's other network", "err", err)
+			d.log.WarnContext(ctx, "published ports did not move to the container's other network", "err", err)
 		}
 	}
 	return d.fab.runAll(ctx, plan.Leave(n.Network, e.Endpoint, limited(n, e), published))
@@ -174,7 +174,7 @@ func (d *Driver) forget(ctx context.Context, id spec.EndpointID) error {
 	n, _ := d.rec.network(e.Endpoint.Network)
 	if e.Joined {
 		if err := d.part(ctx, n, e); err != nil {
-			d.log.Warn("port of a deleted endpoint is left to the next repair", "endpoint", id.Short(), "err", err)
+			d.log.WarnContext(ctx, "port of a deleted endpoint is left to the next repair", "endpoint", id.Short(), "err", err)
 		}
 	}
 	return d.rec.dropEndpoint(id)

@@ -40,11 +40,11 @@ func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error
 	}
 	if err := d.fab.run(ctx, plan.CreateNetwork(n)); err != nil {
 		if undo := d.removeNetwork(context.WithoutCancel(ctx), n); undo != nil {
-			d.log.Warn("what a failed network left is up to the next repair", "network", n.ID.Short(), "err", undo)
+			d.log.WarnContext(ctx, "what a failed network left is up to the next repair", "network", n.ID.Short(), "err", undo)
 		}
 		return err
 	}
-	d.log.Info("network created", "network", n.ID.Short(), "bridge", n.Bridge, "vlan", n.VLAN, "uplink", n.Uplink, "gateway", string(n.Gateway))
+	d.log.InfoContext(ctx, "network created", "network", n.ID.Short(), "bridge", n.Bridge, "vlan", n.VLAN, "uplink", n.Uplink, "gateway", string(n.Gateway))
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (d *Driver) deleteNetwork(ctx context.Context, id spec.NetworkID) error {
 	if err := d.removeNetwork(ctx, n.Network); err != nil {
 		return err
 	}
-	d.log.Info("network deleted", "network", id.Short())
+	d.log.InfoContext(ctx, "network deleted", "network", id.Short())
 	return nil
 }
 

@@ -19,7 +19,7 @@ func (d *Driver) Run(ctx context.Context) {
 	defer stop()
 	work.Go(func() {
 		if err := d.fab.fw.Watch(ctx, d.Nudge); err != nil {
-			d.log.Warn("changes of the host's rules are seen by the timer only", "err", err)
+			d.log.WarnContext(ctx, "changes of the host's rules are seen by the timer only", "err", err)
 		}
 	})
 	watched := map[string]bool{}
@@ -56,16 +56,16 @@ func (d *Driver) watch(ctx context.Context, bridge string) {
 	err := d.fab.ovs.WatchBridge(ctx, bridge, func(e ovs.Event) {
 		switch {
 		case !e.Up:
-			d.log.Warn("open vswitch does not serve the bridge", "bridge", bridge)
+			d.log.WarnContext(ctx, "open vswitch does not serve the bridge", "bridge", bridge)
 		case !e.First:
-			d.log.Info("open vswitch serves the bridge again", "bridge", bridge)
+			d.log.InfoContext(ctx, "open vswitch serves the bridge again", "bridge", bridge)
 			d.fab.forgetRuntime(bridge)
 			d.waiting.Store(true)
 			d.Nudge()
 		}
 	})
-	if err != nil && ctx.Err() == nil {
-		d.log.Error("bridge is not watched", "bridge", bridge, "err", err)
+	if ctx.Err() == nil {
+		d.log.ErrorContext(ctx, "bridge is not watched", "bridge", bridge, "err", err)
 	}
 }
 
@@ -91,7 +91,7 @@ func (d *Driver) reconcile(ctx context.Context) {
 	d.noteRepair(start, len(p), err)
 	if err != nil {
 		if ctx.Err() == nil {
-			d.log.Warn("repair did not come to its end", "err", err)
+			d.log.WarnContext(ctx, "repair did not come to its end", "err", err)
 		}
 		return
 	}
@@ -115,7 +115,7 @@ func (d *Driver) repair(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p {
-		d.log.Info("repair", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause)
+		d.log.InfoContext(ctx, "repair", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause)
 	}
 	return d.fab.runAll(ctx, p)
 }
@@ -129,6 +129,6 @@ func (d *Driver) releaseRestoreWait(ctx context.Context) {
 	}
 	if err := d.fab.ovs.ReleaseRestoreWait(ctx); err != nil {
 		d.waiting.Store(true)
-		d.log.Warn("open vswitch may still wait for its flows", "err", err)
+		d.log.WarnContext(ctx, "open vswitch may still wait for its flows", "err", err)
 	}
 }

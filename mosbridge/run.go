@@ -97,7 +97,7 @@ func (f *fabric) step(ctx context.Context, s plan.Step) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s %s: %w", s.Op, s.Object, err)
 	}
-	f.log.Debug("step", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause)
+	f.log.DebugContext(ctx, "step", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause)
 	if err := f.do(ctx, s); err != nil {
 		return fmt.Errorf("%s %s: %w", s.Op, s.Object, err)
 	}

@@ -56,7 +56,7 @@ func (d *Driver) packet(n networkRecord, e endpointRecord, r api.TraceRequest, o
 		src, dst, family = "ipv6_src", "ipv6_dst", "6"
 	}
 	proto := cmp.Or(r.Proto, "icmp")
-	l4 := ""
+	var l4 string
 	switch proto {
 	case "icmp":
 		l4 = ",icmp_type=8"
@@ -88,7 +88,7 @@ func (d *Driver) nextHop(n networkRecord, to netip.Addr) spec.MAC {
 	return spec.DeriveMAC(n.Network.ID, to)
 }
 
-var hop = regexp.MustCompile(`(?m)^\s*(\d+)\. (.*)$`) //nolint:gochecknoglobals // compiled once, never changed
+var hop = regexp.MustCompile(`(?m)^\s*(\d+)\. (.*)$`)
 
 // explainTrace reads the verdict from Open vSwitch's words.
 func (d *Driver) explainTrace(raw string, n networkRecord) api.Trace {

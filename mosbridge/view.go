@@ -6,7 +6,6 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
-	"github.com/mosdocker/mosdocker/mosbridge/flow"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 )
 
@@ -114,7 +113,7 @@ func (d *Driver) portStates(ctx context.Context) map[string]ovs.PortState {
 	out := map[string]ovs.PortState{}
 	ports, err := d.fab.ovs.Ports(ctx, "")
 	if err != nil {
-		d.log.Debug("ports cannot be read", "err", err)
+		d.log.DebugContext(ctx, "ports cannot be read", "err", err)
 	}
 	for _, p := range ports {
 		out[p.Name] = p
@@ -193,14 +192,4 @@ func addrText(a netip.Addr) string {
 		return "(none)"
 	}
 	return a.String()
-}
-
-// stats are our flows of a bridge with their counters.
-func (d *Driver) stats(ctx context.Context, bridge string) ([]flow.Stat, error) {
-	flows, err := d.fab.ovs.DumpFlows(ctx, bridge, flow.Match())
-	out := make([]flow.Stat, len(flows))
-	for i, f := range flows {
-		out[i] = flow.Stat{Cookie: flow.Cookie(f.Cookie), Table: f.Table, Packets: f.Packets, Bytes: f.Bytes}
-	}
-	return out, err
 }

@@ -32,7 +32,7 @@ func main() {
 }
 
 // errConfig marks what the user must change before a start can succeed.
-var errConfig = errors.New("configuration") //nolint:gochecknoglobals // a sentinel
+var errConfig = errors.New("configuration")
 
 func run(args, env []string) error {
 	cfg := mosbridge.Defaults()

@@ -177,7 +177,7 @@ func (e *Endpoint) inheritRates(n Network, given map[string]string) {
 	}
 }
 
-func (n Network) address(s string, is4 bool) (netip.Prefix, error) {
+func (n *Network) address(s string, is4 bool) (netip.Prefix, error) {
 	if s == "" {
 		return netip.Prefix{}, nil
 	}

@@ -7,10 +7,14 @@ import (
 )
 
 // rateUnits are bits per second, decimal as in networking; the longest suffix first.
-var rateUnits = [...]struct {
+func rateUnits() []rateUnit {
+	return []rateUnit{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}}
+}
+
+type rateUnit struct {
 	suffix string
 	bits   uint64
-}{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}}
+}
 
 // minRate and maxRate are what an OpenFlow meter can hold: it counts in
 // kbit/s, in 32 bits.
@@ -26,7 +30,7 @@ func ParseRate(s string) (Rate, error) {
 	if low == "0" || low == "none" {
 		return 0, nil
 	}
-	for _, u := range rateUnits {
+	for _, u := range rateUnits() {
 		num, ok := strings.CutSuffix(low, u.suffix)
 		if !ok {
 			continue
@@ -48,7 +52,7 @@ func (r Rate) String() string {
 	if r == 0 {
 		return "none"
 	}
-	for _, u := range rateUnits {
+	for _, u := range rateUnits() {
 		if uint64(r)%u.bits == 0 {
 			return strconv.FormatUint(uint64(r)/u.bits, 10) + u.suffix
 		}

@@ -62,7 +62,7 @@ type Network struct {
 }
 
 // Subnet returns the network's range of the family of a, and whether it has one.
-func (n Network) Subnet(is4 bool) (Subnet, bool) {
+func (n *Network) Subnet(is4 bool) (Subnet, bool) {
 	for _, s := range n.Subnets {
 		if s.Prefix.Addr().Is4() == is4 {
 			return s, true
@@ -102,7 +102,7 @@ type Endpoint struct {
 }
 
 // Addrs returns the endpoint's one or two addresses, IPv4 first.
-func (e Endpoint) Addrs() []netip.Addr {
+func (e *Endpoint) Addrs() []netip.Addr {
 	var as []netip.Addr
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
 		if p.IsValid() {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func TestPublishedPorts(t *testing.T) {
 			}
 			for _, p := range ports {
 				if strings.HasPrefix(p.Endpoint, endpoint(h, "any", "red")) && p.HostIP.Is4() {
-					free = fmt.Sprint(p.HostPort)
+					free = strconv.Itoa(int(p.HostPort))
 				}
 			}
 			if err := outside("netcheck", "send", "tcp", h.IPv4()+":"+free, "10"); err != nil {

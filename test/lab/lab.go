@@ -71,7 +71,7 @@ func (h *Host) ended() {
 	if ids := strings.Fields(h.try("ps", "-aq")); len(ids) > 0 {
 		h.try(append([]string{"rm", "-f"}, ids...)...)
 	}
-	for _, n := range strings.Fields(h.try("network", "ls", "-q", "-f", "driver=mosbridge")) {
+	for n := range strings.FieldsSeq(h.try("network", "ls", "-q", "-f", "driver=mosbridge")) {
 		h.try("network", "rm", n)
 	}
 	h.Clean()
@@ -207,7 +207,7 @@ func dial(socket string) error {
 	return c.Close()
 }
 
-var build struct { //nolint:gochecknoglobals // built once a test binary
+var build struct { // built once a test binary
 	once sync.Once
 	dir  string
 	err  error

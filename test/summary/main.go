@@ -16,8 +16,11 @@ import (
 )
 
 type event struct {
-	Action, Package, Test, Output string
-	Elapsed                       float64
+	Action  string  `json:"Action"`
+	Package string  `json:"Package"`
+	Test    string  `json:"Test"`
+	Output  string  `json:"Output"`
+	Elapsed float64 `json:"Elapsed"`
 }
 
 type counts struct{ passed, failed, skipped int }
@@ -26,7 +29,7 @@ func main() {
 	ring := flag.String("ring", "", "name of the ring whose failures are shown")
 	total := flag.Bool("total", false, "print the closing line only")
 	flag.Parse()
-	c, err := summarize(os.Stdout, *ring, *total, flag.Args())
+	c, err := summarize(os.Stdout, *total, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "summary:", err)
 		os.Exit(1)
@@ -40,7 +43,7 @@ func main() {
 	}
 }
 
-func summarize(w io.Writer, ring string, quiet bool, files []string) (counts, error) {
+func summarize(w io.Writer, quiet bool, files []string) (counts, error) {
 	var c counts
 	for _, name := range files {
 		f, err := os.Open(name)
