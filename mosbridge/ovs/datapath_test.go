@@ -1,10 +1,15 @@
 package ovs_test
 
 import (
+	"io"
+	"net"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netns"
 
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs/ovstest"
@@ -15,29 +20,62 @@ func output(argv ...string) (string, error) {
 	return string(out), err
 }
 
+// inside runs f on a thread in the namespace: sockets that f makes stay there.
+func (n ns) inside(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		h, err := netns.GetFromName(n.name)
+		if err == nil {
+			defer h.Close()
+			err = netns.Set(h)
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
 // tcp moves bytes from one namespace to the other and says whether all came.
 func tcp(tb testing.TB, from, to ns) bool {
 	tb.Helper()
-	const size = 1 << 20
-	server := exec.Command("ip", "netns", "exec", to.name, "timeout", "8", "python3", "-c", `
-import socket
-s = socket.create_server(("", 5001)); print("ready", flush=True)
-c, _ = s.accept(); n = 0
-while b := c.recv(65536): n += len(b)
-print(n)`)
-	var out strings.Builder
-	server.Stdout, server.Stderr = &out, &out
-	if err := server.Start(); err != nil {
+	const size, limit = 1 << 20, 4 * time.Second
+	var l net.Listener
+	if err := to.inside(func() (err error) {
+		l, err = net.Listen("tcp4", ":0")
+		return err
+	}); err != nil {
 		tb.Fatal(err)
 	}
-	time.Sleep(time.Second)
-	_, err := from.exec("timeout", "5", "python3", "-c",
-		`import socket; s = socket.create_connection(("`+to.addr+`", 5001), 3); s.settimeout(3); s.sendall(b"x" * 1048576); s.close()`)
-	if err != nil {
-		_ = server.Process.Kill()
+	defer l.Close()
+	got := make(chan int64, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(limit))
+		n, _ := io.Copy(io.Discard, c)
+		got <- n
+	}()
+	var c net.Conn
+	if err := from.inside(func() (err error) {
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		c, err = net.DialTimeout("tcp4", net.JoinHostPort(to.addr, port), limit)
+		return err
+	}); err != nil {
+		tb.Log(err)
+		return false
 	}
-	_ = server.Wait()
-	return err == nil && strings.HasSuffix(out.String(), "\n1048576\n") && size == 1048576
+	_ = c.SetDeadline(time.Now().Add(limit))
+	_, err := c.Write(make([]byte, size))
+	_ = c.Close()
+	n := <-got
+	tb.Logf("%d of %d bytes came (%v)", n, size, err)
+	return n == size
 }
 
 func TestTCPPassesTheUserspaceDatapathOnlyWithTxOff(t *testing.T) {

@@ -298,6 +298,6 @@ func (n ns) exec(argv ...string) (string, error) {
 }
 
 func (n ns) ping(to ns) bool {
-	_, err := n.exec("ping", "-c", "3", "-i", "0.2", "-W", "1", to.addr)
+	_, err := n.exec("busybox", "ping", "-A", "-c", "3", "-w", "3", to.addr)
 	return err == nil
 }

@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -34,7 +35,16 @@ func (c *Client) Info(ctx context.Context) (i Info, err error) {
 		_, i.Version, _ = strings.Cut(first, ") ")
 	}
 	err = c.verb(ctx, func(ctx context.Context) error {
-		res, err := c.transact(ctx, selectOp(tableRoot, every(), "db_version", colOtherConfig), selectOp(tableBridge, every(), colName, "datapath_type"))
+		raw, err := c.call(ctx, "get_schema", []string{"Open_vSwitch"})
+		if err != nil {
+			return err
+		}
+		var schema struct{ Version string }
+		if err := json.Unmarshal(raw, &schema); err != nil {
+			return err
+		}
+		i.DBVersion = schema.Version
+		res, err := c.transact(ctx, selectOp(tableRoot, every(), colOtherConfig), selectOp(tableBridge, every(), colName, "datapath_type"))
 		if err != nil {
 			return err
 		}
@@ -42,7 +52,6 @@ func (c *Client) Info(ctx context.Context) (i Info, err error) {
 			return err
 		}
 		for _, r := range res[0].Rows {
-			i.DBVersion = str(r, "db_version")
 			i.TSOSet = dict(r, colOtherConfig)[tsoEnable] == "true"
 		}
 		for _, r := range res[1].Rows {

@@ -49,12 +49,13 @@ func Main(m *testing.M) int {
 	return 1
 }
 
-// enter makes the namespaces fit for tests: /sys and /proc of their own, and
-// the loopback up.
+// enter makes the namespaces fit for tests: /proc, /sys and /run of their own,
+// and the loopback up.
 func enter() error {
 	for _, f := range []func() error{
 		func() error { return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "") },
 		func() error { return syscall.Mount("proc", "/proc", "proc", 0, "") },
+		func() error { return syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755") },
 		func() error { return syscall.Mount("sysfs", "/sys", "sysfs", 0, "") },
 	} {
 		if err := f(); err != nil {
