@@ -35,11 +35,11 @@ const usage = `usage: go run ./test/vm/cmd COMMAND
 var errUsage = errors.New("no such command")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), //nolint:forbidigo // the program's own context
+	ctx, stop := signal.NotifyContext(context.Background(),
 		syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
 	err := run(ctx, os.Args[1:])
 	stop()
-	os.Exit(exitCode(err, os.Stderr)) //nolint:forbidigo // main
+	os.Exit(exitCode(err, os.Stderr))
 }
 
 // exitCode reports err and returns the code to end with: that of the command in

@@ -175,7 +175,7 @@ func (m *Machine) bootOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer output.Close() //nolint:errcheck // the child has its own; we wrote nothing
+	defer output.Close()
 	mark := len(m.Console())
 	if m.state.Process, err = start(ctx, m.argv(), output, m.state.Config.Detached); err != nil {
 		return err
@@ -251,13 +251,18 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 }
 
 // Reboot lets the machine's system stop its services and start again, and waits
-// until it is up.
+// until it is up. A reboot that comes from inside ends the machine, and
+// [Machine.Boot] is left to the caller.
 func (m *Machine) Reboot(ctx context.Context) error {
-	mark := len(m.Console())
-	if _, _, err := m.Run(ctx, "systemctl --no-block reboot"); err != nil {
-		return fmt.Errorf("reboot the VM in %s: %w", m.dir, err)
+	// QEMU ends when its machine resets, see argv.
+	_, _, err := m.Run(ctx, "systemctl --no-block reboot")
+	if err == nil {
+		err = poll(ctx, 100*time.Millisecond, func() (bool, error) { return !m.Running(), nil })
 	}
-	if err := m.waitReady(ctx, mark); err != nil {
+	if err == nil {
+		err = m.Boot(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("reboot the VM in %s: %w", m.dir, err)
 	}
 	return nil

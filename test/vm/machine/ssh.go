@@ -125,7 +125,7 @@ func (m *Machine) copyFile(ctx context.Context, local, remote string, info os.Fi
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	to := Quote(remote)
 	line := fmt.Sprintf("mkdir -p %s && cat >%s.part && chmod %o %s.part && mv -f %s.part %s",
 		Quote(filepath.Dir(remote)), to, info.Mode().Perm(), to, to, to)

@@ -53,8 +53,11 @@ func (m *Machine) RunTest(ctx context.Context, t TestBinary) (err error) {
 	if _, _, err := m.Run(ctx, fmt.Sprintf("rm -rf %[1]s; mkdir -p %[1]s/src %[1]s/tmp %[1]s/artifacts %[1]s/out", work)); err != nil {
 		return err
 	}
+	// A scope of systemd holds all that the program starts, also what leaves
+	// its session: a test that panics ends none of its daemons.
+	unit := "mos-test-" + filepath.Base(work) + ".scope"
 	defer func() {
-		_, _, rmErr := m.Run(context.WithoutCancel(ctx), "rm -rf "+work)
+		_, _, rmErr := m.Run(context.WithoutCancel(ctx), fmt.Sprintf("systemctl kill -s KILL %s 2>/dev/null; rm -rf %s", unit, work))
 		err = errors.Join(err, rmErr)
 	}()
 	if err := m.Copy(ctx, t.Path, work+"/mos.test"); err != nil {
@@ -64,7 +67,8 @@ func (m *Machine) RunTest(ctx context.Context, t TestBinary) (err error) {
 		return err
 	}
 	args, profiles := remoteArgs(t.Args, work+"/out")
-	line := fmt.Sprintf("cd %s/src && exec env %s ../mos.test %s", work, strings.Join(remoteEnv(t.Env, work), " "), strings.Join(args, " "))
+	line := fmt.Sprintf("cd %s/src && exec systemd-run --scope --quiet --collect --unit=%s env %s ../mos.test %s",
+		work, unit, strings.Join(remoteEnv(t.Env, work), " "), strings.Join(args, " "))
 	err = m.Stream(ctx, line, t.Stdio)
 	back := context.WithoutCancel(ctx)
 	for remote, local := range profiles {
