@@ -56,6 +56,7 @@ func clean(tb testing.TB, names ...string) {
 }
 
 func veth(tb testing.TB) link.Veth {
+	tb.Helper()
 	return link.Veth{Name: "mosp1", Peer: "mosc1", PeerMAC: mac(tb, "02:42:0a:09:00:15"), MTU: 1400, TxOff: true}
 }
 
@@ -203,6 +204,7 @@ func TestCreateVethLeavesNothingAfterAnError(t *testing.T) {
 }
 
 func gateway(tb testing.TB) link.Gateway {
+	tb.Helper()
 	return link.Gateway{
 		Name: "mosg1", RouterPort: "mosr1", MAC: mac(tb, "02:42:0a:09:00:01"), MTU: 1450, TxOff: true,
 		Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24"), netip.MustParsePrefix("fd00:9::1/64")},
@@ -377,5 +379,28 @@ func BenchmarkCreateVeth(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
+	}
+}
+
+func TestPrepareUplinkBringsUpAndStopsMerging(t *testing.T) {
+	need(t)
+	clean(t, "up0")
+	run(t, "sh", "-c", "ip link add up0 type veth peer name up0p && ethtool -K up0 gro on")
+	for _, raw := range []bool{false, true} {
+		if _, err := link.PrepareUplink(t.Context(), "up0", raw); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(run(t, "ethtool", "-k", "up0"), "generic-receive-offload: on"); got == raw {
+			t.Errorf("raw %v: got merging %v", raw, got)
+		}
+		if !list(t, "up0")[0].Up {
+			t.Error("the uplink is down")
+		}
+	}
+	if again, err := link.PrepareUplink(t.Context(), "up0", true); err != nil || len(again) != 0 {
+		t.Errorf("again: got %q, %v, want no change", again, err)
+	}
+	if _, err := link.PrepareUplink(t.Context(), "up9", true); !errdefs.IsNotFound(err) {
+		t.Errorf("got %v, want not found", err)
 	}
 }

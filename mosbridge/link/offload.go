@@ -40,3 +40,31 @@ func txOn(name string) (bool, error) {
 	}
 	return fs[featureCsum], nil
 }
+
+// dontMerge switches off what merges packets on receipt.
+func dontMerge(r *repair, name string) error {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	fs, err := e.Features(name)
+	if err != nil {
+		return fmt.Errorf("read offloads of link %s: %w", name, err)
+	}
+	off := map[string]bool{}
+	for _, f := range []string{"rx-gro", "rx-gro-hw", "rx-gro-list", "rx-udp-gro-forwarding", "rx-lro"} {
+		if fs[f] {
+			off[f] = false
+		}
+	}
+	if len(off) == 0 {
+		return nil
+	}
+	return r.fix(func() error {
+		if err := e.Change(name, off); err != nil {
+			return fmt.Errorf("switch receive offloads of link %s off: %w", name, err)
+		}
+		return nil
+	}, "receive offloads of %s: off", name)
+}

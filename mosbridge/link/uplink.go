@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -105,4 +106,26 @@ func Routes(ctx context.Context) ([]netip.Prefix, error) {
 	}
 	slices.SortFunc(ps, netip.Prefix.Compare)
 	return slices.Compact(ps), nil
+}
+
+// PrepareUplink brings an interface up for a bridge. Raw says that the bridge's
+// switch takes packets only as they are on the wire, as the userspace datapath
+// without TSO does: what the kernel merges on receipt would be too large for
+// it and be lost, so merging is switched off. It returns one phrase for each
+// thing that it changed; a missing interface gives ErrNotFound.
+func PrepareUplink(ctx context.Context, name string, raw bool) (changed []string, err error) {
+	l, err := byName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	r := repair{do: true}
+	if raw {
+		if err := dontMerge(&r, name); err != nil {
+			return r.found, err
+		}
+	}
+	if err := up(&r, l); err != nil {
+		return r.found, fmt.Errorf("bring uplink %s up: %w", name, err)
+	}
+	return r.found, nil
 }

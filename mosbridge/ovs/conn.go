@@ -70,7 +70,7 @@ func (c *conn) broken() bool {
 
 func (c *conn) read() {
 	defer close(c.gone)
-	defer c.nc.Close()
+	defer func() { _ = c.nc.Close() }() // nothing is left to say
 	dec := json.NewDecoder(c.nc)
 	for {
 		var m message

@@ -39,7 +39,9 @@ func (c *Client) Info(ctx context.Context) (i Info, err error) {
 		if err != nil {
 			return err
 		}
-		var schema struct{ Version string }
+		var schema struct {
+			Version string `json:"version"`
+		}
 		if err := json.Unmarshal(raw, &schema); err != nil {
 			return err
 		}

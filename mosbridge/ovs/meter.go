@@ -87,7 +87,7 @@ func (c *Client) DelMeters(ctx context.Context, bridge string, ids ...uint32) er
 
 // meterMods does one command on all meters and returns those that the switch
 // refuses with the error code that the caller can cope with.
-func meterMods(o *ofConn, command uint16, cope uint16, ms []Meter) ([]Meter, error) {
+func meterMods(o *ofConn, command, cope uint16, ms []Meter) ([]Meter, error) {
 	sent := map[uint32]Meter{}
 	for _, m := range ms {
 		xid, err := o.send(ofMeterMod, m.body(command))
@@ -102,7 +102,7 @@ func meterMods(o *ofConn, command uint16, cope uint16, ms []Meter) ([]Meter, err
 	}
 	var coped []Meter
 	for xid, e := range refused {
-		var r *ofRefusal
+		var r *refusalError
 		if errors.As(e, &r) && r.class == meterModFailed && r.code == cope {
 			coped = append(coped, sent[xid])
 			continue

@@ -38,10 +38,10 @@ type ofMessage struct {
 	body []byte
 }
 
-// ofRefusal is an error message of the switch.
-type ofRefusal struct{ class, code uint16 }
+// refusalError is an error message of the switch.
+type refusalError struct{ class, code uint16 }
 
-func (e *ofRefusal) Error() string {
+func (e *refusalError) Error() string {
 	return fmt.Sprintf("the switch refuses: openflow error type %d code %d", e.class, e.code)
 }
 
@@ -144,9 +144,9 @@ func (o *ofConn) barrier() (map[uint32]error, error) {
 
 func refusal(m ofMessage) error {
 	if len(m.body) < 4 {
-		return &ofRefusal{}
+		return &refusalError{}
 	}
-	return &ofRefusal{class: binary.BigEndian.Uint16(m.body), code: binary.BigEndian.Uint16(m.body[2:])}
+	return &refusalError{class: binary.BigEndian.Uint16(m.body), code: binary.BigEndian.Uint16(m.body[2:])}
 }
 
 // multipart asks and returns the bodies of all parts of the reply, joined.
