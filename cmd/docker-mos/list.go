@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+
+	"github.com/docker/cli/templates"
+	"github.com/spf13/cobra"
+)
+
+// column is one thing that a list tells of its objects.
+type column[T any] struct {
+	name   string // in templates: {{.Name}}
+	header string // in tables
+	value  func(T) string
+	extra  bool // only when a template asks for it
+}
+
+// list is how objects of one kind are listed, docker's way.
+type list[T any] struct {
+	columns []column[T]
+	id      func(T) string // what -q prints; nil: no -q
+	filters []filter[T]    // by key
+	empty   string         // remark for a table without rows
+
+	quiet, noTrunc bool
+	format         string
+	given          []string
+}
+
+// filter is one key of --filter.
+type filter[T any] struct {
+	key     string
+	matches func(t T, value string) bool
+}
+
+// flags adds the flags that the list understands.
+func (l *list[T]) flags(cmd *cobra.Command) {
+	var names []string
+	for _, c := range l.columns {
+		names = append(names, "."+c.name)
+	}
+	cmd.Flags().StringVar(&l.format, "format", "table", `"table", "table TEMPLATE", "json", or a Go template`)
+	cmd.Long = strings.TrimSpace(cmd.Short + ".\n\n" + cmd.Long + "\n\nTemplates know " + strings.Join(names, ", ") + ".")
+	complete(cmd, "format", "table", "json")
+	cmd.Flags().BoolVar(&l.noTrunc, "no-trunc", false, "Do not cut ids")
+	if l.id != nil {
+		cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Only print ids")
+	}
+	if l.filters != nil {
+		var keys, ask []string
+		for _, f := range l.filters {
+			keys = append(keys, f.key)
+			ask = append(ask, f.key+"=")
+		}
+		cmd.Flags().StringArrayVarP(&l.given, "filter", "f", nil, "Only what has KEY=VALUE; keys are "+strings.Join(keys, ", "))
+		complete(cmd, "filter", ask...)
+	}
+}
+
+// check refuses flags that cannot be understood before anything is asked.
+func (l *list[T]) check() error {
+	for _, g := range l.given {
+		key, _, ok := strings.Cut(g, "=")
+		if !ok {
+			return usage("--filter %s is not of the form KEY=VALUE", g)
+		}
+		var keys []string
+		for _, f := range l.filters {
+			keys = append(keys, f.key)
+		}
+		if !slices.Contains(keys, key) {
+			return usage("--filter %s is not known: keys are %s", key, strings.Join(keys, ", "))
+		}
+	}
+	if l.format == "json" {
+		return nil
+	}
+	_, _, err := l.template()
+	return err
+}
+
+// template parses the format; table says that columns are to be aligned under
+// headers.
+func (l *list[T]) template() (t *template.Template, table bool, err error) {
+	text, table := strings.CutPrefix(l.format, "table")
+	switch {
+	case l.quiet, table && text == "":
+		var names []string
+		for _, c := range l.columns {
+			if !c.extra {
+				names = append(names, "{{."+c.name+"}}")
+			}
+		}
+		text = strings.Join(names, "\t")
+	case table && !strings.HasPrefix(text, " "):
+		text, table = l.format, false
+	}
+	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(strings.TrimSpace(text))
+	t, err = templates.New("format").Option("missingkey=error").Parse(text)
+	if err != nil {
+		return nil, false, usage("--format: %s", err)
+	}
+	row := map[string]string{}
+	for _, c := range l.columns {
+		row[c.name] = ""
+	}
+	if err := t.Execute(io.Discard, row); err != nil && strings.Contains(err.Error(), "map has no entry") {
+		return nil, false, usage("--format: %s", err)
+	}
+	return t, table, nil
+}
+
+// print lists the objects that the filters let through.
+func (l *list[T]) print(cmd *cobra.Command, objects []T) error {
+	out := cmd.OutOrStdout()
+	objects = slices.DeleteFunc(slices.Clone(objects), func(t T) bool { return !l.wanted(t) })
+	if l.quiet {
+		for _, o := range objects {
+			if _, err := fmt.Fprintln(out, l.cut(l.id(o))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if l.format == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetEscapeHTML(false)
+		for _, o := range objects {
+			if err := enc.Encode(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t, table, err := l.template()
+	if err != nil {
+		return err
+	}
+	if table && len(objects) == 0 && l.empty != "" {
+		remark(cmd.ErrOrStderr(), "%s", l.empty)
+		return nil
+	}
+	return l.rows(out, t, table, objects)
+}
+
+func (l *list[T]) rows(out io.Writer, t *template.Template, table bool, objects []T) error {
+	var b bytes.Buffer
+	if table {
+		head := map[string]string{}
+		for _, c := range l.columns {
+			head[c.name] = c.header
+		}
+		h, err := t.Clone()
+		if err != nil {
+			return err
+		}
+		if err := h.Funcs(templates.HeaderFunctions).Execute(&b, head); err != nil {
+			return usage("--format: %s", err)
+		}
+		b.WriteByte('\n')
+	}
+	for _, o := range objects {
+		row := map[string]string{}
+		for _, c := range l.columns {
+			row[c.name] = l.cut(c.value(o))
+		}
+		if err := t.Execute(&b, row); err != nil {
+			return usage("--format: %s", err)
+		}
+		b.WriteByte('\n')
+	}
+	if !table {
+		_, err := out.Write(b.Bytes())
+		return err
+	}
+	w := tabwriter.NewWriter(out, 10, 1, 3, ' ', 0) // as docker's tables
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// cut shortens ids, which are the only values of 64 hex digits.
+func (l *list[T]) cut(s string) string {
+	if !l.noTrunc && len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" {
+		return s[:12]
+	}
+	return s
+}
+
+// wanted joins the values of one key by or, and the keys by and.
+func (l *list[T]) wanted(t T) bool {
+	for _, f := range l.filters {
+		asked, found := false, false
+		for _, g := range l.given {
+			if key, value, _ := strings.Cut(g, "="); key == f.key {
+				asked = true
+				found = found || f.matches(t, value)
+			}
+		}
+		if asked && !found {
+			return false
+		}
+	}
+	return true
+}

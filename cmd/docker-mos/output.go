@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli"
+
+	"github.com/mosdocker/mosdocker/mosbridge/api"
+)
+
+// The rules of all output:
+//
+//   - What was asked for goes to standard output, and nothing else does.
+//   - Errors go to standard error as "docker mos: error: …", then what to do as
+//     lines "hint: …". Remarks go there too, as "docker mos: …".
+//   - Sentences are lower case, without a full stop, and name the object.
+//   - No color, no cursor movement, no progress: a terminal and a pipe get the
+//     same bytes.
+//   - Lists look like docker's: a table, or what --format asks for, JSON objects
+//     one a line with "--format json". Ids are cut to 12 characters there unless
+//     --no-trunc is given.
+//   - Exit code 0 is well; 1 is an error, or an answer that is bad news (a dropped
+//     packet, a failed check, a finding); 2 is a command that cannot be
+//     understood.
+
+// hintedError is an error with what to do about it.
+type hintedError struct {
+	err   error
+	hints []string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+
+func hinted(err error, hints ...string) error { return &hintedError{err, hints} }
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ sentence string }
+
+func (e *usageError) Error() string { return e.sentence }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// errBadNews ends a command whose output said already what is wrong.
+var errBadNews = errors.New("bad news") //nolint:gochecknoglobals // a sentinel
+
+// report prints what a command ended with and returns its exit code.
+func report(w io.Writer, name string, err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errBadNews):
+		return 1
+	}
+	sentence, hints := strings.TrimSpace(err.Error()), []string(nil)
+	code := 1
+	if u, ok := errors.AsType[*usageError](err); ok {
+		sentence, code = u.sentence, 2
+		hints = append(hints, "docker "+name+" --help lists the commands")
+	}
+	if s, ok := errors.AsType[cli.StatusError](err); ok {
+		// docker's own frame refuses its global options so, with the usage below.
+		sentence, _, _ = strings.Cut(s.Status, "\n")
+		code = 2
+	}
+	if h, ok := errors.AsType[*hintedError](err); ok {
+		hints = h.hints
+	}
+	_, _ = fmt.Fprintf(w, "docker %s: error: %s\n", name, sentence)
+	hint(w, hints...)
+	return code
+}
+
+// remark says something beside the output.
+func remark(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, "docker mos: "+format+"\n", args...)
+}
+
+// hint says what to do, each thing once.
+func hint(w io.Writer, hints ...string) {
+	var said []string
+	for _, h := range hints {
+		if h != "" && !slices.Contains(said, h) {
+			said = append(said, h)
+			_, _ = fmt.Fprintln(w, "hint: "+h)
+		}
+	}
+}
+
+// howToStart is where a daemon that does not run is started from.
+const howToStart = "start it with systemctl start mosbridge, or with make up in the source tree"
+
+// explain gives an error of the daemon's client what to do about it.
+func explain(socket string, err error) error {
+	if err == nil || !errdefs.IsUnavailable(err) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if _, answered := errors.AsType[*api.Error](err); answered {
+		return err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hinted(fmt.Errorf("mosbridge does not run: its socket %s is missing (%w)", socket, errdefs.ErrUnavailable),
+			howToStart, "another socket is named by --socket or MOS_BRIDGE_SOCKET")
+	case errors.Is(err, fs.ErrPermission):
+		return hinted(fmt.Errorf("mosbridge's socket %s may not be opened by you (%w)", socket, errdefs.ErrUnavailable),
+			"use sudo, or a user of the socket's group")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return hinted(fmt.Errorf("mosbridge died: its socket %s is there but nobody listens (%w)", socket, errdefs.ErrUnavailable),
+			howToStart, "journalctl -u mosbridge, or /var/log/mos/mosbridge.log, says why it ended")
+	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
+		return hinted(fmt.Errorf("mosbridge does not answer in time on %s (%w)", socket, errdefs.ErrUnavailable),
+			"journalctl -u mosbridge, or /var/log/mos/mosbridge.log, says what it is doing")
+	}
+	return hinted(err, howToStart)
+}
