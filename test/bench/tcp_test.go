@@ -1,0 +1,174 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"github.com/mosdocker/mosdocker/internal/xexec"
+	"github.com/mosdocker/mosdocker/test/lab"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+const (
+	streamTime = time.Second // of one transfer
+	roundTrips = 500         // of one measurement of latency
+)
+
+// BenchmarkTCP compares throughput and latency between two containers of a
+// host. Only the sockets are in the containers; the bytes are this process's.
+func BenchmarkTCP(b *testing.B) {
+	for _, tso := range []bool{true, false} {
+		name := map[bool]string{true: "userspace with TSO", false: "userspace without TSO"}[tso]
+		b.Run(name, func(b *testing.B) {
+			h := newLab(b, rig.Config{TSO: tso, Outside: true})
+			networks(b, h)
+			peers := []string{mos, bridge, macvlan}
+			for _, p := range peers {
+				for _, side := range []string{"a", "b"} {
+					h.D("run", "-d", "--network", network(p), "--name", network(p)+side, rig.Image, "sleep", "10000")
+				}
+			}
+			gbit, rtt := map[string][]float64{}, map[string][]float64{}
+			round := 0
+			for b.Loop() {
+				for _, p := range turn(round, peers...) {
+					c, s := connect(b, h, p)
+					rtt[p] = append(rtt[p], latency(b, c, s))
+					gbit[p] = append(gbit[p], throughput(b, c, s))
+					_ = errors.Join(c.Close(), s.Close()) // all that matters has arrived
+				}
+				round++
+			}
+			what := datapath(b, h, name)
+			for _, p := range []string{bridge, macvlan} {
+				g := goal{}
+				if p == bridge {
+					g = goal{limit: atLeast(what), ofRatio: true, atLeast: true}
+				}
+				results.add(b, against("TCP throughput, "+what, "Gbit/s", gbit[mos], p, gbit[p], g))
+				results.add(b, against("TCP round trip, "+what, "us", rtt[mos], p, rtt[p], goal{}))
+			}
+		})
+	}
+}
+
+// datapath is name, unless the bridge is on the kernel's datapath.
+func datapath(b *testing.B, h *lab.Host, name string) string {
+	b.Helper()
+	if strings.Contains(h.MustExec(b, "ovs-vsctl", "get", "bridge", "mosbr0", "datapath_type"), "netdev") {
+		return name
+	}
+	return "kernel"
+}
+
+// atLeast is the part of a Linux bridge's throughput that a datapath must reach.
+func atLeast(datapath string) float64 {
+	if datapath == "kernel" {
+		return 0.95
+	}
+	return 0.5
+}
+
+// inside runs f on a thread in a container's network namespace; sockets that it
+// makes stay there.
+func inside(b *testing.B, h *lab.Host, container string, f func() error) {
+	b.Helper()
+	pid := h.D("inspect", "-f", "{{.State.Pid}}", container)
+	err := xexec.OnThread(func() error {
+		ns, err := netns.GetFromPath(h.Path("/proc/" + pid + "/ns/net"))
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := netns.Set(ns); err != nil {
+			return err
+		}
+		return f()
+	})
+	if err != nil {
+		b.Fatalf("in container %s: %v", container, err)
+	}
+}
+
+// connect makes a TCP connection from a peer's one container to its other.
+func connect(b *testing.B, h *lab.Host, peer string) (client, server net.Conn) {
+	b.Helper()
+	addr := net.JoinHostPort(h.IP(network(peer)+"b", network(peer)), "7000")
+	var l net.Listener
+	inside(b, h, network(peer)+"b", func() (err error) {
+		l, err = net.Listen("tcp", addr)
+		return err
+	})
+	defer l.Close()
+	inside(b, h, network(peer)+"a", func() (err error) {
+		client, err = net.DialTimeout("tcp", addr, 10*time.Second)
+		return err
+	})
+	server, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return client, server
+}
+
+// latency is the median time in microseconds for a byte to go there and back.
+func latency(b *testing.B, client, server net.Conn) float64 {
+	b.Helper()
+	echoed := make(chan error, 1)
+	go func() {
+		_, err := io.CopyN(server, server, roundTrips)
+		echoed <- err
+	}()
+	var took []float64
+	one := make([]byte, 1)
+	for range roundTrips {
+		start := time.Now()
+		_, err := client.Write(one)
+		if err == nil {
+			_, err = io.ReadFull(client, one)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, float64(time.Since(start).Nanoseconds())/1000)
+	}
+	if err := <-echoed; err != nil {
+		b.Fatal(err)
+	}
+	return median(took)
+}
+
+// throughput is what arrives in streamTime, in Gbit/s.
+func throughput(b *testing.B, client, server net.Conn) float64 {
+	b.Helper()
+	end := time.Now().Add(streamTime)
+	_ = errors.Join(client.SetDeadline(end), server.SetDeadline(end)) // err on closed connections, which the transfer tells
+	go func() {
+		buf := make([]byte, 128<<10)
+		for {
+			if _, err := client.Write(buf); err != nil {
+				return
+			}
+		}
+	}()
+	start := time.Now()
+	n, err := io.CopyBuffer(discard{}, struct{ io.Reader }{server}, make([]byte, 256<<10))
+	var timeout net.Error
+	if n == 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
+		b.Fatal(fmt.Errorf("%d bytes arrived: %w", n, err))
+	}
+	return float64(n) * 8 / 1e9 / time.Since(start).Seconds()
+}
+
+// discard is a writer without io.Discard's own way of reading, whose buffers
+// are small.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
