@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +73,9 @@ func (h host) links(context.Context) ([]api.Finding, error) {
 func (h host) ports(ctx context.Context) ([]api.Finding, error) {
 	out, err := h.tool(ctx, "ovs-vsctl", "--timeout=3", "--bare", "--columns=name", "list", "Interface")
 	var found []api.Finding
+	if absent(err) {
+		return nil, nil
+	}
 	for name := range strings.FieldsSeq(out) {
 		if what := ours(name); what != "" {
 			found = append(found, api.Finding{Kind: "port", Object: name, Detail: "in Open vSwitch: " + what})
@@ -94,22 +98,33 @@ func (h host) bridges(ctx context.Context) ([]api.Finding, error) {
 
 func (h host) rules(ctx context.Context) ([]api.Finding, error) {
 	out, err := h.tool(ctx, "nft", "list", "tables")
+	if absent(err) {
+		return nil, nil
+	}
 	if slices.Contains(strings.Split(out, "\n"), "table inet mosbridge") {
 		return []api.Finding{{Kind: "rules", Object: "table inet mosbridge", Detail: "rules of nftables"}}, err
 	}
 	return nil, err
 }
 
-// tool runs a program of the host that only reads. One that is not installed
-// has nothing to tell.
+// tool runs a program of the host that only reads.
 func (h host) tool(ctx context.Context, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolLimit)
 	defer cancel()
-	out, err := h.run.Run(ctx, xexec.Cmd{Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}})
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", nil
+	out, err := h.run.Run(ctx, xexec.Cmd{Argv: argv})
+	if errors.Is(err, exec.ErrNotFound) { // the PATH of a plain user lacks these folders
+		argv[0] = "/usr/sbin/" + argv[0]
+		out, err = h.run.Run(ctx, xexec.Cmd{Argv: argv})
+	}
+	if e, ok := errors.AsType[*xexec.Error](err); ok && e.Stderr != "" {
+		err = fmt.Errorf("%s: %s", filepath.Base(argv[0]), e.Stderr)
 	}
 	return string(out), err
+}
+
+// absent says that a program is not installed: it left nothing behind.
+func absent(err error) bool {
+	return errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
 // examine says what may be wrong when the daemon does not answer, for the
@@ -140,7 +155,7 @@ func (h host) examine(ctx context.Context, cause error) []api.Check {
 		_, err := os.Stat(filepath.Join(h.root, s.path))
 		add(s.name, s.path, err, s.hint)
 	}
-	out, err := h.run.Run(ctx, xexec.Cmd{Argv: []string{"ovs-vsctl", "--timeout=3", "get", "Open_vSwitch", ".", "ovs_version"}})
-	add("open vswitch answers", "version "+strings.Trim(strings.TrimSpace(string(out)), `"`), err, "install openvswitch-switch and start it: systemctl start openvswitch-switch, or make up")
+	out, err := h.tool(ctx, "ovs-vsctl", "--timeout=3", "get", "Open_vSwitch", ".", "ovs_version")
+	add("open vswitch answers", "version "+strings.Trim(strings.TrimSpace(out), `"`), err, "install openvswitch-switch and start it: systemctl start openvswitch-switch, or make up")
 	return checks
 }

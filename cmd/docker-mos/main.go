@@ -1,11 +1,10 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli-plugins/metadata"
 	"github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
@@ -45,9 +44,7 @@ func newSet() *cobra.Command {
 		DisableFlagParsing: true,
 		PersistentPreRunE:  func(*cobra.Command, []string) error { return nil },
 		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf("docker set is %w", errLater)
+			return failure(errdefs.ErrNotImplemented, "docker set is not available yet")
 		},
 	}
 }
-
-var errLater = errors.New("not available yet") //nolint:gochecknoglobals // a sentinel

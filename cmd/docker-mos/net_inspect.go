@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -83,11 +85,11 @@ func interfaces(ctx context.Context, c *api.Client, ref string) ([]api.Endpoint,
 	}
 	for _, e := range begun {
 		if e.Container != begun[0].Container {
-			return nil, hinted(fmt.Errorf("%s is the beginning of several ids (%w)", ref, errdefs.ErrInvalidArgument), "give more of it")
+			return nil, hinted(failure(errdefs.ErrInvalidArgument, "%s is the beginning of several ids", ref), "give more of it")
 		}
 	}
 	if begun == nil {
-		return nil, hinted(fmt.Errorf("no network and no container of mosbridge is called %s (%w)", ref, errdefs.ErrNotFound),
+		return nil, hinted(failure(errdefs.ErrNotFound, "no network and no container of mosbridge is called %s", ref),
 			"docker mos net ls and docker mos net ps list them")
 	}
 	return begun, nil
@@ -124,14 +126,24 @@ func inspector(format string) (func(io.Writer, []any) error, error) {
 	}, nil
 }
 
-// asMap is an object as its JSON's reader sees it.
+// asMap is an object as its JSON's reader sees it, with "" for what the JSON
+// leaves out.
 func asMap(o any) (map[string]any, error) {
 	b, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
 	}
-	dec := json.NewDecoder(strings.NewReader(string(b)))
+	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
 	m := map[string]any{}
-	return m, dec.Decode(&m)
+	if err := dec.Decode(&m); err != nil {
+		return nil, err
+	}
+	for f := range reflect.TypeOf(o).Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if _, ok := m[name]; !ok {
+			m[name] = ""
+		}
+	}
+	return m, nil
 }

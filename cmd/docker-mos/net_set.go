@@ -83,7 +83,7 @@ func target(ctx context.Context, c *api.Client, ref string, r *api.RatesRequest)
 	es, notThere := interfaces(ctx, c, ref)
 	switch {
 	case err == nil && notThere == nil:
-		return hinted(fmt.Errorf("%s is a network and a container (%w)", ref, errdefs.ErrInvalidArgument), "give the id of the one you mean")
+		return hinted(failure(errdefs.ErrInvalidArgument, "%s is a network and a container", ref), "give the id of the one you mean")
 	case err == nil:
 		r.Network = n.ID
 		return nil
@@ -97,5 +97,5 @@ func target(ctx context.Context, c *api.Client, ref string, r *api.RatesRequest)
 	for _, e := range es {
 		hints = append(hints, fmt.Sprintf("%s is on network %s", e.ID[:min(12, len(e.ID))], orShort(e.NetName, e.Network)))
 	}
-	return hinted(fmt.Errorf("%s is on %d networks (%w)", ref, len(es), errdefs.ErrInvalidArgument), hints...)
+	return hinted(failure(errdefs.ErrInvalidArgument, "%s is on %d networks", ref, len(es)), hints...)
 }

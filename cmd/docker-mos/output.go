@@ -50,8 +50,21 @@ func (e *usageError) Error() string { return e.sentence }
 
 func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
+// failure is an error with a class for code and only the sentence for people.
+func failure(class error, format string, args ...any) error {
+	return &classError{fmt.Sprintf(format, args...), class}
+}
+
+type classError struct {
+	sentence string
+	class    error
+}
+
+func (e *classError) Error() string { return e.sentence }
+func (e *classError) Unwrap() error { return e.class }
+
 // errBadNews ends a command whose output said already what is wrong.
-var errBadNews = errors.New("bad news") //nolint:gochecknoglobals // a sentinel
+var errBadNews = errors.New("bad news")
 
 // report prints what a command ended with and returns its exit code.
 func report(w io.Writer, name string, err error) int {
@@ -109,16 +122,16 @@ func explain(socket string, err error) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return hinted(fmt.Errorf("mosbridge does not run: its socket %s is missing (%w)", socket, errdefs.ErrUnavailable),
+		return hinted(failure(errdefs.ErrUnavailable, "mosbridge does not run: its socket %s is missing", socket),
 			howToStart, "another socket is named by --socket or MOS_BRIDGE_SOCKET")
 	case errors.Is(err, fs.ErrPermission):
-		return hinted(fmt.Errorf("mosbridge's socket %s may not be opened by you (%w)", socket, errdefs.ErrUnavailable),
+		return hinted(failure(errdefs.ErrUnavailable, "mosbridge's socket %s may not be opened by you", socket),
 			"use sudo, or a user of the socket's group")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return hinted(fmt.Errorf("mosbridge died: its socket %s is there but nobody listens (%w)", socket, errdefs.ErrUnavailable),
+		return hinted(failure(errdefs.ErrUnavailable, "mosbridge died: its socket %s is there but nobody listens", socket),
 			howToStart, "journalctl -u mosbridge, or /var/log/mos/mosbridge.log, says why it ended")
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return hinted(fmt.Errorf("mosbridge does not answer in time on %s (%w)", socket, errdefs.ErrUnavailable),
+		return hinted(failure(errdefs.ErrUnavailable, "mosbridge does not answer in time on %s", socket),
 			"journalctl -u mosbridge, or /var/log/mos/mosbridge.log, says what it is doing")
 	}
 	return hinted(err, howToStart)

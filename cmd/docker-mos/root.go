@@ -55,8 +55,9 @@ func newMos() *cobra.Command {
 // group is a command that only has commands below it.
 func group(name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use:   name,
-		Short: short,
+		Use:                        name,
+		Short:                      short,
+		SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -108,7 +109,7 @@ func printStatus(w io.Writer, s api.Status) error {
 		{"started", ago(s.Started)},
 		{"docker", cmp.Or(s.Engine.Error, s.Engine.Version, "not asked yet")},
 		{"open vswitch", cmp.Or(s.Switch.Error, s.Switch.Version)},
-		{"networks", fmt.Sprint(s.Networks)},
+		{"networks", strconv.Itoa(s.Networks)},
 		{"containers", fmt.Sprintf("%d of %d up", s.Endpoint.Joined, s.Endpoint.All)},
 		{"last repair", fmt.Sprintf("%s, %d steps in %.3f s", ago(s.Repair.At), s.Repair.Steps, s.Repair.Took)},
 	}
