@@ -24,19 +24,6 @@ type Flow struct {
 	Bytes    uint64
 }
 
-// Bundle changes flows of a bridge atomically: all lines or none. A line is a
-// flow in ovs-ofctl's syntax, after an optional word "add" (the default),
-// "modify", "modify_strict", "delete" or "delete_strict" and a space. No lines
-// do nothing. A line that ovs-ofctl does not understand gives
-// ErrInvalidArgument, a bridge that is not served ErrUnavailable.
-func (c *Client) Bundle(ctx context.Context, bridge string, lines []string) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	_, err := c.ofctl(ctx, bridge, joined(lines), "--bundle", "add-flows", "BRIDGE", "-")
-	return err
-}
-
 // DumpFlows returns the flows of a bridge that match, in ovs-ofctl's syntax
 // such as "table=3" or "cookie=0x1000/0xf000"; "" is all.
 func (c *Client) DumpFlows(ctx context.Context, bridge, match string) ([]Flow, error) {
@@ -100,10 +87,15 @@ func parseFlow(line string) (f Flow, ok bool, err error) {
 
 // DiffFlows compares a bridge's flows with the wished ones, cookies and
 // timeouts included. Missing are lines that have to be added, extra those that
-// have to go; a changed flow is in both.
+// have to go; a changed flow is in both. Wished lines are flows, with or without
+// the word "add".
 func (c *Client) DiffFlows(ctx context.Context, bridge string, want []string) (missing, extra []string, err error) {
+	plain := make([]string, len(want))
+	for i, l := range want { // diff-flows does not know the word
+		plain[i] = strings.TrimPrefix(l, "add ")
+	}
 	// ovs-ofctl takes a name that begins with a slash for a file.
-	out, err := c.ofctl(ctx, bridge, joined(want), "diff-flows", "BRIDGE", "/dev/stdin")
+	out, err := c.ofctl(ctx, bridge, joined(plain), "diff-flows", "BRIDGE", "/dev/stdin")
 	var e *xexec.Error
 	if err != nil && (!errors.As(err, &e) || e.Code != differ || e.Stderr != "") {
 		return nil, nil, err

@@ -81,13 +81,22 @@ func (c *Client) dialBridge(ctx context.Context, bridge string) (o *ofConn, done
 	return o, done, nil
 }
 
-func (o *ofConn) write(kind uint8, xid uint32, body []byte) error {
-	b := make([]byte, 0, ofHeaderLen+len(body))
+// header adds the header of a message with a body of that size.
+func header(b []byte, kind uint8, xid uint32, size int) []byte {
 	b = append(b, ofVersion, kind)
-	b = binary.BigEndian.AppendUint16(b, uint16(ofHeaderLen+len(body)))
-	b = binary.BigEndian.AppendUint32(b, xid)
-	_, err := o.nc.Write(append(b, body...))
+	b = binary.BigEndian.AppendUint16(b, uint16(ofHeaderLen+size))
+	return binary.BigEndian.AppendUint32(b, xid)
+}
+
+func (o *ofConn) write(kind uint8, xid uint32, body []byte) error {
+	_, err := o.nc.Write(append(header(nil, kind, xid, len(body)), body...))
 	return err
+}
+
+// append adds a message with the next number.
+func (o *ofConn) append(b []byte, kind uint8, body []byte) []byte {
+	o.xid++
+	return append(header(b, kind, o.xid, len(body)), body...)
 }
 
 func (o *ofConn) read() (ofMessage, error) {
