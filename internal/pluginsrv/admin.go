@@ -8,8 +8,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errhttp"
-
-	"github.com/mosdocker/mosdocker/internal/logx"
 )
 
 // Admin is the calls of an admin API: JSON both ways, unknown fields refused. An
@@ -56,12 +54,12 @@ func HandleAdmin[Req, Resp any](a *Admin, pattern string, f func(ctx context.Con
 		}
 		if c.err != nil {
 			// The caller erred, or is told; a warning would be noise.
-			a.s.cfg.Log.DebugContext(r.Context(), "admin call failed", logx.KeyMethod, pattern, logx.KeyRequest, c.number, logx.KeyTook, time.Since(c.start), logx.KeyErr, c.err)
+			a.s.cfg.Log.DebugContext(r.Context(), "admin call failed", "method", pattern, "request", c.number, "took", time.Since(c.start), "err", c.err)
 			status, code := statusOf(c.err)
 			adminAnswer(w, status, adminError{c.err.Error(), code})
 			return
 		}
-		a.s.cfg.Log.DebugContext(r.Context(), "admin call done", logx.KeyMethod, pattern, logx.KeyRequest, c.number, logx.KeyTook, time.Since(c.start))
+		a.s.cfg.Log.DebugContext(r.Context(), "admin call done", "method", pattern, "request", c.number, "took", time.Since(c.start))
 		adminAnswer(w, http.StatusOK, resp)
 	})
 }

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-
-	"github.com/mosdocker/mosdocker/internal/logx"
 )
 
 // contentType is what plugins send. Engines from 20.10 to 29 do not look at it.
@@ -209,16 +207,16 @@ func (c *call) end(w http.ResponseWriter, resp any) {
 	c.s.metrics.calls.WithLabelValues(c.method, result).Inc()
 	c.s.metrics.took.WithLabelValues(c.method, result).Observe(took.Seconds())
 	if c.err == nil {
-		c.log(slog.LevelDebug, "call done", slog.Duration(logx.KeyTook, took))
+		c.log(slog.LevelDebug, "call done", slog.Duration("took", took))
 	} else {
-		c.log(slog.LevelWarn, "call failed", slog.Duration(logx.KeyTook, took), slog.String("result", result), slog.Any(logx.KeyErr, c.err))
+		c.log(slog.LevelWarn, "call failed", slog.Duration("took", took), slog.String("result", result), slog.Any("err", c.err))
 	}
 }
 
 // log writes a line about the call. It makes its own copy of the attributes: a
 // handler that is late may log beside its answer.
 func (c *call) log(level slog.Level, msg string, more ...slog.Attr) {
-	about := []slog.Attr{slog.String(logx.KeyMethod, c.method), slog.Uint64(logx.KeyRequest, c.number)}
+	about := []slog.Attr{slog.String("method", c.method), slog.Uint64("request", c.number)}
 	//nolint:forbidigo,sloglint // the call's context may have ended; all messages are constants, above
 	c.s.cfg.Log.LogAttrs(context.Background(), level, msg, slices.Concat(about, c.attrs, more)...)
 }

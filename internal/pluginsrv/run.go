@@ -13,8 +13,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
-
-	"github.com/mosdocker/mosdocker/internal/logx"
 )
 
 // headerLimit is how long the head of a request may take to arrive.
@@ -159,7 +157,7 @@ func (s *Server) tellSystemd(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := s.alive(ctx, every/3); err != nil {
-			s.cfg.Log.ErrorContext(ctx, "not alive, systemd is not pinged", logx.KeyErr, err)
+			s.cfg.Log.ErrorContext(ctx, "not alive, systemd is not pinged", "err", err)
 			continue
 		}
 		s.notify(daemon.SdNotifyWatchdog)
@@ -177,6 +175,6 @@ func (s *Server) alive(ctx context.Context, limit time.Duration) error {
 
 func (s *Server) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.cfg.Log.Warn("systemd was not told", "state", state, logx.KeyErr, err)
+		s.cfg.Log.Warn("systemd was not told", "state", state, "err", err)
 	}
 }

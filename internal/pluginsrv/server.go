@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/mosdocker/mosdocker/internal/logx"
 )
 
 // Config says how a server works. Log is required.
@@ -73,7 +71,7 @@ func New(cfg Config) *Server {
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.metrics.calls.WithLabelValues("unknown", resultUnknown).Inc()
-		cfg.Log.WarnContext(r.Context(), "call of an unknown path", "path", r.URL.Path, logx.KeyMethod, r.Method)
+		cfg.Log.WarnContext(r.Context(), "call of an unknown path", "path", r.URL.Path, "method", r.Method)
 		fail(w, http.StatusNotFound, "this plugin does not implement "+r.Method+" "+clip(r.URL.Path))
 	})
 	s.mux.HandleFunc("POST /Plugin.Activate", func(w http.ResponseWriter, _ *http.Request) {

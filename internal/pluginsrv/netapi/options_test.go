@@ -130,14 +130,14 @@ func TestAnswersHaveTheWireForm(t *testing.T) {
 		`{"Scope":"local","ConnectivityScope":"local","GwAllocChecker":true}`: Capabilities{"local", "local", true},
 		`{"SkipIPv4":true,"SkipIPv6":false}`:                                  GwAllocCheckResponse{SkipIPv4: true},
 		`{"Interface":{"MacAddress":"02:00:00:00:00:01"}}`:                    CreateEndpointResponse{&EndpointInterface{MacAddress: "02:00:00:00:00:01"}},
-		`{"Interface":null}`:                                                  CreateEndpointResponse{},
-		joined:                                                                join,
 		`{"InterfaceName":null,"DisableGatewayService":true}`:                 JoinResponse{DisableGatewayService: true},
 		`{"RequiresMACAddress":true,"RequiresRequestReplay":false}`:           IPAMCapabilities{RequiresMACAddress: true},
 		`{"PoolID":"p","Pool":"10.0.0.0/8","Data":null}`:                      RequestPoolResponse{PoolID: "p", Pool: "10.0.0.0/8"},
 		`{"Address":"10.0.0.1/8","Data":null}`:                                RequestAddressResponse{Address: "10.0.0.1/8"},
 		`{"Value":{"a":1}}`:                                                   EndpointInfoResponse{map[string]any{"a": 1}},
 		`{"LocalDefaultAddressSpace":"a","GlobalDefaultAddressSpace":"b"}`:    AddressSpaces{"a", "b"},
+		`{"Interface":null}`:                                                  CreateEndpointResponse{},
+		joined:                                                                join,
 	} {
 		if got, err := json.Marshal(v); err != nil || string(got) != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
