@@ -1,0 +1,166 @@
+// Package e2evm runs the scenarios that need a whole system: systemd with
+// socket activation, the kernel's Open vSwitch, Docker 26, and power cuts.
+package e2evm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/image"
+	"github.com/mosdocker/mosdocker/test/vm"
+)
+
+// system is a VM on which the bundle was installed as on a host of service.
+type system struct {
+	*vm.VM
+	t *testing.T
+}
+
+func install(t *testing.T) *system {
+	t.Helper()
+	testx.Need(t, testx.VM)
+	s := &system{vm.Start(t, vm.Config{}), t}
+	dir := t.TempDir()
+	for _, argv := range [][]string{
+		{"go", "build", "-o", dir + "/bin/", "github.com/mosdocker/mosdocker/cmd/mosbridge", "github.com/mosdocker/mosdocker/cmd/docker-mos"},
+		{"cp", "-r", "../../deploy", dir + "/deploy"},
+		{"tar", "-C", dir, "-czf", dir + "/mos.tar.gz", "bin", "deploy"},
+	} {
+		cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", argv, err, out)
+		}
+	}
+	tar, err := image.Tar(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.MustCopy(t, filepath.Join(dir, "mos.tar.gz"), "/root/mos.tar.gz")
+	s.MustCopy(t, tar, "/root/image.tar")
+	s.sh("mkdir -p /opt/mos && tar -C /opt/mos -xzf /root/mos.tar.gz && docker load -q -i /root/image.tar && /opt/mos/deploy/install")
+	return s
+}
+
+func (s *system) sh(line string) string {
+	s.t.Helper()
+	return strings.TrimSpace(s.MustRun(s.t, line))
+}
+
+// settle waits for the system to get where a line succeeds.
+func (s *system) settle(limit time.Duration, line string) {
+	s.t.Helper()
+	testx.Eventually(s.t, limit, func() error {
+		ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+		defer cancel()
+		if out, errs, err := s.Run(ctx, line); err != nil {
+			return fmt.Errorf("%s: %w: %s %s", line, err, out, errs)
+		}
+		return nil
+	})
+}
+
+// TestKernelDatapathThroughRestartsAndPowerCut is the life of an installation:
+// traffic, restarts of each daemon, a power cut, and nothing left over.
+func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
+	s := install(t)
+	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --ipv6 --subnet 10.9.0.0/24 --subnet fd00:9::/64 red")
+	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.8.0.0/24 blue")
+	for _, c := range []string{
+		"--name web --network red --ip 10.9.0.21 --ip6 fd00:9::21 -p 8000:7000",
+		"--name cli --network red",
+		"--name far --network blue",
+	} {
+		s.sh("docker run -d --restart always " + c + " mos-test:1 netcheck serve :7000")
+	}
+	if dp := s.sh("ovs-vsctl get bridge mosbr0 datapath_type"); dp != "system" {
+		t.Errorf("datapath is %s, this kernel has Open vSwitch", dp)
+	}
+	s.talks(t)
+	if out := s.sh("docker exec far netcheck send -timeout 3s tcp 10.9.0.21:7000 10 || echo silent"); !strings.Contains(out, "silent") {
+		t.Errorf("another network was reached: %s", out)
+	}
+
+	t.Run("mosbridge-killed", func(t *testing.T) {
+		out := s.pinging("systemctl kill -s KILL mosbridge.service")
+		lost(t, out, 0)
+		s.talks(t)
+	})
+	t.Run("switch-killed", func(t *testing.T) {
+		// The kernel goes on with the flows it knows; the replay is awaited.
+		out := s.pinging("systemctl kill -s KILL ovs-vswitchd.service; sleep 3; systemctl start ovs-vswitchd.service openvswitch-switch.service")
+		lost(t, out, 1)
+		s.talks(t)
+	})
+	t.Run("database-killed", func(t *testing.T) {
+		out := s.pinging("systemctl kill -s KILL ovsdb-server.service; sleep 2; systemctl start openvswitch-switch.service")
+		lost(t, out, 1)
+		s.talks(t)
+	})
+	t.Run("docker-with-the-socket-only", func(t *testing.T) {
+		s.sh("systemctl stop mosbridge.service && systemctl is-active mosbridge.socket")
+		start := time.Now()
+		s.sh("systemctl restart docker")
+		t.Logf("docker restarted in %.1f s of the VM's time with the driver started by its socket", time.Since(start).Seconds())
+		s.sh("systemctl is-active mosbridge.service")
+		s.talks(t)
+	})
+	t.Run("power-cut", func(t *testing.T) {
+		s.MustPowerCut(t)
+		s.settle(3*time.Minute, "docker inspect -f '{{.State.Running}}' web cli far | grep -c true | grep -q 3")
+		if ip := s.sh("docker inspect -f '{{.NetworkSettings.Networks.red.IPAddress}}' web"); ip != "10.9.0.21" {
+			t.Errorf("web came back with %s", ip)
+		}
+		s.talks(t)
+	})
+	s.sh("docker rm -f web cli far && docker network rm red blue")
+	s.settle(time.Minute, "docker mos audit")
+	if out := s.sh("ip -o link | grep -c ': mos' || true"); out != "0" {
+		t.Errorf("%s links of ours are left", out)
+	}
+}
+
+// talks checks TCP, UDP and IPv6 between containers and the published port.
+func (s *system) talks(t *testing.T) {
+	t.Helper()
+	s.settle(time.Minute, "docker exec cli netcheck send tcp 10.9.0.21:7000 1048576")
+	for _, line := range []string{
+		"docker exec cli netcheck send udp 10.9.0.21:7000 1048576",
+		"docker exec cli netcheck send tcp '[fd00:9::21]:7000' 1048576",
+		"docker exec far true && python3 -c 1 2>/dev/null; curl -sf --max-time 20 http://127.0.0.1:8000/ >/dev/null",
+	} {
+		if out, errs, err := s.Run(t.Context(), line); err != nil {
+			t.Errorf("%s: %v: %s %s", line, err, out, errs)
+		}
+	}
+}
+
+// pinging runs a line while a container pings another ten times a second, and
+// returns what ping says.
+func (s *system) pinging(line string) string {
+	return s.sh("docker exec cli ping -i 0.1 -c 150 10.9.0.21 >/tmp/ping & sleep 2; " + line + "; wait; tail -3 /tmp/ping")
+}
+
+// lost reads "150 packets transmitted, 149 packets received" and allows some.
+func lost(t *testing.T, out string, allowed int) {
+	t.Helper()
+	var sent, got int
+	i := strings.Index(out, "packets transmitted")
+	if i < 0 {
+		t.Fatalf("ping said %q", out)
+	}
+	if _, err := fmt.Sscanf(out[strings.LastIndex(out[:i], "\n")+1:], "%d packets transmitted, %d", &sent, &got); err != nil {
+		t.Fatalf("ping said %q: %v", out, err)
+	}
+	t.Logf("%d of %d pings answered", got, sent)
+	if sent-got > allowed {
+		t.Errorf("%d of %d pings lost, %d allowed", sent-got, sent, allowed)
+	}
+}
