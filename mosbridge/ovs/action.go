@@ -39,7 +39,7 @@ func (f *flowMod) actions(s string) bool {
 			return false // goto_table is the last
 		}
 		name, arg, _ := strings.Cut(a, ":")
-		ok := true
+		var ok bool
 		switch {
 		case name == "meter" && i == 0:
 			meter, ok = instruction(instrMeter, arg, 32)

@@ -43,14 +43,14 @@ func (c *Client) Bundle(ctx context.Context, bridge string, lines []string) erro
 		if err != nil {
 			return fmt.Errorf("change flows of bridge %s: %w", bridge, err)
 		}
-		for _, i := range slices.Sorted(maps.Keys(refused)) {
-			what := "the bundle"
-			if i < len(lines) {
-				what = "flow " + lines[i]
-			}
-			return classed(errdefs.ErrFailedPrecondition, "change flows of bridge %s: %s: %w", bridge, what, refused[i])
+		if len(refused) == 0 {
+			return nil
 		}
-		return nil
+		i, what := slices.Min(slices.Collect(maps.Keys(refused))), "the bundle"
+		if i < len(lines) {
+			what = "flow " + lines[i]
+		}
+		return classed(errdefs.ErrFailedPrecondition, "change flows of bridge %s: %s: %w", bridge, what, refused[i])
 	})
 }
 

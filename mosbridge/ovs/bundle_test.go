@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -145,7 +146,7 @@ func (g gen) protocol() []string {
 	if word == "" {
 		return nil
 	}
-	port := fmt.Sprint(g.IntN(65536))
+	port := strconv.Itoa(g.IntN(65536))
 	more := map[string][]string{
 		"arp":   {fmt.Sprintf("arp_op=%d", 1+g.IntN(2)), "arp_spa=" + g.ip4(), "arp_tpa=" + g.ip4() + "/32", "arp_sha=" + g.mac(), "arp_tha=" + g.mac()},
 		"ip":    {"nw_src=" + g.ip4(), fmt.Sprintf("nw_dst=10.0.0.0/%d", 9+g.IntN(20))},

@@ -23,6 +23,12 @@ const (
 	Owner    = "mosbridge"
 )
 
+// IfindexKey is the external id of an interface that holds the index of the
+// link that the port was made for. On the userspace datapath ovs-vswitchd goes
+// on reading from a link that is gone when one of the same name was made since,
+// though it reports the new one's index.
+const IfindexKey = "mos:ifindex"
+
 const (
 	defaultRunDir  = "/run/openvswitch"
 	defaultTimeout = 5 * time.Second

@@ -132,8 +132,24 @@ func TestInfoOfASwitchStartedWithTSO(t *testing.T) {
 	if i := ok(c.Info(t.Context()))(t); i.TSO || !i.TSOSet {
 		t.Errorf("without a bridge there is no proof: got %+v", i)
 	}
-	ok(c.EnsureBridge(t.Context(), ovs.Bridge{Name: br}))(t)
+	ok(c.EnsureBridge(t.Context(), ovs.Bridge{Name: br, Datapath: ovs.Userspace}))(t)
 	if i := ok(c.Info(t.Context()))(t); !i.TSO {
 		t.Errorf("got %+v, want TSO", i)
+	}
+}
+
+func TestTCPPassesTheKernelDatapath(t *testing.T) {
+	s := ovstest.Start(t, ovstest.Options{})
+	c := client(t, s.RunDir)
+	if !ok(c.Datapaths(t.Context()))(t).Kernel {
+		t.Skip("the kernel has no Open vSwitch")
+	}
+	if b := ok(c.EnsureBridge(t.Context(), ovs.Bridge{Name: br}))(t); b.Datapath != ovs.Kernel {
+		t.Errorf("got datapath %s, want the kernel's", b.Datapath)
+	}
+	bundle(t, c, "table=0 actions=NORMAL")
+	a, b := namespace(t, c, 1, false), namespace(t, c, 2, false)
+	if !a.ping(b) || !tcp(t, a, b) {
+		t.Error("traffic does not pass")
 	}
 }

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/internal/xexec"
@@ -39,7 +42,7 @@ func open(tb testing.TB) (*ovstest.OVS, *ovs.Client) {
 	tb.Helper()
 	s := ovstest.Start(tb, ovstest.Options{})
 	c := client(tb, s.RunDir)
-	if _, err := c.EnsureBridge(tb.Context(), ovs.Bridge{Name: br}); err != nil {
+	if _, err := c.EnsureBridge(tb.Context(), ovs.Bridge{Name: br, Datapath: ovs.Userspace}); err != nil {
 		tb.Fatal(err)
 	}
 	return s, c
@@ -80,7 +83,8 @@ func TestLifeOfABridge(t *testing.T) {
 	s := ovstest.Start(t, ovstest.Options{})
 	c := client(t, s.RunDir)
 	b := ok(c.EnsureBridge(t.Context(), ovs.Bridge{Name: br, ExternalIDs: map[string]string{"mos:x": "1"}}))(t)
-	want := ovs.Bridge{Name: br, Datapath: ovs.Userspace, Ours: true, ExternalIDs: map[string]string{"mos:x": "1", "mos:owner": "mosbridge"}}
+	best := ok(c.Datapaths(t.Context()))(t).Choose()
+	want := ovs.Bridge{Name: br, Datapath: best, Ours: true, ExternalIDs: map[string]string{"mos:x": "1", "mos:owner": "mosbridge"}}
 	if diff := cmp.Diff(want, b); diff != "" {
 		t.Error(diff)
 	}
@@ -129,7 +133,7 @@ func TestBridgeOfAnotherOwnerIsLeftAlone(t *testing.T) {
 	if diff := cmp.Diff(before, s.Vsctl("list", "bridge", "other")); diff != "" {
 		t.Error(diff)
 	}
-	if _, err = c.EnsureBridge(t.Context(), ovs.Bridge{Name: br}); err != nil {
+	if _, err = c.EnsureBridge(t.Context(), ovs.Bridge{Name: br, Datapath: ovs.Userspace}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.EnsureBridge(t.Context(), ovs.Bridge{Name: br, Datapath: ovs.Kernel})
@@ -164,6 +168,11 @@ func TestBridgeThatCannotBeMadeIsTakenBack(t *testing.T) {
 	}
 }
 
+func index(tb testing.TB, name string) string {
+	tb.Helper()
+	return strconv.Itoa(ok(link.List(tb.Context(), name))(tb)[0].Index)
+}
+
 func TestLifeOfAPort(t *testing.T) {
 	s, c := open(t)
 	name := pair(t, 1, false)
@@ -176,7 +185,7 @@ func TestLifeOfAPort(t *testing.T) {
 	got := ok(c.Ports(t.Context(), br))(t)
 	want := []ovs.PortState{{
 		Name: name, Bridge: br, Ours: true, Ofport: 77, MTU: 1500,
-		ExternalIDs: map[string]string{"mos:endpoint": "e1", "mos:owner": "mosbridge"},
+		ExternalIDs: map[string]string{"mos:endpoint": "e1", "mos:owner": "mosbridge", "mos:ifindex": index(t, name)},
 	}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(ovs.PortState{}, "Stats", "MAC", "LinkUp")); diff != "" {
 		t.Error(diff)
@@ -187,7 +196,7 @@ func TestLifeOfAPort(t *testing.T) {
 	if err := c.SetExternalIDs(t.Context(), name, map[string]string{"mos:container": "web", "mos:endpoint": ""}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"mos:container": "web", "mos:owner": "mosbridge"}, ok(c.Ports(t.Context(), ""))(t)[0].ExternalIDs); diff != "" {
+	if diff := cmp.Diff(map[string]string{"mos:container": "web", "mos:owner": "mosbridge", "mos:ifindex": index(t, name)}, ok(c.Ports(t.Context(), ""))(t)[0].ExternalIDs); diff != "" {
 		t.Error(diff)
 	}
 	for range 2 {
@@ -205,7 +214,7 @@ func TestLifeOfAPort(t *testing.T) {
 
 func TestAddPortRepairsAPortOfOurs(t *testing.T) {
 	s, c := open(t)
-	if _, err := c.EnsureBridge(t.Context(), ovs.Bridge{Name: "mosbru"}); err != nil {
+	if _, err := c.EnsureBridge(t.Context(), ovs.Bridge{Name: "mosbru", Datapath: ovs.Userspace}); err != nil {
 		t.Fatal(err)
 	}
 	name := pair(t, 1, false)
@@ -221,9 +230,8 @@ func TestAddPortRepairsAPortOfOurs(t *testing.T) {
 	}
 	pair(t, 1, false)
 	ok(c.AddPort(t.Context(), p))(t)
-	index := ok(link.List(t.Context(), name))(t)[0].Index
-	if got := s.Vsctl("get", "interface", name, "ifindex"); got != fmt.Sprintln(index) {
-		t.Errorf("ovs-vswitchd holds link %s, want %d", got, index)
+	if got := s.Vsctl("get", "interface", name, "ifindex"); got != index(t, name)+"\n" {
+		t.Errorf("ovs-vswitchd holds link %s, want %s", got, index(t, name))
 	}
 	if got := ok(c.Ports(t.Context(), br))(t); len(got) != 1 || got[0].Error != "" || got[0].ExternalIDs["a"] != "b" {
 		t.Errorf("got %+v", got)
@@ -364,4 +372,84 @@ func TestDatabaseKilledInTheMiddleLosesNoCall(t *testing.T) {
 	if got := ok(c.Ports(t.Context(), ""))(t); len(got) != 0 {
 		t.Errorf("left %+v", got)
 	}
+}
+
+func TestPortWithARemadeLinkPassesTraffic(t *testing.T) {
+	_, c := open(t)
+	bundle(t, c, "table=0 actions=NORMAL")
+	a, b := namespace(t, c, 1, true), namespace(t, c, 2, true)
+	if !a.ping(b) {
+		t.Fatal("ping does not pass")
+	}
+	fault := func() string { return ok(c.Ports(t.Context(), br))(t)[0].Error }
+	if got := fault(); got != "" {
+		t.Errorf("got fault %q of a good port", got)
+	}
+	run(t, "ip", "link", "del", "mosp1")
+	run(t, "ip", "netns", "del", a.name)
+	if fault() == "" {
+		t.Error("a port without its link has no fault")
+	}
+	pair(t, 1, true)
+	time.Sleep(300 * time.Millisecond) // ovs-vswitchd sees it, and reports its index
+	if fault() == "" {
+		t.Error("a port whose link was made again has no fault")
+	}
+	a = namespace(t, c, 1, true)
+	if got := fault(); got != "" {
+		t.Errorf("got fault %q of the repaired port", got)
+	}
+	if !a.ping(b) {
+		t.Error("ping does not pass by the link that was made again")
+	}
+}
+
+func TestHungSwitchIsSaidInTime(t *testing.T) {
+	s, c := open(t)
+	name := pair(t, 1, false)
+	if err := syscall.Kill(s.SwitchPID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	cont := func() { _ = syscall.Kill(s.SwitchPID(), syscall.SIGCONT) }
+	defer cont()
+	for what, f := range map[string]func(ctx context.Context) error{
+		"add port": func(ctx context.Context) error {
+			_, err := c.AddPort(ctx, ovs.Port{Bridge: br, Name: name})
+			return err
+		},
+		"bundle":       func(ctx context.Context) error { return c.Bundle(ctx, br, []string{"actions=drop"}) },
+		"ofctl bundle": func(ctx context.Context) error { return c.Bundle(ctx, br, []string{"actions=NORMAL"}) },
+		"meters":       func(ctx context.Context) error { return c.SetMeters(ctx, br, ovs.Meter{ID: 1, Kbps: 1}) },
+		"ensure":       func(ctx context.Context) error { _, err := c.EnsureBridge(ctx, ovs.Bridge{Name: br}); return err },
+		"dump":         func(ctx context.Context) error { _, err := c.DumpFlows(ctx, br, ""); return err },
+		"info":         func(ctx context.Context) error { _, err := c.Info(ctx); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		start := time.Now()
+		if err := f(ctx); !errdefs.IsUnavailable(err) || time.Since(start) > 3*time.Second {
+			t.Errorf("%s: got %v after %s, want unavailable", what, err, time.Since(start))
+		}
+		cancel()
+	}
+	cont()
+	if got := ok(c.Ports(t.Context(), br))(t); len(got) != 0 {
+		t.Errorf("left %+v", got)
+	}
+	ok(c.AddPort(t.Context(), ovs.Port{Bridge: br, Name: name}))(t)
+}
+
+func TestCloseLeavesNoGoroutine(t *testing.T) {
+	s := ovstest.Start(t, ovstest.Options{})
+	before := goleak.IgnoreCurrent()
+	c := client(t, s.RunDir)
+	if err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()); err == nil {
+		t.Error("a closed client answers")
+	}
+	goleak.VerifyNone(t, before)
 }

@@ -6,10 +6,13 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+
+	"github.com/mosdocker/mosdocker/mosbridge/link"
 )
 
 // letGo is how long DelPort waits for ovs-vswitchd: longer, and it is stuck,
@@ -33,11 +36,28 @@ func (p Port) what() string { return "port " + p.Name + " of bridge " + p.Bridge
 
 // row is the interface's row but its name, which cannot be changed.
 func (p Port) row() ovsdb.Row {
-	row := ovsdb.Row{"type": p.Type, colExternalIDs: mapOf(marked(p.ExternalIDs)), "ofport_request": ovsdb.OvsSet{}}
+	ids := marked(p.ExternalIDs)
+	if i := p.ifindex(); i != "" {
+		ids[IfindexKey] = i
+	}
+	row := ovsdb.Row{"type": p.Type, colExternalIDs: mapOf(ids), "ofport_request": ovsdb.OvsSet{}}
 	if p.OfportRequest != 0 {
 		row["ofport_request"] = p.OfportRequest
 	}
 	return row
+}
+
+// ifindex is the index of the port's link; "" when there is none, or none that
+// is ours to make.
+func (p Port) ifindex() string {
+	if p.Type != "" {
+		return ""
+	}
+	l, err := net.InterfaceByName(p.Name)
+	if err != nil {
+		return ""
+	}
+	return strconv.Itoa(l.Index)
 }
 
 func (p Port) config() ovsdb.OvsMap {
@@ -108,7 +128,7 @@ func (c *Client) insertPort(ctx context.Context, p Port) error {
 func (c *Client) repairPort(ctx context.Context, p Port) (done bool, err error) {
 	res, err := c.transact(ctx,
 		selectOp(tablePort, where(colName, p.Name), colUUID),
-		selectOp(tableInterface, where(colName, p.Name), colUUID, "type", colOfport, "ifindex", colExternalIDs),
+		selectOp(tableInterface, where(colName, p.Name), colUUID, "type", colOfport, colExternalIDs),
 		selectOp(tableBridge, where(colName, p.Bridge), colPorts),
 	)
 	if err != nil {
@@ -135,18 +155,10 @@ func (c *Client) repairPort(ctx context.Context, p Port) (done bool, err error) 
 }
 
 // stale says that ovs-vswitchd has refused the port, has it as another type, or
-// holds on to a link that was since made again: it would not pick up the new
-// one.
+// holds on to a link that was since made again.
 func stale(p Port, iface ovsdb.Row) bool {
-	if n, ok := num(iface, colOfport); ok && n < 0 || str(iface, "type") != p.Type {
-		return true
-	}
-	if p.Type != "" {
-		return false
-	}
-	index, ok := num(iface, "ifindex")
-	l, err := net.InterfaceByName(p.Name)
-	return ok && (err != nil || int64(l.Index) != index)
+	n, ok := num(iface, colOfport)
+	return ok && n < 0 || str(iface, "type") != p.Type || dict(iface, colExternalIDs)[IfindexKey] != p.ifindex()
 }
 
 // DelPort takes a port of ours off its bridge, whichever that is, and waits
@@ -199,7 +211,7 @@ type PortState struct {
 	Bridge      string
 	Ours        bool   // carries the owner's mark
 	Ofport      uint32 // 0: ovs-vswitchd has given none
-	Error       string // of ovs-vswitchd, why the port does not work
+	Error       string // why the port does not work; adding it again may help
 	Type        string // of the interface
 	ExternalIDs map[string]string
 	LinkUp      bool
@@ -227,7 +239,33 @@ func (c *Client) Ports(ctx context.Context, bridge string) ([]PortState, error) 
 		}
 		return err
 	})
-	return ps, err
+	if err != nil {
+		return nil, err
+	}
+	return ps, checkLinks(ctx, ps)
+}
+
+// checkLinks finds ports whose link is not the one that they were made for.
+func checkLinks(ctx context.Context, ps []PortState) error {
+	links, err := link.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	index := map[string]string{}
+	for _, l := range links {
+		index[l.Name] = strconv.Itoa(l.Index)
+	}
+	for i, p := range ps {
+		was := p.ExternalIDs[IfindexKey]
+		switch now := index[p.Name]; {
+		case p.Error != "" || was == "" || now == was:
+		case now == "":
+			ps[i].Error = "its link is gone"
+		default:
+			ps[i].Error = "its link was made again since the port was"
+		}
+	}
+	return nil
 }
 
 func portStates(bridges, ports, ifaces []ovsdb.Row) []PortState {
