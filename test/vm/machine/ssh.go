@@ -96,7 +96,7 @@ func (m *Machine) Stream(ctx context.Context, line string, stdio Stdio) error {
 func (m *Machine) stop(ctx context.Context, note string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
-	line := fmt.Sprintf("s=$(cat %s) || exit 0; pkill -QUIT -s $s -x '.*\\.test'; "+
+	line := fmt.Sprintf("s=$(cat %s) || exit 0; pkill -QUIT -s $s -f '^\\.\\./[^ ]*\\.test '; "+
 		"for i in 1 2 3 4 5 6; do pgrep -s $s >/dev/null || break; sleep 0.3; done; pkill -KILL -s $s; rm -f %s", note, note)
 	_ = m.ssh(ctx, line).Run() // the machine may be dead, and then so is the session
 }

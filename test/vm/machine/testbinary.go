@@ -60,15 +60,17 @@ func (m *Machine) RunTest(ctx context.Context, t TestBinary) (err error) {
 		_, _, rmErr := m.Run(context.WithoutCancel(ctx), fmt.Sprintf("systemctl kill -s KILL %s 2>/dev/null; rm -rf %s", unit, work))
 		err = errors.Join(err, rmErr)
 	}()
-	if err := m.Copy(ctx, t.Path, work+"/mos.test"); err != nil {
+	// Tests may know their own name.
+	program := filepath.Base(t.Path)
+	if err := m.Copy(ctx, t.Path, work+"/"+program); err != nil {
 		return err
 	}
 	if err := m.copyTestdata(ctx, t.Dir, work); err != nil {
 		return err
 	}
 	args, profiles := remoteArgs(t.Args, work+"/out")
-	line := fmt.Sprintf("cd %s/src && exec systemd-run --scope --quiet --collect --unit=%s env %s ../mos.test %s",
-		work, unit, strings.Join(remoteEnv(t.Env, work), " "), strings.Join(args, " "))
+	line := fmt.Sprintf("cd %s/src && exec systemd-run --scope --quiet --collect --unit=%s env %s %s %s",
+		work, unit, strings.Join(remoteEnv(t.Env, work), " "), Quote("../"+program), strings.Join(args, " "))
 	err = m.Stream(ctx, line, t.Stdio)
 	back := context.WithoutCancel(ctx)
 	for remote, local := range profiles {
