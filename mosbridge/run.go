@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mosdocker/mosdocker/mosbridge/firewall"
 	"github.com/mosdocker/mosdocker/mosbridge/flow"
@@ -97,8 +98,10 @@ func (f *fabric) step(ctx context.Context, s plan.Step) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s %s: %w", s.Op, s.Object, err)
 	}
-	f.log.DebugContext(ctx, "step", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause)
-	if err := f.do(ctx, s); err != nil {
+	start := time.Now()
+	err := f.do(ctx, s)
+	f.log.DebugContext(ctx, "step", "op", string(s.Op), "object", s.Object, "bridge", s.Bridge, "cause", s.Cause, "took", time.Since(start), "err", err)
+	if err != nil {
 		return fmt.Errorf("%s %s: %w", s.Op, s.Object, err)
 	}
 	return nil
@@ -111,7 +114,7 @@ func (f *fabric) do(ctx context.Context, s plan.Step) error {
 	case plan.DeleteBridge:
 		return f.deleteBridge(ctx, s.Bridge)
 	case plan.AddUplink:
-		return f.addPort(ctx, ovs.Port{Bridge: s.Bridge, Name: s.Object, ExternalIDs: map[string]string{idNetwork: "uplink"}})
+		return f.addUplink(ctx, s.Bridge, s.Object)
 	case plan.AddVeth:
 		return f.addVeth(ctx, s.Endpoint)
 	case plan.DeleteLink:
@@ -241,6 +244,19 @@ func gatewayOf(n spec.Network, mtu int, txOff bool) link.Gateway {
 		addrs = append(addrs, netip.PrefixFrom(s.Gateway, s.Prefix.Bits()))
 	}
 	return link.Gateway{Name: n.ID.GatewayName(), RouterPort: n.ID.RouterName(), MAC: n.ID.GatewayMAC(), Addrs: addrs, MTU: mtu, TxOff: txOff}
+}
+
+// addUplink puts an interface of the host on a bridge, up and without merging
+// of received frames where the datapath would lose those.
+func (f *fabric) addUplink(ctx context.Context, bridge, name string) error {
+	off, err := f.needsTxOff(ctx, f.bridge(bridge))
+	if err != nil {
+		return err
+	}
+	if _, err := link.PrepareUplink(ctx, name, off); err != nil {
+		return err
+	}
+	return f.addPort(ctx, ovs.Port{Bridge: bridge, Name: name, ExternalIDs: map[string]string{idNetwork: "uplink"}})
 }
 
 // addOwnPort adds the port of an endpoint or of a network's gateway.

@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+// TestDemo runs what the README offers, make demo and make down, on a host
+// with nothing running, twice, and finds nothing left of it.
+func TestDemo(t *testing.T) {
+	r := rig.New(t, rig.Config{Engine: rig.EngineNone, Outside: true, NoImage: true})
+	h := r.Host(1)
+	if err := h.Baseline(); err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The CLI plugin goes to this host's own home, not to the machine's.
+	env := "unset DOCKER_CONFIG; export HOME=/var/home MOS_CLI_PLUGINS=/var/home/.docker/cli-plugins MOS_CACHE=" + testx.Cache() + "; cd " + root + "; "
+	for _, v := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY"} {
+		out, err := exec.CommandContext(t.Context(), "go", "env", v).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = "export " + v + "=" + strings.TrimSpace(string(out)) + "; " + env
+	}
+	must := func(line string) string {
+		t.Helper()
+		out, err := h.Exec(t.Context(), "sh", "-c", env+line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for range 2 {
+		out := must("make demo")
+		for _, want := range []string{"ok 1048576", "demo-web", "18080", "make down"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("make demo does not say %q:\n%s", want, out)
+			}
+		}
+		must("make down")
+	}
+	if out := h.MustExec(t, "ip", "-o", "link"); strings.Contains(out, ": mos") {
+		t.Errorf("links are left: %s", out)
+	}
+}
