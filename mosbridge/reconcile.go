@@ -9,6 +9,9 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
 )
 
+// retry is how soon a repair that failed is tried again.
+const retry = time.Second
+
 // Run keeps the host as the record wishes until ctx ends: it repairs at once,
 // every interval, and whenever a bridge came back or the host's rules were
 // changed by others; and it collects what Docker no longer knows.
@@ -32,13 +35,18 @@ func (d *Driver) Run(ctx context.Context) {
 				work.Go(func() { d.watch(ctx, name) })
 			}
 		}
-		d.reconcile(ctx)
+		again := time.NewTimer(retry)
+		if d.reconcile(ctx) {
+			again.Stop()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-again.C:
 		case <-d.nudge:
 		}
+		again.Stop()
 	}
 }
 
@@ -59,14 +67,28 @@ func (d *Driver) watch(ctx context.Context, bridge string) {
 			d.log.WarnContext(ctx, "open vswitch does not serve the bridge", "bridge", bridge)
 		case !e.First:
 			d.log.InfoContext(ctx, "open vswitch serves the bridge again", "bridge", bridge)
-			d.fab.forgetRuntime(bridge)
-			d.waiting.Store(true)
-			d.Nudge()
+			d.revive(ctx, bridge)
 		}
 	})
 	if ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "bridge is not watched", "bridge", bridge, "err", err)
 	}
+}
+
+// revive replays a bridge at once, since until then it forwards nothing new,
+// and leaves the rest to a repair.
+func (d *Driver) revive(ctx context.Context, bridge string) {
+	d.fab.forgetRuntime(bridge)
+	d.waiting.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.RepairLimit.Duration)
+	defer cancel()
+	leave := d.busy.read()
+	err := d.fab.replay(ctx, bridge)
+	leave()
+	if err != nil {
+		d.log.WarnContext(ctx, "flows are not replayed yet", "bridge", bridge, "err", err)
+	}
+	d.Nudge()
 }
 
 // forgetRuntime drops what a restart of Open vSwitch may have changed.
@@ -79,24 +101,31 @@ func (f *fabric) forgetRuntime(name string) {
 
 // reconcile compares and repairs once. Looking costs the calls nothing; only
 // when something must change are they kept out, and the look repeated, so that
-// a repair never meets a half-done call.
-func (d *Driver) reconcile(ctx context.Context) {
+// a repair never meets a half-done call. It says whether it came to its end.
+func (d *Driver) reconcile(ctx context.Context) (well bool) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.RepairLimit.Duration)
 	defer cancel()
 	start := time.Now()
+	// Read before the look: a start of Open vSwitch during the repair is the
+	// next repair's to end the wait of.
+	due := d.waiting.Swap(false)
 	p, err := d.plan(ctx)
 	if err == nil && len(p) > 0 {
 		err = d.repair(ctx)
 	}
 	d.noteRepair(start, len(p), err)
 	if err != nil {
+		d.waiting.CompareAndSwap(false, due)
 		if ctx.Err() == nil {
 			d.log.WarnContext(ctx, "repair did not come to its end", "err", err)
 		}
-		return
+		return false
 	}
-	d.releaseRestoreWait(ctx)
+	if due {
+		d.releaseRestoreWait(ctx)
+	}
 	d.collect(ctx)
+	return true
 }
 
 // plan is what a repair would do at this moment.
@@ -124,7 +153,7 @@ func (d *Driver) repair(ctx context.Context) error {
 // and makes its next start wait again. It is left alone where bridges of others
 // would have to wait too.
 func (d *Driver) releaseRestoreWait(ctx context.Context) {
-	if !d.cfg.RestoreWait || !d.waiting.Swap(false) {
+	if !d.cfg.RestoreWait {
 		return
 	}
 	if err := d.fab.ovs.ReleaseRestoreWait(ctx); err != nil {
