@@ -145,18 +145,18 @@ func (s *system) talks(t *testing.T) {
 // pinging runs a line while a container pings another ten times a second, and
 // returns what ping says.
 func (s *system) pinging(line string) string {
-	return s.sh("docker exec cli ping -i 0.1 -c 150 10.9.0.21 >/tmp/ping & sleep 2; " + line + "; wait; tail -3 /tmp/ping")
+	return s.sh("docker exec cli ping -i 0.1 -c 250 10.9.0.21 >/tmp/ping & for i in $(seq 100); do grep -q seq=5 /tmp/ping && break; sleep 0.2; done; " + line + "; wait; tail -3 /tmp/ping")
 }
 
 // lost reads "150 packets transmitted, 149 packets received" and allows some.
 func lost(t *testing.T, out string, allowed int) {
 	t.Helper()
 	var sent, got int
-	i := strings.Index(out, "packets transmitted")
-	if i < 0 {
+	before, _, ok := strings.Cut(out, "packets transmitted")
+	if !ok {
 		t.Fatalf("ping said %q", out)
 	}
-	if _, err := fmt.Sscanf(out[strings.LastIndex(out[:i], "\n")+1:], "%d packets transmitted, %d", &sent, &got); err != nil {
+	if _, err := fmt.Sscanf(out[strings.LastIndex(before, "\n")+1:], "%d packets transmitted, %d", &sent, &got); err != nil {
 		t.Fatalf("ping said %q: %v", out, err)
 	}
 	t.Logf("%d of %d pings answered", got, sent)

@@ -64,7 +64,7 @@ func (n *Node) command(argv []string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, argv[1:]...) //nolint:noctx // whoever starts it ends it
+	cmd := exec.Command(program, argv[1:]...)
 	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), n.environ()...)
 	return cmd, nil
 }

@@ -34,7 +34,7 @@ func serve(ctx context.Context, addr, ready string) error {
 		}
 	}
 	web := newQueue(tcp.Addr())
-	srv := &http.Server{Handler: http.HandlerFunc(answerHTTP)} //nolint:gosec // a test server
+	srv := &http.Server{Handler: http.HandlerFunc(answerHTTP)}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(web) })
 	wg.Go(func() { serveUDP(udp) })
