@@ -16,6 +16,11 @@ import (
 // needs whose absence fails a test.
 const MustEnv = "MOS_TEST_MUST"
 
+// RingEnv is the environment variable that is "unit" in the ring whose tests
+// need nothing: there every need skips, also where it could be met, so that a
+// test of the other rings runs once.
+const RingEnv = "MOS_TEST_RING"
+
 // Needs is one thing that a test needs of its machine. Its value is the word
 // used in [MustEnv].
 type Needs string
@@ -50,6 +55,9 @@ func Need(tb testing.TB, what ...Needs) {
 	tb.Helper()
 	must := strings.Split(os.Getenv(MustEnv), ",")
 	for _, w := range what {
+		if os.Getenv(RingEnv) == "unit" {
+			tb.Skipf("needs %s: not in the unit ring", w)
+		}
 		err := check(w)
 		switch {
 		case err == nil:
