@@ -439,3 +439,33 @@ func TestPastIsForgottenBeyondItsLimit(t *testing.T) {
 		t.Errorf("%s was released %d releases ago and is in use again", a, n-released[a])
 	}
 }
+
+func TestAddressOfAnEndpointThatIsGone(t *testing.T) {
+	w := open(t)
+	id := w.pool("10.0.0.0/29", "")
+	soon, later := t0.Add(ipam.Repeat-1), t0.Add(ipam.Repeat)
+	dyn := w.get(id, named("dyn", 1), t0)
+	w.get(id, asked("", "10.0.0.5", 2), t0)
+	w.get(id, named("live", 3), t0)
+	gone := func(r ipam.Request) ipam.Request {
+		r.Gone = func(l ipam.Lease) bool {
+			if l.Kind != ipam.Endpoint || l.State != ipam.Held {
+				t.Errorf("asked about %v", l)
+			}
+			return l.Name != "live"
+		}
+		return r
+	}
+	_, err := w.RequestAddress(id, gone(asked("", "10.0.0.5", 9)), soon)
+	refused(t, err, errdefs.ErrFailedPrecondition, "10.0.0.5")
+	_, err = w.RequestAddress(id, asked("", "10.0.0.5", 9), later)
+	refused(t, err, errdefs.ErrFailedPrecondition, "10.0.0.5")
+	want(t, "asked for", w.get(id, gone(asked("", "10.0.0.5", 9)), later), "10.0.0.5")
+	want(t, "by name", w.get(id, gone(named("dyn", 8)), later), dyn)
+	for i := range 3 {
+		w.get(id, gone(named("", 20+i)), later)
+	}
+	_, err = w.RequestAddress(id, gone(named("last", 30)), later)
+	refused(t, err, errdefs.ErrResourceExhausted)
+	want(t, "of a full pool", w.get(id, gone(named("last", 30)), later.Add(ipam.Repeat)), "10.0.0.1")
+}

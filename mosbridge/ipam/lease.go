@@ -120,4 +120,15 @@ type Request struct {
 	Gateway bool       // for the network's gateway
 	MAC     spec.MAC   // zero when unknown
 	Name    string     // container's name; "" when unknown
+	// Gone says of a lease that is held by an endpoint whether that endpoint
+	// exists no more, as when Docker released it while no daemon listened. Such
+	// a lease goes to its owner, or to who asks for the address. It is called
+	// with the allocator locked, and not for leases younger than [Repeat], whose
+	// endpoint may be about to be made. Nil: no endpoint is gone.
+	Gone func(Lease) bool
+}
+
+// gone says whether a held lease is in nobody's use.
+func (r Request) gone(l Lease, now time.Time) bool {
+	return l.State == Held && l.Kind == Endpoint && r.Gone != nil && now.Sub(l.Since) >= Repeat && r.Gone(l)
 }

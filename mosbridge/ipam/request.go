@@ -10,7 +10,8 @@ import (
 // The same request again gets the same lease: for named containers always, for
 // others within [Repeat]. With no address asked for, a container gets the one
 // that its name had last, else the one that its MAC had last, else the lowest
-// that nobody ever had, else the longest released. An address asked for without
+// that nobody ever had, else the longest released. A full pool takes back what
+// is held by endpoints that are gone. An address asked for without
 // MAC and name while the network is being created is an auxiliary one.
 //
 // Errors are NotFound for an unknown pool, InvalidArgument for an address that
@@ -30,15 +31,16 @@ func (a *Allocator) RequestAddress(id PoolID, r Request, now time.Time) (Lease, 
 			return Lease{}, err
 		}
 		l.Addr = r.Addr
-	} else if err := p.choose(&l); err != nil {
+	} else if err := p.choose(&l, r); err != nil {
 		return Lease{}, err
 	}
 	if old, ok := p.leases[l.Addr]; ok {
-		if old.State == Held && !repeats(old, l) {
-			return Lease{}, &TakenError{old}
-		}
-		if old.State == Held {
+		switch {
+		case old.State != Held:
+		case repeats(old, l):
 			return old, nil
+		case !r.gone(old, now):
+			return Lease{}, &TakenError{old}
 		}
 		l.Asked = l.Asked || old.Asked
 	}
@@ -78,9 +80,9 @@ func (p *pool) check(a netip.Addr) error {
 }
 
 // choose fills in the address of l.
-func (p *pool) choose(l *Lease) error {
+func (p *pool) choose(l *Lease, r Request) error {
 	if l.Kind == Gateway {
-		return p.chooseGateway(l)
+		return p.chooseGateway(l, r)
 	}
 	for _, a := range p.byMAC[l.MAC] {
 		if old := p.leases[a]; old.State == Held && repeats(old, *l) {
@@ -88,20 +90,20 @@ func (p *pool) choose(l *Lease) error {
 			return nil
 		}
 	}
-	if a, ok := p.had(p.byName[l.Name]); ok {
+	if a, ok := p.had(p.byName[l.Name], r, l.Since); ok {
 		l.Addr = a
 		return nil
 	}
-	if a, ok := p.had(p.byMAC[l.MAC]); ok {
+	if a, ok := p.had(p.byMAC[l.MAC], r, l.Since); ok {
 		l.Addr = a
 		return nil
 	}
-	return p.next(l)
+	return p.next(l, r)
 }
 
 // chooseGateway takes the first address of the subnet, as people expect, even
 // when --ip-range lies elsewhere.
-func (p *pool) chooseGateway(l *Lease) error {
+func (p *pool) chooseGateway(l *Lease, r Request) error {
 	for _, old := range p.leases {
 		if old.Kind == Gateway {
 			l.Addr = old.Addr
@@ -113,13 +115,16 @@ func (p *pool) chooseGateway(l *Lease) error {
 		l.Addr = first
 		return nil
 	}
-	return p.next(l)
+	return p.next(l, r)
 }
 
-func (p *pool) next(l *Lease) error {
+func (p *pool) next(l *Lease, r Request) error {
 	a, ok := p.unused()
 	if !ok {
 		a, ok = p.oldest()
+	}
+	if !ok {
+		a, ok = p.abandoned(r, l.Since)
 	}
 	if !ok {
 		from := p.Prefix
@@ -132,17 +137,32 @@ func (p *pool) next(l *Lease) error {
 	return nil
 }
 
-// had is the address among those of one owner to give back: a kept one before
-// a past one, the latest first.
-func (p *pool) had(as []netip.Addr) (netip.Addr, bool) {
+// abandoned is the longest held address whose endpoint is gone.
+func (p *pool) abandoned(r Request, now time.Time) (netip.Addr, bool) {
+	var best Lease
+	if r.Gone == nil {
+		return netip.Addr{}, false
+	}
+	for _, l := range p.leases {
+		older := best.State == "" || entry{l.Since, l.Addr}.compare(entry{best.Since, best.Addr}) < 0
+		if older && !l.Asked && !l.Addr.Less(p.lo) && !p.hi.Less(l.Addr) && r.gone(l, now) {
+			best = l
+		}
+	}
+	return best.Addr, best.State != ""
+}
+
+// had is the address among those of one owner to give back: a held one that
+// nobody uses before a kept one before a past one, the latest first.
+func (p *pool) had(as []netip.Addr, r Request, now time.Time) (netip.Addr, bool) {
+	order := map[State]int{Held: 3, Kept: 2, Past: 1}
 	var best Lease
 	for _, a := range as {
 		l := p.leases[a]
-		switch {
-		case l.State == Held:
-		case best.State == "", best.State == Past && l.State == Kept:
-			best = l
-		case best.State == l.State && later(l, best):
+		if l.State == Held && !r.gone(l, now) {
+			continue
+		}
+		if order[l.State] > order[best.State] || l.State == best.State && later(l, best) {
 			best = l
 		}
 	}
