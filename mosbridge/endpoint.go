@@ -10,7 +10,7 @@ import (
 
 // createEndpoint checks and records, nothing more: dockerd holds a lock on
 // the whole network meanwhile. It returns the endpoint with its MAC chosen.
-func (d *Driver) createEndpoint(_ context.Context, r spec.EndpointRequest) (spec.Endpoint, error) {
+func (d *Driver) createEndpoint(ctx context.Context, r spec.EndpointRequest) (spec.Endpoint, error) {
 	defer d.busy.read()()
 	n, err := d.knownNetwork(r.Network)
 	if err != nil {
@@ -28,7 +28,7 @@ func (d *Driver) createEndpoint(_ context.Context, r spec.EndpointRequest) (spec
 	if ok && old.Endpoint.Network == e.Network && old.Endpoint.MAC == e.MAC && old.Endpoint.IPv4 == e.IPv4 && old.Endpoint.IPv6 == e.IPv6 {
 		return old.Endpoint, nil // asked again
 	}
-	if err := d.free(e); err != nil {
+	if err := d.free(ctx, e); err != nil {
 		return spec.Endpoint{}, err
 	}
 	number, err := d.rec.number()
@@ -44,9 +44,16 @@ func (d *Driver) createEndpoint(_ context.Context, r spec.EndpointRequest) (spec
 
 // free checks that nothing about a new endpoint is in use: its names, its MAC
 // and its addresses within the network.
-func (d *Driver) free(e spec.Endpoint) error {
+func (d *Driver) free(ctx context.Context, e spec.Endpoint) error {
 	for _, o := range d.rec.allEndpoints() {
 		x := o.Endpoint
+		if x.Network == e.Network && sharesAny(x, e) && d.dead(ctx, o) {
+			d.log.InfoContext(ctx, "endpoint of a container that is gone is forgotten", "endpoint", x.ID.Short())
+			if err := d.forget(ctx, x.ID); err != nil {
+				return err
+			}
+			continue
+		}
 		if x.ID.PortName() == e.ID.PortName() {
 			return conflict("endpoint id %s begins like that of %s: try again, Docker will choose another", e.ID.Short(), o.title())
 		}
@@ -102,7 +109,10 @@ func (d *Driver) join(ctx context.Context, network, id, sandbox string, asked []
 	if err := d.rec.putEndpoint(e); err != nil {
 		return n, before, err
 	}
-	moved, err := d.republish(ctx, sandbox)
+	moved := false
+	if len(asked) > 0 || len(e.Bound) > 0 {
+		moved, err = d.republish(ctx, sandbox)
+	}
 	if err == nil {
 		err = d.fab.run(ctx, plan.Join(n.Network, e.Endpoint, limited(n, e), moved))
 	}
@@ -156,7 +166,7 @@ func (d *Driver) part(ctx context.Context, n networkRecord, e endpointRecord) er
 			d.log.WarnContext(ctx, "published ports did not move to the container's other network", "err", err)
 		}
 	}
-	return d.fab.runAll(ctx, plan.Leave(n.Network, e.Endpoint, limited(n, e), published))
+	return d.fab.takeAway(ctx, plan.Leave(n.Network, e.Endpoint, limited(n, e), published))
 }
 
 // deleteEndpoint forgets an endpoint; if it is still joined, it leaves first.
@@ -193,7 +203,7 @@ func (d *Driver) external(ctx context.Context, id string, to external) error {
 	if to == programmed && len(e.Asked) > 0 && !publishes(n.Network) {
 		return conflict("network %s has no gateway on this host (mos.gateway=%s), so no port can be published there: the container is reached by its own address, drop -p", n.title(), n.Network.Gateway)
 	}
-	if e.External == to {
+	if e.External == to || len(e.Asked) == 0 { // what publishes nothing need not be kept
 		return nil
 	}
 	e.External = to

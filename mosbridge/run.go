@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/mosdocker/mosdocker/mosbridge/firewall"
-	"github.com/mosdocker/mosdocker/mosbridge/flow"
 	"github.com/mosdocker/mosdocker/mosbridge/link"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -44,13 +41,14 @@ type bridge struct {
 	name    string
 	flowing sync.Mutex // one change of flows at a time; held over ovs-ofctl
 
-	mu     sync.Mutex // guards all below
-	round  uint16     // of the flows in force; 0 before the first replay
-	ofport map[string]uint32
-	live   map[spec.EndpointID]bool // endpoints whose flows are to be there
-	dp     ovs.Datapath
-	tso    bool // the userspace datapath segments for the containers
-	known  bool // dp and tso were found out since Open vSwitch started
+	mu      sync.Mutex // guards all below
+	round   uint16     // of the flows in force; 0 before the first replay
+	ofport  map[string]uint32
+	live    map[spec.EndpointID]bool // endpoints whose flows are to be there
+	waiting []*change                // of flows, for the next bundle
+	dp      ovs.Datapath
+	tso     bool // the userspace datapath segments for the containers
+	known   bool // dp and tso were found out since Open vSwitch started
 }
 
 // unplayed says that this run of the daemon has not put the bridge's flows in.
@@ -92,6 +90,24 @@ func (f *fabric) runAll(ctx context.Context, p plan.Plan) error {
 		errs = append(errs, f.step(ctx, s))
 	}
 	return errors.Join(errs...)
+}
+
+// takeAway is runAll with links deleted beside the other steps: the kernel
+// takes 10 ms and more for one, as Open vSwitch does to let go of its port, and
+// neither minds which of the two is first.
+func (f *fabric) takeAway(ctx context.Context, p plan.Plan) error {
+	var links, rest plan.Plan
+	for _, s := range p {
+		if s.Op == plan.DeleteLink {
+			links = append(links, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	deleted := make(chan error, 1)
+	go func() { deleted <- f.runAll(ctx, links) }()
+	err := f.runAll(ctx, rest)
+	return errors.Join(err, <-deleted)
 }
 
 func (f *fabric) step(ctx context.Context, s plan.Step) error {
@@ -405,188 +421,4 @@ func (f *fabric) trimMeters(ctx context.Context, bridge string, id spec.Endpoint
 		ids = append(ids, out)
 	}
 	return f.ovs.DelMeters(ctx, bridge, ids...)
-}
-
-// flowPort is an endpoint as the pipeline sees it.
-func flowPort(n networkRecord, e endpointRecord, ofport uint32) flow.Port {
-	p := flow.Port{Ofport: ofport, Object: e.Number, MAC: e.Endpoint.MAC, IPv4: e.Endpoint.IPv4.Addr(), IPv6: e.Endpoint.IPv6.Addr()}
-	in, out := meters(e.Number)
-	if r := rates(n, e); r.In != 0 {
-		p.MeterIn = in
-	}
-	if r := rates(n, e); r.Out != 0 {
-		p.MeterOut = out
-	}
-	return p
-}
-
-// flowNetwork is a network as the pipeline sees it, with its live endpoints.
-// The caller holds b.mu.
-func (f *fabric) flowNetwork(b *bridge, n networkRecord) flow.Network {
-	w := flow.Network{Object: n.Number, VLAN: n.Network.VLAN}
-	if n.Network.Uplink != "" {
-		w.Uplink = b.ofport[n.Network.Uplink]
-	}
-	if number := b.ofport[n.Network.ID.RouterName()]; n.Network.Gateway == spec.GatewayHost && number != 0 {
-		w.Router = &flow.Port{Ofport: number, Object: n.Number, MAC: n.Network.ID.GatewayMAC()}
-	}
-	for _, e := range f.rec.allEndpoints() {
-		number := b.ofport[e.Endpoint.ID.PortName()]
-		if e.Endpoint.Network == n.Network.ID && b.live[e.Endpoint.ID] && number != 0 {
-			w.Ports = append(w.Ports, flowPort(n, e, number))
-		}
-	}
-	return w
-}
-
-func (f *fabric) attach(ctx context.Context, name string, id spec.EndpointID) error {
-	n, e, err := f.owner(id)
-	if err != nil {
-		return err
-	}
-	b := f.bridge(name)
-	if b.unplayed() {
-		return f.replay(ctx, name)
-	}
-	b.flowing.Lock()
-	defer b.flowing.Unlock()
-	b.mu.Lock()
-	b.live[id] = true
-	p := flowPort(n, e, b.ofport[id.PortName()])
-	lines := flow.Attach(b.round, f.flowNetwork(b, n), p)
-	b.mu.Unlock()
-	return f.ovs.Bundle(ctx, name, lines)
-}
-
-func (f *fabric) detach(ctx context.Context, name string, id spec.EndpointID) error {
-	n, e, err := f.owner(id)
-	if err != nil {
-		return err
-	}
-	b := f.bridge(name)
-	if b.unplayed() {
-		return f.replay(ctx, name)
-	}
-	b.flowing.Lock()
-	defer b.flowing.Unlock()
-	b.mu.Lock()
-	delete(b.live, id)
-	p := flowPort(n, e, b.ofport[id.PortName()])
-	lines := flow.Detach(b.round, f.flowNetwork(b, n), p)
-	b.mu.Unlock()
-	return f.ovs.Bundle(ctx, name, lines)
-}
-
-// lines renders all flows of a bridge in the given round. The caller holds b.mu.
-func (f *fabric) lines(b *bridge, round uint16) []string {
-	var nets []flow.Network
-	for _, n := range f.rec.allNetworks() {
-		if n.Network.Bridge == b.name {
-			nets = append(nets, f.flowNetwork(b, n))
-		}
-	}
-	return flow.Full(round, nets)
-}
-
-// networkFlows puts in the rules of one network, or all of a bridge that has none.
-func (f *fabric) networkFlows(ctx context.Context, name string, id spec.NetworkID) error {
-	n, ok := f.rec.network(id)
-	if !ok {
-		return notFound("network %s is gone", id.Short())
-	}
-	b := f.bridge(name)
-	if b.unplayed() {
-		return f.replay(ctx, name)
-	}
-	b.flowing.Lock()
-	defer b.flowing.Unlock()
-	b.mu.Lock()
-	lines := flow.Join(b.round, f.flowNetwork(b, n))
-	b.mu.Unlock()
-	return f.ovs.Bundle(ctx, name, lines)
-}
-
-// replay reads the ports' numbers, then puts all meters and flows of the
-// record in place in a round of their own; those of other rounds go in the
-// same atomic bundle.
-func (f *fabric) replay(ctx context.Context, name string) error {
-	b := f.bridge(name)
-	b.flowing.Lock()
-	defer b.flowing.Unlock()
-	ports, err := f.ovs.Ports(ctx, name)
-	if err != nil {
-		return err
-	}
-	last, err := f.lastRound(ctx, b)
-	if err != nil {
-		return err
-	}
-	if err := f.replayMeters(ctx, name); err != nil {
-		return err
-	}
-	round := last%0xffff + 1
-	b.mu.Lock()
-	b.ofport = map[string]uint32{}
-	for _, p := range ports {
-		b.ofport[p.Name] = p.Ofport
-	}
-	b.live = map[spec.EndpointID]bool{}
-	for _, e := range f.rec.wanted().Endpoints {
-		b.live[e.ID] = b.ofport[e.ID.PortName()] != 0
-	}
-	lines := append(f.lines(b, round), flow.Sweep(round)...)
-	b.mu.Unlock()
-	if err := f.ovs.Bundle(ctx, name, lines); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.round = round
-	return nil
-}
-
-// lastRound is the round of the flows that are there, also of those that an
-// earlier run of the daemon put in.
-func (f *fabric) lastRound(ctx context.Context, b *bridge) (uint16, error) {
-	b.mu.Lock()
-	round := b.round
-	b.mu.Unlock()
-	if round != 0 {
-		return round, nil
-	}
-	flows, err := f.ovs.DumpFlows(ctx, b.name, flow.Match())
-	for _, fl := range flows {
-		round = max(round, flow.Cookie(fl.Cookie).Round())
-	}
-	return round, err
-}
-
-// replayMeters makes the bridge's meters those of the record.
-func (f *fabric) replayMeters(ctx context.Context, name string) error {
-	have, err := f.ovs.Meters(ctx, name)
-	if err != nil {
-		return err
-	}
-	stray := map[uint32]bool{}
-	for _, m := range have {
-		stray[m.ID] = true
-	}
-	var want []ovs.Meter
-	for _, e := range f.rec.wanted().Endpoints {
-		n, r, err := f.owner(e.ID)
-		if err != nil || n.Network.Bridge != name {
-			continue
-		}
-		for _, m := range meterList(n, r) {
-			delete(stray, m.ID)
-			want = append(want, m)
-		}
-	}
-	if len(want) == 0 && len(stray) == 0 {
-		return nil
-	}
-	return errors.Join(
-		f.ovs.SetMeters(ctx, name, want...),
-		f.ovs.DelMeters(ctx, name, slices.Sorted(maps.Keys(stray))...),
-	)
 }
