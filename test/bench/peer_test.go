@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,9 @@ func networks(b *testing.B, h *lab.Host) {
 	h.D("network", "create", "-d", "pair", "--subnet", "10.94.0.0/16", network(pair))
 	h.Network(network(mos), "--subnet", "10.95.0.0/16")
 	b.Cleanup(func() {
+		if ids := strings.Fields(h.D("ps", "-aq")); len(ids) > 0 {
+			h.D(append([]string{"rm", "-f"}, ids...)...)
+		}
 		for _, p := range []string{bridge, macvlan, noop, pair} {
 			h.D("network", "rm", network(p))
 		}

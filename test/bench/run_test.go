@@ -47,9 +47,9 @@ func BenchmarkRun(b *testing.B) {
 			for b.Loop() {
 				for _, p := range turn(round, mos, bridge, macvlan, noop, pair) {
 					before := callTimes(b, h)
-					bg[p] = append(bg[p], timed(b, h, "run", "-d", "--network", network(p), "--name", "c", rig.Image, "sleep", "1000"))
+					bg[p] = append(bg[p], timed(b, h, "run", "-d", "--network", network(p), "--name", "c1", rig.Image, "sleep", "1000"))
 					between := callTimes(b, h)
-					h.D("rm", "-f", "c")
+					h.D("rm", "-f", "c1")
 					if p == mos {
 						here := since(before, between)
 						up = append(up, sum(here))
