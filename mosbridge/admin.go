@@ -55,7 +55,7 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 	})
 	pluginsrv.HandleAdmin(a, "GET /v1/endpoints", func(ctx context.Context, _ pathOf, _ none) ([]api.Endpoint, error) { return d.listEndpoints(ctx), nil })
 	pluginsrv.HandleAdmin(a, "GET /v1/endpoints/{ref}", func(ctx context.Context, path pathOf, _ none) (api.Endpoint, error) {
-		e, err := d.findEndpoint(path("ref"))
+		e, err := d.findEndpoint(ctx, path("ref"))
 		if err != nil {
 			return api.Endpoint{}, err
 		}
@@ -112,7 +112,8 @@ func (d *Driver) findNetwork(ref string) (networkRecord, error) {
 
 // findEndpoint looks one up by its id, its beginning, or its container's id or
 // name. A container on several networks is asked for by endpoint.
-func (d *Driver) findEndpoint(ref string) (endpointRecord, error) {
+func (d *Driver) findEndpoint(ctx context.Context, ref string) (endpointRecord, error) {
+	d.learnNew(ctx)
 	var found []endpointRecord
 	for _, e := range d.rec.allEndpoints() {
 		if ref != "" && (e.Name == ref || strings.HasPrefix(string(e.Endpoint.ID), ref) || strings.HasPrefix(e.Container, ref)) {
@@ -138,12 +139,12 @@ func (d *Driver) setRates(ctx context.Context, r api.RatesRequest) (api.Plan, er
 	if r.Network != "" {
 		return d.setNetworkRates(ctx, r)
 	}
-	e, err := d.findEndpoint(r.Endpoint)
+	e, err := d.findEndpoint(ctx, r.Endpoint)
 	if err != nil {
 		return api.Plan{}, err
 	}
 	defer d.endpoints.lock(string(e.Endpoint.ID))()
-	if e, err = d.findEndpoint(string(e.Endpoint.ID)); err != nil {
+	if e, err = d.findEndpoint(ctx, string(e.Endpoint.ID)); err != nil {
 		return api.Plan{}, err
 	}
 	n, _ := d.rec.network(e.Endpoint.Network)

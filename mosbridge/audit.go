@@ -50,7 +50,7 @@ func (d *Driver) strangers(k known) []api.Finding {
 			out = append(out, api.Finding{Kind: "network", Object: string(n.Network.ID), Detail: "docker does not know it"})
 		}
 	}
-	for _, l := range d.addrs.Unknown(func(l ipam.Lease) bool { return k.addrs[l.Addr] || d.holds(l) }) {
+	for _, l := range d.addrs.Unknown(func(l ipam.Lease) bool { return d.excused(l, k) }) {
 		out = append(out, api.Finding{Kind: "lease", Object: l.Addr.String(), Detail: l.String()})
 	}
 	return out
@@ -83,7 +83,7 @@ func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
 		}
 	}
 	for range 2 { // mark, then take
-		if _, err := d.addrs.Collect(time.Now(), 0, func(l ipam.Lease) bool { return k.addrs[l.Addr] || d.holds(l) }); err != nil {
+		if _, err := d.addrs.Collect(time.Now(), 0, func(l ipam.Lease) bool { return d.excused(l, k) }); err != nil {
 			return out, err
 		}
 	}

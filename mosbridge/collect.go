@@ -3,6 +3,7 @@ package mosbridge
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/engine"
@@ -17,12 +18,13 @@ const Name = "mosbridge"
 type known struct {
 	networks  map[string]engine.Network
 	endpoints map[string]engine.Container // by endpoint id
-	addrs     map[netip.Addr]bool         // in use, or asked for by a container that exists
+	addrs     map[netip.Addr]bool         // in use
+	wanted    map[netip.Addr]bool         // asked for by a container that exists, running or not
 }
 
 // ask reads the engine; nothing here runs inside a plugin call.
 func (d *Driver) ask(ctx context.Context) (known, error) {
-	k := known{networks: map[string]engine.Network{}, endpoints: map[string]engine.Container{}, addrs: map[netip.Addr]bool{}}
+	k := known{networks: map[string]engine.Network{}, endpoints: map[string]engine.Container{}, addrs: map[netip.Addr]bool{}, wanted: map[netip.Addr]bool{}}
 	nets, err := d.engine.Networks(ctx, Name)
 	if err != nil {
 		return k, err
@@ -40,9 +42,8 @@ func (d *Driver) ask(ctx context.Context) (known, error) {
 			if a.Endpoint != "" {
 				k.endpoints[a.Endpoint] = c
 			}
-			for _, addr := range []netip.Addr{a.IPv4.Addr(), a.IPv6.Addr(), a.WantIPv4, a.WantIPv6} {
-				k.addrs[addr] = true
-			}
+			k.addrs[a.IPv4.Addr()], k.addrs[a.IPv6.Addr()] = true, true
+			k.wanted[a.WantIPv4], k.wanted[a.WantIPv6] = true, true
 		}
 	}
 	return k, err
@@ -66,6 +67,21 @@ func (d *Driver) collect(ctx context.Context) {
 		d.drop(ctx, id)
 	}
 	d.collectLeases(k)
+}
+
+// learnNew asks the engine at once when a container runs whose name is not
+// known yet. Only calls of the admin API do this.
+func (d *Driver) learnNew(ctx context.Context) {
+	nameless := func(e endpointRecord) bool { return e.Joined && e.Name == "" }
+	if !slices.ContainsFunc(d.rec.allEndpoints(), nameless) {
+		return
+	}
+	k, err := d.ask(ctx)
+	if err != nil {
+		d.log.DebugContext(ctx, "docker does not answer, names stay unknown", "err", err)
+		return
+	}
+	d.learn(k)
 }
 
 // learn keeps the names that Docker's users know things by.
@@ -129,17 +145,17 @@ func (d *Driver) drop(ctx context.Context, id string) {
 	}
 }
 
+// excused says whether a lease has a reason to be: an endpoint of the record,
+// a container that uses it, or, once released, one that asks for it.
+func (d *Driver) excused(l ipam.Lease, k known) bool {
+	return k.addrs[l.Addr] || d.holds(l) || l.State == ipam.Kept && k.wanted[l.Addr]
+}
+
 // collectLeases takes back addresses that no container has or asks for, and
 // pools whose network is gone.
 func (d *Driver) collectLeases(k known) {
-	held := map[netip.Addr]bool{}
-	for _, e := range d.rec.allEndpoints() {
-		for _, a := range e.Endpoint.Addrs() {
-			held[a] = true
-		}
-	}
 	now, grace := time.Now(), d.cfg.Grace.Duration
-	leases, err := d.addrs.Collect(now, grace, func(l ipam.Lease) bool { return held[l.Addr] || k.addrs[l.Addr] })
+	leases, err := d.addrs.Collect(now, grace, func(l ipam.Lease) bool { return d.excused(l, k) })
 	if err != nil {
 		d.log.Warn("leases are not collected", "err", err)
 	}

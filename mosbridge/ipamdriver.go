@@ -53,11 +53,16 @@ func (d *Driver) onRequestPool(ctx context.Context, r netapi.RequestPoolRequest)
 }
 
 func (d *Driver) onReleasePool(_ context.Context, r netapi.ReleasePoolRequest) (pluginsrv.None, error) {
+	if d.poolInUse(ipam.PoolID(r.PoolID)) {
+		// A second network that asked for the same range and failed gives back
+		// what is the first one's.
+		return pluginsrv.None{}, nil
+	}
 	return pluginsrv.None{}, d.addrs.ReleasePool(ipam.PoolID(r.PoolID))
 }
 
-func (d *Driver) onRequestAddress(_ context.Context, r netapi.RequestAddressRequest) (netapi.RequestAddressResponse, error) {
-	req := ipam.Request{Gateway: r.Options[netapi.AddressTypeKey] == netapi.GatewayType, Name: r.Options[netapi.NameKey]}
+func (d *Driver) onRequestAddress(ctx context.Context, r netapi.RequestAddressRequest) (netapi.RequestAddressResponse, error) {
+	req := ipam.Request{Gateway: r.Options[netapi.AddressTypeKey] == netapi.GatewayType, Name: r.Options[netapi.NameKey], Gone: d.gone(ctx)}
 	var err error
 	if mac := r.Options[netapi.MACKey]; mac != "" {
 		if req.MAC, err = spec.ParseMAC(mac); err != nil {

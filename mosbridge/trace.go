@@ -14,7 +14,7 @@ import (
 
 // trace asks Open vSwitch what it does with a packet from a container.
 func (d *Driver) trace(ctx context.Context, r api.TraceRequest) (api.Trace, error) {
-	e, err := d.findEndpoint(r.From)
+	e, err := d.findEndpoint(ctx, r.From)
 	if err != nil {
 		return api.Trace{}, err
 	}

@@ -122,6 +122,7 @@ func (d *Driver) portStates(ctx context.Context) map[string]ovs.PortState {
 }
 
 func (d *Driver) listEndpoints(ctx context.Context) []api.Endpoint {
+	d.learnNew(ctx)
 	ports := d.portStates(ctx)
 	out := []api.Endpoint{}
 	for _, e := range d.rec.allEndpoints() {

@@ -64,6 +64,7 @@ func TestNeedSkipsOrFailsAsTheRingSays(t *testing.T) {
 		{"unknown", "moon", "", false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv(testx.RingEnv, "root")
 			t.Setenv(testx.MustEnv, tt.must)
 			var s spy
 			s.run(func(t testing.TB) { testx.Need(t, tt.need) })

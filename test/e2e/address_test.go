@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/mosdocker/mosdocker/mosbridge/api"
@@ -36,6 +37,36 @@ func TestAddressesStay(t *testing.T) {
 			h.Talks("loose", "10.9.0.5")
 		})
 	}
+}
+
+// TestAddressComesBackAfterALostRelease: a container that died while no driver
+// listened gets its address again, though nobody released it.
+func TestAddressComesBackAfterALostRelease(t *testing.T) {
+	l := lab.New(t, rig.Config{})
+	h := l.Hosts[0]
+	h.Network("red", "--subnet", "10.9.0.0/24")
+	h.Serve("fixed", "red", "--ip", "10.9.0.5")
+	h.Serve("other", "red")
+	if err := h.Kill9(lab.Mosbridge); err != nil {
+		t.Fatal(err)
+	}
+	killed := make(chan error, 1)
+	go func() { _, err := h.Docker("kill", "fixed"); killed <- err }()
+	// dockerd tries to tell the driver for 15 s.
+	if err := <-killed; err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if out := h.D("inspect", "-f", "{{.State.Running}}", "fixed"); out != "false" {
+			return errors.New("it still runs")
+		}
+		return nil
+	})
+	if err := h.Start(lab.Mosbridge); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { _, err := h.Docker("start", "fixed"); return err })
+	h.Talks("other", "10.9.0.5")
 }
 
 // TestRatesChangeLive: limits hold in both directions and change while the
