@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/mosbridge/link"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
-// observe looks at the host: Open vSwitch, links, rules. It changes nothing.
+// observe looks at the host: Open vSwitch, links, rules. It changes nothing but
+// the settings of a bridge that it meets for the first time.
 func (f *fabric) observe(ctx context.Context) (plan.Observed, error) {
 	o := plan.Observed{
 		Bridges: map[string]bool{}, Ports: map[string]plan.Port{}, Links: map[string]bool{},
@@ -44,7 +47,9 @@ func (f *fabric) observe(ctx context.Context) (plan.Observed, error) {
 		o.Links[l.Name] = true
 	}
 	f.observeGateways(ctx, &o)
-	f.observeFlows(ctx, &o)
+	if err := f.observeFlows(ctx, &o); err != nil {
+		return o, err
+	}
 	report, err := f.fw.Check(ctx, firewallState(f.rec.allNetworks(), f.rec.allEndpoints()))
 	o.FirewallFault = strings.Join(report.Missing, "; ")
 	return o, err
@@ -79,8 +84,10 @@ func (f *fabric) observeGateways(ctx context.Context, o *plan.Observed) {
 	}
 }
 
-// observeFlows compares each bridge's flows with the ones in force.
-func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) {
+// observeFlows compares each bridge's flows with the ones in force. A bridge
+// that is not served is an error: no step could repair it, and trying would
+// only keep the calls out.
+func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) error {
 	for name := range o.Bridges {
 		b := f.bridge(name)
 		b.flowing.Lock()
@@ -93,6 +100,8 @@ func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) {
 		missing, extra, err := f.ovs.DiffFlows(ctx, name, want)
 		b.flowing.Unlock()
 		switch diff := append(missing, extra...); {
+		case errdefs.IsUnavailable(err):
+			return err
 		case err != nil:
 			o.FlowFault[name] = "flows cannot be read: " + err.Error()
 		case round == 0:
@@ -101,4 +110,5 @@ func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) {
 			o.FlowFault[name] = fmt.Sprintf("%d flows are missing and %d too many, the first is %.200s", len(missing), len(extra), diff[0])
 		}
 	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/test/image"
 	"github.com/mosdocker/mosdocker/test/vm"
+	"github.com/mosdocker/mosdocker/test/vm/machine"
 )
 
 // system is a VM on which the bundle was installed as on a host of service.
@@ -23,10 +24,10 @@ type system struct {
 	t *testing.T
 }
 
-func install(t *testing.T) *system {
+func install(t *testing.T, cfg vm.Config) *system {
 	t.Helper()
 	testx.Need(t, testx.VM)
-	s := &system{vm.Start(t, vm.Config{}), t}
+	s := &system{vm.Start(t, cfg), t}
 	dir := t.TempDir()
 	for _, argv := range [][]string{
 		{"go", "build", "-o", dir + "/bin/", "github.com/mosdocker/mosdocker/cmd/mosbridge", "github.com/mosdocker/mosdocker/cmd/docker-mos"},
@@ -70,7 +71,7 @@ func (s *system) settle(limit time.Duration, line string) {
 // TestKernelDatapathThroughRestartsAndPowerCut is the life of an installation:
 // traffic, restarts of each daemon, a power cut, and nothing left over.
 func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
-	s := install(t)
+	s := install(t, vm.Config{})
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --ipv6 --subnet 10.9.0.0/24 --subnet fd00:9::/64 red")
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.8.0.0/24 blue")
 	for _, c := range []string{
@@ -124,6 +125,36 @@ func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
 	s.settle(time.Minute, "docker mos audit")
 	if out := s.sh("ip -o link | grep -c ': mos' || true"); out != "0" {
 		t.Errorf("%s links of ours are left", out)
+	}
+}
+
+// TestVLANAcrossHostsOnTheKernelDatapath: two hosts in one VLAN talk, in two
+// they do not, through an uplink on each.
+func TestVLANAcrossHostsOnTheKernelDatapath(t *testing.T) {
+	testx.Need(t, testx.VM)
+	cable := vm.NewLink(t)
+	hosts := []*system{
+		install(t, vm.Config{MemoryMiB: 2048, NICs: []machine.NIC{cable.NIC()}}),
+		install(t, vm.Config{MemoryMiB: 2048, NICs: []machine.NIC{cable.NIC()}}),
+	}
+	for i, s := range hosts {
+		s.sh("docker network create -d mosbridge --ipam-driver mosbridge --ipv6 --subnet 10.5.0.0/24 --subnet fd00:5::/64 -o mos.uplink=eth1 -o mos.vlan=100 v100")
+		s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.6.0.0/24 -o mos.uplink=eth1 -o mos.vlan=200 v200")
+		s.sh(fmt.Sprintf("docker run -d --name aa --network v100 --ip 10.5.0.%d --ip6 fd00:5::%d mos-test:1 netcheck serve :7000", 10+i, 10+i))
+		s.sh(fmt.Sprintf("docker run -d --name bb --network v200 --ip 10.6.0.%d mos-test:1 netcheck serve :7000", 10+i))
+	}
+	s := hosts[0]
+	for _, to := range []string{"tcp 10.5.0.11:7000", "udp 10.5.0.11:7000", "tcp [fd00:5::11]:7000"} {
+		s.settle(time.Minute, "docker exec aa netcheck send "+to+" 1048576")
+	}
+	for _, line := range []string{"docker exec aa ping -c 2 -W 2 10.6.0.11", "docker exec bb netcheck send -timeout 3s tcp 10.5.0.11:7000 10"} {
+		if out, _, err := s.Run(t.Context(), line); err == nil {
+			t.Errorf("%s crossed VLANs: %s", line, out)
+		}
+	}
+	for _, s := range hosts {
+		s.sh("docker rm -f aa bb && docker network rm v100 v200")
+		s.settle(time.Minute, "docker mos audit")
 	}
 }
 
