@@ -148,7 +148,11 @@ func (f *fabric) do(ctx context.Context, s plan.Step) error {
 	case plan.TrimMeters:
 		return f.trimMeters(ctx, s.Bridge, s.Endpoint)
 	case plan.AttachFlows:
-		return f.attach(ctx, s.Bridge, s.Endpoint)
+		err := f.attach(ctx, s.Bridge, s.Endpoint)
+		if err == nil {
+			f.announce(ctx, s.Bridge, s.Endpoint)
+		}
+		return err
 	case plan.DetachFlows:
 		return f.detach(ctx, s.Bridge, s.Endpoint)
 	case plan.NetworkFlows:
