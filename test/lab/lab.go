@@ -44,7 +44,7 @@ func New(tb testing.TB, cfg rig.Config, args ...string) *Lab {
 	l := &Lab{Rig: rig.New(tb, cfg)}
 	program := Binary(tb)
 	for _, h := range l.Rig.Hosts() {
-		host := &Host{Host: h, API: api.New(h.Path("/run/mos/mosbridge.sock")), tb: tb}
+		host := &Host{Host: h, API: api.New(admin(h)), tb: tb}
 		argv := append([]string{program, "-log.level=debug", "-grace=2s", "-interval=2s"}, args...)
 		err := h.StartDaemon(rig.Daemon{Name: Mosbridge, Argv: argv, Ready: func() error { return dial(h.Path("/run/docker/plugins/mosbridge.sock")) }})
 		if err != nil {
@@ -58,6 +58,11 @@ func New(tb testing.TB, cfg rig.Config, args ...string) *Lab {
 		}
 	})
 	return l
+}
+
+// admin is the admin API's socket by a path that outlives a restart of the host.
+func admin(h *rig.Host) string {
+	return filepath.Join(filepath.Dir(h.Socket()), "mos", "mosbridge.sock")
 }
 
 // ended removes containers and networks of a host and looks for leftovers.
