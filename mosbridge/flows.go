@@ -54,7 +54,7 @@ type change struct {
 var errAlone = errors.New("change flows alone")
 
 // change puts flows in. Changes that arrive while a bundle is under way share
-// the next one: each bundle costs a process, and containers start in crowds.
+// the next one, since containers start in crowds.
 func (f *fabric) change(ctx context.Context, b *bridge, lines func() []string) error {
 	c := &change{lines: lines, done: make(chan error, 1)}
 	b.mu.Lock()
