@@ -58,7 +58,9 @@ func fake(b *testing.B, h *lab.Host, name string, answer func(call, endpoint str
 		b.Fatal(err)
 	}
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req struct{ EndpointID string }
+		var req struct {
+			EndpointID string `json:"EndpointID"`
+		}
 		_ = json.NewDecoder(r.Body).Decode(&req) // Plugin.Activate has no body
 		var resp any = struct{}{}
 		switch r.URL.Path {

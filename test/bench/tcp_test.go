@@ -12,7 +12,6 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/mosdocker/mosdocker/internal/xexec"
-	"github.com/mosdocker/mosdocker/test/lab"
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
@@ -20,6 +19,14 @@ const (
 	streamTime = time.Second // of one transfer
 	roundTrips = 500         // of one measurement of latency
 )
+
+// host is where containers are measured: one of a rig, or this machine.
+type host interface {
+	D(args ...string) string
+	IP(container, network string) string
+	Path(path string) string
+	MustExec(tb testing.TB, argv ...string) string
+}
 
 // BenchmarkTCP compares throughput and latency between two containers of a
 // host. Only the sockets are in the containers; the bytes are this process's.
@@ -29,38 +36,47 @@ func BenchmarkTCP(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			h := newLab(b, rig.Config{TSO: tso, Outside: true})
 			networks(b, h)
-			peers := []string{mos, bridge, macvlan}
-			for _, p := range peers {
-				for _, side := range []string{"a", "b"} {
-					h.D("run", "-d", "--network", network(p), "--name", network(p)+side, rig.Image, "sleep", "10000")
-				}
-			}
-			gbit, rtt := map[string][]float64{}, map[string][]float64{}
-			round := 0
-			for b.Loop() {
-				for _, p := range turn(round, peers...) {
-					c, s := connect(b, h, p)
-					rtt[p] = append(rtt[p], latency(b, c, s))
-					gbit[p] = append(gbit[p], throughput(b, c, s))
-					_ = errors.Join(c.Close(), s.Close()) // all that matters has arrived
-				}
-				round++
-			}
-			what := datapath(b, h, name)
-			for _, p := range []string{bridge, macvlan} {
-				g := goal{}
-				if p == bridge {
-					g = goal{limit: atLeast(what), ofRatio: true, atLeast: true}
-				}
-				results.add(b, against("TCP throughput, "+what, "Gbit/s", gbit[mos], p, gbit[p], g))
-				results.add(b, against("TCP round trip, "+what, "us", rtt[mos], p, rtt[p], goal{}))
-			}
+			compareTCP(b, h, name, mos, bridge, macvlan)
 		})
+	}
+	b.Run("this machine", func(b *testing.B) {
+		h := thisMachine(b)
+		compareTCP(b, h, "userspace of this machine", mos, bridge)
+	})
+}
+
+// compareTCP measures the first of the peers beside the others.
+func compareTCP(b *testing.B, h host, name string, peers ...string) {
+	b.Helper()
+	for _, p := range peers {
+		for _, side := range []string{"a", "b"} {
+			h.D("run", "-d", "--network", network(p), "--name", network(p)+side, rig.Image, "sleep", "10000")
+		}
+	}
+	gbit, rtt := map[string][]float64{}, map[string][]float64{}
+	round := 0
+	for b.Loop() {
+		for _, p := range turn(round, peers...) {
+			c, s := connect(b, h, p)
+			rtt[p] = append(rtt[p], latency(b, c, s))
+			gbit[p] = append(gbit[p], throughput(b, c, s))
+			_ = errors.Join(c.Close(), s.Close()) // all that matters has arrived
+		}
+		round++
+	}
+	what := datapath(b, h, name)
+	for _, p := range peers[1:] {
+		g := goal{}
+		if p == bridge {
+			g = goal{limit: atLeast(what), ofRatio: true, atLeast: true}
+		}
+		results.add(b, against("TCP throughput, "+what, "Gbit/s", gbit[mos], p, gbit[p], g))
+		results.add(b, against("TCP round trip, "+what, "us", rtt[mos], p, rtt[p], goal{}))
 	}
 }
 
 // datapath is name, unless the bridge is on the kernel's datapath.
-func datapath(b *testing.B, h *lab.Host, name string) string {
+func datapath(b *testing.B, h host, name string) string {
 	b.Helper()
 	if strings.Contains(h.MustExec(b, "ovs-vsctl", "get", "bridge", "mosbr0", "datapath_type"), "netdev") {
 		return name
@@ -78,7 +94,7 @@ func atLeast(datapath string) float64 {
 
 // inside runs f on a thread in a container's network namespace; sockets that it
 // makes stay there.
-func inside(b *testing.B, h *lab.Host, container string, f func() error) {
+func inside(b *testing.B, h host, container string, f func() error) {
 	b.Helper()
 	pid := h.D("inspect", "-f", "{{.State.Pid}}", container)
 	err := xexec.OnThread(func() error {
@@ -98,7 +114,7 @@ func inside(b *testing.B, h *lab.Host, container string, f func() error) {
 }
 
 // connect makes a TCP connection from a peer's one container to its other.
-func connect(b *testing.B, h *lab.Host, peer string) (client, server net.Conn) {
+func connect(b *testing.B, h host, peer string) (client, server net.Conn) {
 	b.Helper()
 	addr := net.JoinHostPort(h.IP(network(peer)+"b", network(peer)), "7000")
 	var l net.Listener
