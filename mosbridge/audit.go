@@ -32,10 +32,16 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 		return out
 	}
 	for _, f := range d.strangers(k) {
+		if f.Kind == keptKind {
+			continue // set aside for its container, in nobody's way; it ends by itself
+		}
 		add(f.Kind, f.Object, f.Detail, "collected after "+d.cfg.Grace.String()+"; at once by docker mos net gc")
 	}
 	return out
 }
+
+// keptKind is the kind of an address that is kept for a container that is gone.
+const keptKind = "kept lease"
 
 // strangers are the objects of the record that Docker does not know.
 func (d *Driver) strangers(k known) []api.Finding {
@@ -51,7 +57,11 @@ func (d *Driver) strangers(k known) []api.Finding {
 		}
 	}
 	for _, l := range d.addrs.Unknown(func(l ipam.Lease) bool { return d.excused(l, k) }) {
-		out = append(out, api.Finding{Kind: "lease", Object: l.Addr.String(), Detail: l.String()})
+		kind := "lease"
+		if l.State == ipam.Kept {
+			kind = keptKind
+		}
+		out = append(out, api.Finding{Kind: kind, Object: l.Addr.String(), Detail: l.String()})
 	}
 	return out
 }
@@ -78,7 +88,7 @@ func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
 		return out, nil
 	}
 	for _, f := range out.Objects {
-		if f.Kind != "lease" {
+		if f.Kind == "endpoint" || f.Kind == "network" {
 			d.drop(ctx, f.Object)
 		}
 	}
