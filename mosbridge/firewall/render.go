@@ -29,9 +29,12 @@ func Render(s State) string {
 }
 
 // guard keeps 127.0.0.0/8 from containers, since the gateway links route it
-// (route_localnet) for the sake of localhost.
+// (route_localnet) for the sake of localhost. And it keeps the host from taking
+// packets off the containers' ports: those are Open vSwitch's, but with the
+// userspace datapath the kernel sees them too, past all flows.
 const guard = `	chain guard {
 		type filter hook prerouting priority raw; policy accept;
+		iifname "mosp*" drop
 		iifname @gateways ip daddr 127.0.0.0/8 drop
 		iifname @gateways ip saddr 127.0.0.0/8 drop
 	}

@@ -116,6 +116,9 @@ func TestLifeOfAVeth(t *testing.T) {
 	if got := run(t, "ip", "-6", "addr", "show", "dev", v.Name); got != "" {
 		t.Errorf("the host's end has an IPv6 address: %s", got)
 	}
+	if got := run(t, "sysctl", "-n", "net.ipv4.conf."+v.Name+".arp_ignore"); strings.TrimSpace(got) != "8" {
+		t.Errorf("the host's end answers ARP: arp_ignore is %s, want 8", got)
+	}
 	moved := list(t, "mos")
 	if len(moved) != 1 || moved[0].Peer != "" || moved[0].PeerIndex == 0 || !moved[0].Carrier {
 		t.Errorf("got links %+v, want one with carrier and its peer elsewhere", moved)

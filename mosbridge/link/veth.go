@@ -101,7 +101,7 @@ func (v Veth) replace(ctx context.Context) error {
 }
 
 func (v Veth) finish() error {
-	if err := noIPv6(v.Name); err != nil {
+	if err := v.mute(); err != nil {
 		return err
 	}
 	on, err := txOn(v.Peer)
@@ -109,4 +109,16 @@ func (v Veth) finish() error {
 		return err
 	}
 	return setTx(v.Peer, !v.TxOff)
+}
+
+// mute keeps the kernel from speaking on the host's end, which is a port of the
+// switch. On the userspace datapath the kernel hears what comes in there too: it
+// would answer ARP for the gateway with this link's MAC, and containers that
+// hear that answer first would lose the gateway.
+func (v Veth) mute() error {
+	const never = "8"
+	return errors.Join(
+		writeSysctl("ipv4/conf/"+v.Name+"/arp_ignore", never),
+		noIPv6(v.Name),
+	)
 }

@@ -181,6 +181,19 @@ func TestRestartedContainerIsReachedAtOnce(t *testing.T) {
 				l.Outside().MustExec(t, "netcheck", "send", "-timeout", "3s", "tcp", "["+h.IPv6()+"]:"+port, "1000")
 				h.D("restart", "-t", "1", fixed)
 			}
+			// On the userspace datapath the kernel hears ARP on the ports too; it
+			// must leave the answer to the gateway.
+			h.D("exec", loose, "ping", "-c1", "-W3", "10.9.0.1")
+			arp, mac := h.D("exec", loose, "cat", "/proc/net/arp"), gatewayMAC(t, h)
+			if !strings.Contains(arp, mac) {
+				t.Errorf("the gateway has MAC %s, the container heard of\n%s", mac, arp)
+			}
 		})
 	}
+}
+
+// gatewayMAC is that of the only network's gateway link.
+func gatewayMAC(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	return h.MustExec(t, "sh", "-c", "cat /sys/class/net/mosg*/address")
 }
