@@ -47,7 +47,7 @@ func TestDockerdBootsWithSocketOnly(t *testing.T) {
 			if full() {
 				b.end(lab.Mosbridge)
 				_ = os.Remove(filepath.Join(b.PluginDir(), "mosbridge.sock"))
-				t.Logf("3 networks, 1 live-restored container: without the socket dockerd starts in %v", b.boot())
+				t.Logf("3 networks, 2 live-restored containers: without the socket dockerd starts in %v", b.boot())
 				if err := b.Start(lab.Mosbridge); err != nil {
 					t.Fatal(err)
 				}
