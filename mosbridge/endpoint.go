@@ -45,7 +45,13 @@ func (d *Driver) createEndpoint(ctx context.Context, r spec.EndpointRequest) (sp
 // free checks that nothing about a new endpoint is in use: its names, its MAC
 // and its addresses within the network.
 func (d *Driver) free(ctx context.Context, e spec.Endpoint) error {
-	for _, o := range d.rec.allEndpoints() {
+	var alike []endpointRecord
+	for o := range d.rec.eachEndpoint() {
+		if o.Endpoint.ID.PortName() == e.ID.PortName() || o.Endpoint.Network == e.Network && sharesAny(o.Endpoint, e) {
+			alike = append(alike, o)
+		}
+	}
+	for _, o := range alike {
 		x := o.Endpoint
 		if x.Network == e.Network && sharesAny(x, e) && d.dead(ctx, o) {
 			d.log.InfoContext(ctx, "endpoint of a container that is gone is forgotten", "endpoint", x.ID.Short())

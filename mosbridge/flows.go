@@ -1,6 +1,7 @@
 package mosbridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -34,12 +35,13 @@ func (f *fabric) flowNetwork(b *bridge, n networkRecord) flow.Network {
 	if number := b.ofport[n.Network.ID.RouterName()]; n.Network.Gateway == spec.GatewayHost && number != 0 {
 		w.Router = &flow.Port{Ofport: number, Object: n.Number, MAC: n.Network.ID.GatewayMAC()}
 	}
-	for _, e := range f.rec.allEndpoints() {
+	for e := range f.rec.eachEndpoint() {
 		number := b.ofport[e.Endpoint.ID.PortName()]
 		if e.Endpoint.Network == n.Network.ID && b.live[e.Endpoint.ID] && number != 0 {
 			w.Ports = append(w.Ports, flowPort(n, e, number))
 		}
 	}
+	slices.SortFunc(w.Ports, func(p, q flow.Port) int { return cmp.Compare(p.Object, q.Object) })
 	return w
 }
 

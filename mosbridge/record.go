@@ -1,6 +1,7 @@
 package mosbridge
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -138,6 +139,21 @@ func (r *record) allEndpoints() []endpointRecord {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return slices.SortedFunc(maps.Values(r.endpoints), func(a, b endpointRecord) int { return int(a.Number) - int(b.Number) })
+}
+
+// eachEndpoint yields all endpoints in no order, for what the start of every
+// container asks, where copying and sorting all would be felt. The record is
+// locked meanwhile: the loop's body must not use it.
+func (r *record) eachEndpoint() iter.Seq[endpointRecord] {
+	return func(yield func(endpointRecord) bool) {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		for _, e := range r.endpoints {
+			if !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // wanted is what the record wishes of the host.
