@@ -69,10 +69,10 @@ func BenchmarkMemory(b *testing.B) {
 		return err
 	})
 	b.Logf("stop %v, start %v, repair at start after %v", stopped, started, time.Since(began))
-	results.add(b, figure{name: "memory of the daemon without networks", unit: "MiB", value: empty})
-	results.add(b, figure{name: fmt.Sprintf("memory after %d Joins", crowd), unit: "MiB", value: full, goal: goal{limit: 40}})
-	results.add(b, figure{name: fmt.Sprintf("memory after a restart and a repair with %d endpoints", crowd), unit: "MiB", value: rss(b, h), goal: goal{limit: 40}})
-	results.add(b, figure{name: fmt.Sprintf("start of the daemon with %d endpoints", crowd), unit: "ms", value: float64(started.Milliseconds()), goal: goal{limit: 100}})
+	results.add(figure{name: "memory of the daemon without networks", unit: "MiB", value: empty})
+	results.add(figure{name: fmt.Sprintf("memory after %d Joins", crowd), unit: "MiB", value: full, goal: goal{limit: 40}})
+	results.add(figure{name: fmt.Sprintf("memory after a restart and a repair with %d endpoints", crowd), unit: "MiB", value: rss(b, h), goal: goal{limit: 40}})
+	results.add(figure{name: fmt.Sprintf("start of the daemon with %d endpoints", crowd), unit: "ms", value: float64(started.Milliseconds()), goal: goal{limit: 100}})
 	for b.Loop() {
 		callTimes(b, h)
 	}

@@ -67,9 +67,9 @@ func BenchmarkRun(b *testing.B) {
 				round++
 			}
 			name := "engine " + string(engine) + ": "
-			results.add(b, figure{name: name + "our share of docker run, p50", unit: "ms", value: median(up), goal: goal{limit: 20}})
-			results.add(b, figure{name: name + "our share of docker run, p99", unit: "ms", value: quantile(0.99, up), goal: goal{limit: 60}})
-			results.add(b, figure{name: name + "our share of docker rm, p50", unit: "ms", value: median(down)})
+			results.add(figure{name: name + "our share of docker run, p50", unit: "ms", value: median(up), goal: goal{limit: 20}})
+			results.add(figure{name: name + "our share of docker run, p99", unit: "ms", value: quantile(0.99, up), goal: goal{limit: 60}})
+			results.add(figure{name: name + "our share of docker rm, p50", unit: "ms", value: median(down)})
 			for _, m := range slices.Sorted(maps.Keys(calls)) {
 				b.Logf("%s: p50 %.2f ms, p99 %.2f ms", m, median(calls[m]), quantile(0.99, calls[m]))
 			}
@@ -78,8 +78,8 @@ func BenchmarkRun(b *testing.B) {
 				if p == bridge {
 					g = goal{limit: 1, ofRatio: true}
 				}
-				results.add(b, against(name+"docker run -d", "ms", bg[mos], p, bg[p], g))
-				results.add(b, against(name+"docker run --rm true", "ms", whole[mos], p, whole[p], g))
+				results.add(against(name+"docker run -d", "ms", bg[mos], p, bg[p], g))
+				results.add(against(name+"docker run --rm true", "ms", whole[mos], p, whole[p], g))
 			}
 		})
 	}
@@ -114,9 +114,9 @@ func BenchmarkParallel(b *testing.B) {
 				if p == noop {
 					g = goal{limit: 1.1, ofRatio: true}
 				}
-				results.add(b, against(fmt.Sprintf("%s%d docker run at once", name, parallel), "ms", took[mos], p, took[p], g))
+				results.add(against(fmt.Sprintf("%s%d docker run at once", name, parallel), "ms", took[mos], p, took[p], g))
 			}
-			results.add(b, figure{name: fmt.Sprintf("%sour share of each of %d at once", name, parallel), unit: "ms", value: median(share)})
+			results.add(figure{name: fmt.Sprintf("%sour share of each of %d at once", name, parallel), unit: "ms", value: median(share)})
 		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"text/tabwriter"
 )
 
@@ -60,12 +59,10 @@ type table struct {
 	figures []figure
 }
 
-func (t *table) add(b *testing.B, f figure) {
-	b.Helper()
+func (t *table) add(f figure) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.figures = append(t.figures, f)
-	b.Logf("%s: %.4g %s, %s %.4g, ratio %.3g", f.name, f.value, f.unit, f.peer, f.other, f.ratio)
 }
 
 func (t *table) String() string {

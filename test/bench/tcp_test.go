@@ -70,8 +70,8 @@ func compareTCP(b *testing.B, h host, name string, peers ...string) {
 		if p == bridge {
 			g = goal{limit: atLeast(what), ofRatio: true, atLeast: true}
 		}
-		results.add(b, against("TCP throughput, "+what, "Gbit/s", gbit[mos], p, gbit[p], g))
-		results.add(b, against("TCP round trip, "+what, "us", rtt[mos], p, rtt[p], goal{}))
+		results.add(against("TCP throughput, "+what, "Gbit/s", gbit[mos], p, gbit[p], g))
+		results.add(against("TCP round trip, "+what, "us", rtt[mos], p, rtt[p], goal{}))
 	}
 }
 
