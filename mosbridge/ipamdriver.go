@@ -53,11 +53,6 @@ func (d *Driver) onRequestPool(ctx context.Context, r netapi.RequestPoolRequest)
 }
 
 func (d *Driver) onReleasePool(_ context.Context, r netapi.ReleasePoolRequest) (pluginsrv.None, error) {
-	if d.poolInUse(ipam.PoolID(r.PoolID)) {
-		// A second network that asked for the same range and failed gives back
-		// what is the first one's.
-		return pluginsrv.None{}, nil
-	}
 	return pluginsrv.None{}, d.addrs.ReleasePool(ipam.PoolID(r.PoolID))
 }
 
