@@ -18,7 +18,11 @@ func TestMain(m *testing.M) {
 	if text := results.String(); text != "" {
 		fmt.Print(text)
 		if dir := os.Getenv(testx.ArtifactsEnv); dir != "" {
-			if err := os.WriteFile(filepath.Join(dir, "bench.txt"), []byte(text), 0o600); err != nil {
+			err := os.MkdirAll(dir, 0o755)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, "bench.txt"), []byte(text), 0o600)
+			}
+			if err != nil {
 				fmt.Println(err)
 			}
 		}

@@ -53,11 +53,15 @@ func compareTCP(b *testing.B, h host, name string, peers ...string) {
 			h.D("run", "-d", "--network", network(p), "--name", network(p)+side, rig.Image, "sleep", "10000")
 		}
 	}
+	places := map[string]ends{}
+	for _, p := range peers {
+		places[p] = between(b, h, p)
+	}
 	gbit, rtt := map[string][]float64{}, map[string][]float64{}
 	round := 0
 	for b.Loop() {
 		for _, p := range turn(round, peers...) {
-			c, s := connect(b, h, p)
+			c, s := places[p].connect(b)
 			rtt[p] = append(rtt[p], latency(b, c, s))
 			gbit[p] = append(gbit[p], throughput(b, c, s))
 			_ = errors.Join(c.Close(), s.Close()) // all that matters has arrived
@@ -92,13 +96,24 @@ func atLeast(datapath string) float64 {
 	return 0.5
 }
 
-// inside runs f on a thread in a container's network namespace; sockets that it
-// makes stay there.
-func inside(b *testing.B, h host, container string, f func() error) {
+// ends are two containers of a peer: their network namespaces, and where the
+// server listens.
+type ends struct{ client, server, addr string }
+
+func between(b *testing.B, h host, peer string) ends {
 	b.Helper()
-	pid := h.D("inspect", "-f", "{{.State.Pid}}", container)
+	ns := func(container string) string {
+		return h.Path("/proc/" + h.D("inspect", "-f", "{{.State.Pid}}", container) + "/ns/net")
+	}
+	name := network(peer)
+	return ends{client: ns(name + "a"), server: ns(name + "b"), addr: net.JoinHostPort(h.IP(name+"b", name), "7000")}
+}
+
+// inside runs f on a thread in a network namespace; sockets that it makes stay there.
+func inside(b *testing.B, path string, f func() error) {
+	b.Helper()
 	err := xexec.OnThread(func() error {
-		ns, err := netns.GetFromPath(h.Path("/proc/" + pid + "/ns/net"))
+		ns, err := netns.GetFromPath(path)
 		if err != nil {
 			return err
 		}
@@ -109,22 +124,21 @@ func inside(b *testing.B, h host, container string, f func() error) {
 		return f()
 	})
 	if err != nil {
-		b.Fatalf("in container %s: %v", container, err)
+		b.Fatalf("in %s: %v", path, err)
 	}
 }
 
-// connect makes a TCP connection from a peer's one container to its other.
-func connect(b *testing.B, h host, peer string) (client, server net.Conn) {
+// connect makes a TCP connection between the two.
+func (e ends) connect(b *testing.B) (client, server net.Conn) {
 	b.Helper()
-	addr := net.JoinHostPort(h.IP(network(peer)+"b", network(peer)), "7000")
 	var l net.Listener
-	inside(b, h, network(peer)+"b", func() (err error) {
-		l, err = net.Listen("tcp", addr)
+	inside(b, e.server, func() (err error) {
+		l, err = net.Listen("tcp", e.addr)
 		return err
 	})
 	defer l.Close()
-	inside(b, h, network(peer)+"a", func() (err error) {
-		client, err = net.DialTimeout("tcp", addr, 10*time.Second)
+	inside(b, e.client, func() (err error) {
+		client, err = net.DialTimeout("tcp", e.addr, 10*time.Second)
 		return err
 	})
 	server, err := l.Accept()
