@@ -2,8 +2,10 @@ package mosbridge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -32,14 +34,19 @@ func (d *Driver) Serve(ctx context.Context) error {
 
 // alive says that calls can go in: a lock that nobody gives back ends the daemon.
 func (d *Driver) alive(ctx context.Context) error {
-	in := make(chan struct{})
-	go func() { d.busy.read()(); close(in) }()
-	select {
-	case <-in:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(d.cfg.RepairLimit.Duration + 10*time.Second); time.Now().Before(end); {
+		if d.busy.tryRead() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
+	return conflict("calls have been kept out for longer than a repair may take")
 }
 
 func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
@@ -114,11 +121,17 @@ func (d *Driver) findNetwork(ref string) (networkRecord, error) {
 // name. A container on several networks is asked for by endpoint.
 func (d *Driver) findEndpoint(ctx context.Context, ref string) (endpointRecord, error) {
 	d.learnNew(ctx)
-	var found []endpointRecord
+	var named, found []endpointRecord
 	for _, e := range d.rec.allEndpoints() {
+		if ref != "" && e.Name == ref {
+			named = append(named, e)
+		}
 		if ref != "" && (e.Name == ref || strings.HasPrefix(string(e.Endpoint.ID), ref) || strings.HasPrefix(e.Container, ref)) {
 			found = append(found, e)
 		}
+	}
+	if len(named) > 0 {
+		found = named // a name wins over the beginnings of ids
 	}
 	switch len(found) {
 	case 0:
@@ -135,18 +148,20 @@ func (d *Driver) setRates(ctx context.Context, r api.RatesRequest) (api.Plan, er
 	if (r.Network == "") == (r.Endpoint == "") {
 		return api.Plan{}, conflict("give either a network or an endpoint")
 	}
-	defer d.busy.read()()
 	if r.Network != "" {
 		return d.setNetworkRates(ctx, r)
 	}
-	e, err := d.findEndpoint(ctx, r.Endpoint)
+	e, err := d.findEndpoint(ctx, r.Endpoint) // may ask Docker, so before the gate
 	if err != nil {
 		return api.Plan{}, err
 	}
+	defer d.busy.read()()
 	defer d.endpoints.lock(string(e.Endpoint.ID))()
-	if e, err = d.findEndpoint(ctx, string(e.Endpoint.ID)); err != nil {
-		return api.Plan{}, err
+	e, ok := d.rec.endpoint(e.Endpoint.ID)
+	if !ok {
+		return api.Plan{}, notFound("endpoint %.64q is gone", r.Endpoint)
 	}
+	old := e.Endpoint.Rates
 	n, _ := d.rec.network(e.Endpoint.Network)
 	next := changed(rates(n, e), r)
 	e.Endpoint.Rates = &next
@@ -154,10 +169,16 @@ func (d *Driver) setRates(ctx context.Context, r api.RatesRequest) (api.Plan, er
 	if r.DryRun {
 		return apiPlan(p), nil
 	}
-	if err := d.rec.putEndpoint(e); err != nil {
+	set := func(rates *spec.Rates) error {
+		return d.rec.update(e.Endpoint.ID, func(e *endpointRecord) { e.Endpoint.Rates = rates })
+	}
+	if err := set(&next); err != nil {
 		return api.Plan{}, err
 	}
-	return apiPlan(p), d.fab.run(ctx, p)
+	if err := d.fab.run(ctx, p); err != nil {
+		return api.Plan{}, errors.Join(err, set(old)) // what is not in force is not kept
+	}
+	return apiPlan(p), nil
 }
 
 func (d *Driver) setNetworkRates(ctx context.Context, r api.RatesRequest) (api.Plan, error) {
@@ -165,7 +186,13 @@ func (d *Driver) setNetworkRates(ctx context.Context, r api.RatesRequest) (api.P
 	if err != nil {
 		return api.Plan{}, err
 	}
-	defer d.creating.lock(n.Network.Bridge)()
+	defer d.busy.read()()
+	defer d.creating.lock("")()
+	n, ok := d.rec.network(n.Network.ID)
+	if !ok {
+		return api.Plan{}, notFound("network %.64q is gone", r.Network)
+	}
+	before := n
 	n.Network.Rates = changed(n.Network.Rates, r)
 	var p plan.Plan
 	for _, e := range d.rec.allEndpoints() {
@@ -179,7 +206,10 @@ func (d *Driver) setNetworkRates(ctx context.Context, r api.RatesRequest) (api.P
 	if err := d.rec.putNetwork(n); err != nil {
 		return api.Plan{}, err
 	}
-	return apiPlan(p), d.fab.run(ctx, p)
+	if err := d.fab.run(ctx, p); err != nil {
+		return api.Plan{}, errors.Join(err, d.rec.putNetwork(before))
+	}
+	return apiPlan(p), nil
 }
 
 // changed applies what a request sets.

@@ -26,12 +26,13 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 	for _, s := range p {
 		add(string(s.Op), s.Object, s.Cause, "the next repair does this; docker mos net plan shows it")
 	}
+	before := time.Now()
 	k, err := d.ask(ctx)
 	if err != nil {
 		add("host", "docker", err.Error(), "start docker: without it nobody knows what is left over")
 		return out
 	}
-	for _, f := range d.strangers(k) {
+	for _, f := range d.strangers(k, before) {
 		if f.Kind == keptKind {
 			continue // set aside for its container, in nobody's way; it ends by itself
 		}
@@ -43,20 +44,21 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 // keptKind is the kind of an address that is kept for a container that is gone.
 const keptKind = "kept lease"
 
-// strangers are the objects of the record that Docker does not know.
-func (d *Driver) strangers(k known) []api.Finding {
+// strangers are the objects of the record that Docker does not know, but for
+// those made after before, of which it was asked too early.
+func (d *Driver) strangers(k known, before time.Time) []api.Finding {
 	var out []api.Finding
 	for _, e := range d.rec.allEndpoints() {
-		if _, ok := k.endpoints[string(e.Endpoint.ID)]; !ok {
+		if _, ok := k.endpoints[string(e.Endpoint.ID)]; !ok && e.Created.Before(before) {
 			out = append(out, api.Finding{Kind: "endpoint", Object: string(e.Endpoint.ID), Detail: "docker does not know it"})
 		}
 	}
 	for _, n := range d.rec.allNetworks() {
-		if _, ok := k.networks[string(n.Network.ID)]; !ok {
+		if _, ok := k.networks[string(n.Network.ID)]; !ok && n.Created.Before(before) {
 			out = append(out, api.Finding{Kind: "network", Object: string(n.Network.ID), Detail: "docker does not know it"})
 		}
 	}
-	for _, l := range d.addrs.Unknown(func(l ipam.Lease) bool { return d.excused(l, k) }) {
+	for _, l := range d.addrs.Unknown(func(l ipam.Lease) bool { return l.Since.After(before) || d.excused(l, k) }) {
 		kind := "lease"
 		if l.State == ipam.Kept {
 			kind = keptKind
@@ -79,11 +81,13 @@ func (d *Driver) holds(l ipam.Lease) bool {
 // gc collects at once what Docker does not know, on an operator's word instead
 // of a second look.
 func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
+	// What is younger may belong to a container that starts at this moment.
+	before := time.Now().Add(-ipam.Repeat)
 	k, err := d.ask(ctx)
 	if err != nil {
 		return api.GC{}, err
 	}
-	out := api.GC{Objects: append([]api.Finding{}, d.strangers(k)...)}
+	out := api.GC{Objects: append([]api.Finding{}, d.strangers(k, before)...)}
 	if r.DryRun {
 		return out, nil
 	}
@@ -93,7 +97,7 @@ func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
 		}
 	}
 	for range 2 { // mark, then take
-		if _, err := d.addrs.Collect(time.Now(), 0, func(l ipam.Lease) bool { return d.excused(l, k) }); err != nil {
+		if _, err := d.addrs.Collect(time.Now(), 0, func(l ipam.Lease) bool { return l.Since.After(before) || d.excused(l, k) }); err != nil {
 			return out, err
 		}
 	}

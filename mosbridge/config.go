@@ -43,7 +43,7 @@ func Defaults() Config {
 		Datapath:    "auto",
 		RestoreWait: true,
 		Interval:    config.Duration{Duration: 30 * time.Second},
-		RepairLimit: config.Duration{Duration: 2 * time.Minute},
+		RepairLimit: config.Duration{Duration: 30 * time.Second},
 		Grace:       config.Duration{Duration: 2 * time.Minute},
 		Pools: []PoolRange{
 			{netip.MustParsePrefix("10.200.0.0/14"), 24},

@@ -21,6 +21,26 @@ func (d *Driver) dead(ctx context.Context, e endpointRecord) bool {
 	return errdefs.IsNotFound(err)
 }
 
+// buryDead forgets the endpoints of such containers that stand in the way of a
+// new one. Each is forgotten under its own lock, so the caller holds none.
+func (d *Driver) buryDead(ctx context.Context, e spec.Endpoint) {
+	var alike []endpointRecord
+	for o := range d.rec.eachEndpoint() {
+		if o.Endpoint.ID != e.ID && o.Endpoint.Network == e.Network && sharesAny(o.Endpoint, e) {
+			alike = append(alike, o)
+		}
+	}
+	for _, o := range alike {
+		if !d.dead(ctx, o) {
+			continue
+		}
+		d.log.InfoContext(ctx, "endpoint of a container that is gone is forgotten", "endpoint", o.Endpoint.ID.Short())
+		if err := d.forget(ctx, o.Endpoint.ID); err != nil {
+			d.log.WarnContext(ctx, "it could not be forgotten", "endpoint", o.Endpoint.ID.Short(), "err", err)
+		}
+	}
+}
+
 // gone tells IPAM which leases have lost their endpoint. Pools that no network
 // of the record has are other drivers' and nobody here knows about them.
 func (d *Driver) gone(ctx context.Context) func(ipam.Lease) bool {

@@ -2,6 +2,7 @@ package mosbridge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -20,15 +21,18 @@ func (d *Driver) createEndpoint(ctx context.Context, r spec.EndpointRequest) (sp
 	if err != nil {
 		return spec.Endpoint{}, err
 	}
-	defer d.endpoints.lock(string(e.ID))()
 	if e.MAC.IsZero() {
 		e.MAC = spec.DeriveMAC(n.Network.ID, e.Addrs()[0])
 	}
-	old, ok := d.rec.endpoint(e.ID)
-	if ok && old.Endpoint.Network == e.Network && old.Endpoint.MAC == e.MAC && old.Endpoint.IPv4 == e.IPv4 && old.Endpoint.IPv6 == e.IPv6 {
-		return old.Endpoint, nil // asked again
+	d.buryDead(ctx, e)
+	defer d.endpoints.lock(string(e.ID))()
+	if old, ok := d.rec.endpoint(e.ID); ok {
+		if old.Endpoint.Network == e.Network && old.Endpoint.MAC == e.MAC && old.Endpoint.IPv4 == e.IPv4 && old.Endpoint.IPv6 == e.IPv6 {
+			return old.Endpoint, nil // asked again
+		}
+		return spec.Endpoint{}, conflict("endpoint %s exists with another MAC or address: it must be deleted first", e.ID.Short())
 	}
-	if err := d.free(ctx, e); err != nil {
+	if err := d.free(e); err != nil {
 		return spec.Endpoint{}, err
 	}
 	number, err := d.rec.number()
@@ -44,22 +48,9 @@ func (d *Driver) createEndpoint(ctx context.Context, r spec.EndpointRequest) (sp
 
 // free checks that nothing about a new endpoint is in use: its names, its MAC
 // and its addresses within the network.
-func (d *Driver) free(ctx context.Context, e spec.Endpoint) error {
-	var alike []endpointRecord
+func (d *Driver) free(e spec.Endpoint) error {
 	for o := range d.rec.eachEndpoint() {
-		if o.Endpoint.ID.PortName() == e.ID.PortName() || o.Endpoint.Network == e.Network && sharesAny(o.Endpoint, e) {
-			alike = append(alike, o)
-		}
-	}
-	for _, o := range alike {
 		x := o.Endpoint
-		if x.Network == e.Network && sharesAny(x, e) && d.dead(ctx, o) {
-			d.log.InfoContext(ctx, "endpoint of a container that is gone is forgotten", "endpoint", x.ID.Short())
-			if err := d.forget(ctx, x.ID); err != nil {
-				return err
-			}
-			continue
-		}
 		if x.ID.PortName() == e.ID.PortName() {
 			return conflict("endpoint id %s begins like that of %s: try again, Docker will choose another", e.ID.Short(), o.title())
 		}
@@ -163,16 +154,16 @@ func (d *Driver) leave(ctx context.Context, id string) error {
 func (d *Driver) part(ctx context.Context, n networkRecord, e endpointRecord) error {
 	sandbox, published := e.Sandbox, len(e.Bound) > 0 || len(e.Asked) > 0
 	e.Joined, e.JoinedAt, e.Sandbox, e.Asked, e.Bound, e.External = false, time.Time{}, "", nil, nil, unasked
-	if err := d.rec.putEndpoint(e); err != nil {
-		return err
-	}
+	// On a full disk the port is taken away all the same; the record says that
+	// it was joined, which a repair meets as a container that is gone.
+	kept := d.rec.putEndpoint(e)
 	d.ports.Release(string(e.Endpoint.ID))
 	if published {
 		if _, err := d.republish(ctx, sandbox); err != nil {
 			d.log.WarnContext(ctx, "published ports did not move to the container's other network", "err", err)
 		}
 	}
-	return d.fab.takeAway(ctx, plan.Leave(n.Network, e.Endpoint, limited(n, e), published))
+	return errors.Join(kept, d.fab.takeAway(ctx, plan.Leave(n.Network, e.Endpoint, limited(n, e), published)))
 }
 
 // deleteEndpoint forgets an endpoint; if it is still joined, it leaves first.
@@ -212,8 +203,7 @@ func (d *Driver) external(ctx context.Context, id string, to external) error {
 	if e.External == to || len(e.Asked) == 0 { // what publishes nothing need not be kept
 		return nil
 	}
-	e.External = to
-	if err := d.rec.putEndpoint(e); err != nil {
+	if err := d.rec.update(e.Endpoint.ID, func(e *endpointRecord) { e.External = to }); err != nil {
 		return err
 	}
 	moved, err := d.republish(ctx, e.Sandbox)

@@ -64,7 +64,7 @@ func (f *fabric) change(ctx context.Context, b *bridge, lines func() []string) e
 	b.mu.Unlock()
 
 	b.flowing.Lock()
-	f.bundle(ctx, b)
+	f.bundle(ctx, b, c)
 	b.flowing.Unlock()
 	err := <-c.done
 	if !errors.Is(err, errAlone) {
@@ -79,8 +79,8 @@ func (f *fabric) change(ctx context.Context, b *bridge, lines func() []string) e
 }
 
 // bundle puts in all changes that wait; the bundle before may have taken the
-// caller's along. The caller holds b.flowing.
-func (f *fabric) bundle(ctx context.Context, b *bridge) {
+// caller's own along. The caller holds b.flowing.
+func (f *fabric) bundle(ctx context.Context, b *bridge, own *change) {
 	b.mu.Lock()
 	changes := b.waiting
 	b.waiting = nil
@@ -93,10 +93,11 @@ func (f *fabric) bundle(ctx context.Context, b *bridge) {
 		return
 	}
 	err := f.ovs.Bundle(ctx, b.name, lines)
-	if err != nil && len(changes) > 1 {
-		err = errAlone
-	}
 	for _, c := range changes {
+		if err != nil && (c != own || len(changes) > 1) {
+			c.done <- errAlone
+			continue
+		}
 		c.done <- err
 	}
 }
@@ -190,7 +191,7 @@ func (f *fabric) replay(ctx context.Context, name string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.round = round
+	b.round, b.stale = round, false
 	return nil
 }
 

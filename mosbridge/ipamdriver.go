@@ -2,6 +2,7 @@ package mosbridge
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -80,6 +81,10 @@ func (d *Driver) onRequestAddress(ctx context.Context, r netapi.RequestAddressRe
 // nameHolder says by whom an address is taken, where the record knows the
 // container's name and IPAM, before engine 29.0, does not.
 func (d *Driver) nameHolder(a netip.Addr, err error) error {
+	var taken *ipam.TakenError
+	if !errors.As(err, &taken) {
+		return err
+	}
 	for _, e := range d.rec.allEndpoints() {
 		if e.Name != "" && slices.Contains(e.Endpoint.Addrs(), a) {
 			return conflict("address %s is held by %s: stop it or choose another", a, e.title())

@@ -20,7 +20,7 @@ func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error
 		return err
 	}
 	defer d.busy.read()()
-	defer d.creating.lock(n.Bridge)()
+	defer d.creating.lock("")()
 	if old, ok := d.rec.network(n.ID); ok {
 		if old.Network.Rates = n.Rates; !reflect.DeepEqual(old.Network, n) {
 			return conflict("network %s exists with another shape", n.ID.Short())
@@ -44,6 +44,7 @@ func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error
 		}
 		return err
 	}
+	d.Nudge() // its bridge is to be watched
 	d.log.InfoContext(ctx, "network created", "network", n.ID.Short(), "bridge", n.Bridge, "vlan", n.VLAN, "uplink", n.Uplink, "gateway", string(n.Gateway))
 	return nil
 }
@@ -56,10 +57,40 @@ func (d *Driver) fits(ctx context.Context, n spec.Network) error {
 			return err
 		}
 	}
+	if n.Gateway == spec.GatewayHost {
+		if err := clearOfHost(ctx, n); err != nil {
+			return err
+		}
+	}
+	if plan.Ours(n.Uplink) {
+		return conflict("uplink %s is a link of mosbridge's own: name an interface that leads out of the host", n.Uplink)
+	}
 	if n.Uplink == "" || slices.ContainsFunc(d.rec.allNetworks(), func(o networkRecord) bool { return o.Network.Uplink == n.Uplink }) {
 		return nil
 	}
 	return link.CheckUplink(ctx, n.Uplink)
+}
+
+// clearOfHost refuses a range that a link of the host is in: the gateway would
+// take over a part of the host's own network.
+func clearOfHost(ctx context.Context, n spec.Network) error {
+	taken, err := link.Subnets(ctx)
+	if err != nil {
+		return err
+	}
+	for name, prefixes := range taken {
+		if plan.Ours(name) {
+			continue // of another network, or left over and soon gone
+		}
+		for _, p := range prefixes {
+			for _, s := range n.Subnets {
+				if s.Prefix.Overlaps(p) {
+					return conflict("subnet %s overlaps %s, which link %s of this host is in: choose another --subnet, or mos.gateway=external with an uplink", s.Prefix, p, name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // compatible says why two networks cannot live on one host.
@@ -90,7 +121,7 @@ func (d *Driver) deleteNetwork(ctx context.Context, id spec.NetworkID) error {
 	if !ok {
 		return nil
 	}
-	defer d.creating.lock(n.Network.Bridge)()
+	defer d.creating.lock("")()
 	for _, e := range d.rec.allEndpoints() {
 		if e.Endpoint.Network == id {
 			if err := d.forget(ctx, e.Endpoint.ID); err != nil {

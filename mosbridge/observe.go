@@ -34,7 +34,7 @@ func (f *fabric) observe(ctx context.Context) (plan.Observed, error) {
 		return o, err
 	}
 	for _, p := range ports {
-		if o.Bridges[p.Bridge] {
+		if o.Bridges[p.Bridge] && p.Ours {
 			o.Ports[p.Name] = plan.Port{Bridge: p.Bridge, Ofport: p.Ofport, Error: p.Error}
 			f.bridge(p.Bridge).learn(p)
 		}

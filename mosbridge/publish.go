@@ -51,8 +51,8 @@ func (d *Driver) republish(ctx context.Context, sandbox string) (bool, error) {
 	for _, e := range mine { // give up first, so that a claim finds the port free
 		if len(e.Bound) > 0 && !hold[e.Endpoint.ID] {
 			d.ports.Release(string(e.Endpoint.ID))
-			e.Bound, changed = nil, true
-			if err := d.rec.putEndpoint(e); err != nil {
+			changed = true
+			if err := d.rec.update(e.Endpoint.ID, func(e *endpointRecord) { e.Bound = nil }); err != nil {
 				return changed, err
 			}
 		}
@@ -65,8 +65,8 @@ func (d *Driver) republish(ctx context.Context, sandbox string) (bool, error) {
 		if err != nil {
 			return changed, err
 		}
-		e.Bound, changed = bound, true
-		if err := d.rec.putEndpoint(e); err != nil {
+		changed = true
+		if err := d.rec.update(e.Endpoint.ID, func(e *endpointRecord) { e.Bound = bound }); err != nil {
 			d.ports.Release(string(e.Endpoint.ID))
 			return changed, err
 		}

@@ -2,6 +2,8 @@ package mosbridge
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,7 +11,7 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
 )
 
-// retry is how soon a repair that failed is tried again.
+// retry is how soon a repair that failed is tried again the first time.
 const retry = time.Second
 
 // Run keeps the host as the record wishes until ctx ends: it repairs at once,
@@ -28,16 +30,18 @@ func (d *Driver) Run(ctx context.Context) {
 	watched := map[string]bool{}
 	tick := time.NewTicker(d.cfg.Interval.Duration)
 	defer tick.Stop()
-	for {
+	for pause := retry; ; {
 		for _, n := range d.rec.allNetworks() {
 			if name := n.Network.Bridge; !watched[name] {
 				watched[name] = true
 				work.Go(func() { d.watch(ctx, name) })
 			}
 		}
-		again := time.NewTimer(retry)
+		again := time.NewTimer(pause)
+		pause = min(2*pause, d.cfg.Interval.Duration)
 		if d.reconcile(ctx) {
 			again.Stop()
+			pause = retry
 		}
 		select {
 		case <-ctx.Done():
@@ -96,7 +100,7 @@ func (f *fabric) forgetRuntime(name string) {
 	b := f.bridge(name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known = false
+	b.known, b.stale = false, true
 }
 
 // reconcile compares and repairs once. Looking costs the calls nothing; only
@@ -114,18 +118,14 @@ func (d *Driver) reconcile(ctx context.Context) (well bool) {
 		err = d.repair(ctx)
 	}
 	d.noteRepair(start, len(p), err)
-	if err != nil {
-		d.waiting.CompareAndSwap(false, due)
-		if ctx.Err() == nil {
-			d.log.WarnContext(ctx, "repair did not come to its end", "err", err)
-		}
-		return false
-	}
-	if due {
-		d.releaseRestoreWait(ctx)
-	}
+	// Flows decide, not the repair as a whole: one fault somewhere must not
+	// keep all of the host's bridges waiting.
+	d.restoreWait(ctx, due)
 	d.collect(ctx)
-	return true
+	if err != nil && ctx.Err() == nil {
+		d.log.WarnContext(ctx, "repair did not come to its end", "err", err)
+	}
+	return err == nil
 }
 
 // plan is what a repair would do at this moment.
@@ -134,7 +134,32 @@ func (d *Driver) plan(ctx context.Context) (plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Repair(d.rec.wanted(), o), nil
+	p := plan.Repair(d.rec.wanted(), o)
+	if len(d.rec.allNetworks()) == 0 && destroys(p) {
+		return p, d.mayDestroy(ctx)
+	}
+	return p, nil
+}
+
+// destroys says whether a plan takes a bridge of ours away.
+func destroys(p plan.Plan) bool {
+	return slices.ContainsFunc(p, func(s plan.Step) bool { return s.Op == plan.DeleteBridge })
+}
+
+// mayDestroy guards against an empty record where there was one: a state
+// directory that is not mounted must not cost the containers their network.
+// Bridges of ours go only when Docker says that it has no network on them.
+func (d *Driver) mayDestroy(ctx context.Context) error {
+	k, err := d.ask(ctx)
+	if err != nil {
+		return fmt.Errorf("the record is empty but bridges of ours exist, and nobody says whether they are in use: start docker: %w", err)
+	}
+	for _, n := range k.networks {
+		if n.Driver == Name {
+			return conflict("the record in %s is empty, but docker has network %s of mosbridge: is the right directory mounted? If the record is lost, remove the network and create it again", d.cfg.StateDir, n.Name)
+		}
+	}
+	return nil
 }
 
 func (d *Driver) repair(ctx context.Context) error {
@@ -149,15 +174,33 @@ func (d *Driver) repair(ctx context.Context) error {
 	return d.fab.runAll(ctx, p)
 }
 
-// releaseRestoreWait lets an ovs-vswitchd that started go on once flows are in,
-// and makes its next start wait again. It is left alone where bridges of others
-// would have to wait too.
-func (d *Driver) releaseRestoreWait(ctx context.Context) {
+// restoreWait lets an ovs-vswitchd that started go on once the flows of all
+// bridges are in, and makes its next start wait again. Where bridges of others
+// would have to wait too, it takes the mark away.
+func (d *Driver) restoreWait(ctx context.Context, due bool) {
 	if !d.cfg.RestoreWait {
 		return
 	}
-	if err := d.fab.ovs.ReleaseRestoreWait(ctx); err != nil {
+	if !due {
+		d.armRestoreWait(ctx)
+		return
+	}
+	err := conflict("not all bridges have their flows")
+	if d.fab.played(d.bridgeNames()) {
+		err = d.fab.ovs.ReleaseRestoreWait(ctx)
+	}
+	if err != nil {
 		d.waiting.Store(true)
-		d.log.WarnContext(ctx, "open vswitch may still wait for its flows", "err", err)
+		d.log.DebugContext(ctx, "open vswitch may still wait for its flows", "err", err)
+	}
+}
+
+func (d *Driver) armRestoreWait(ctx context.Context) {
+	armed, err := d.fab.ovs.ArmRestoreWait(ctx)
+	if err == nil && !armed {
+		err = d.fab.ovs.DisarmRestoreWait(ctx)
+	}
+	if err != nil {
+		d.log.DebugContext(ctx, "open vswitch was not told whether to wait at its start", "err", err)
 	}
 }

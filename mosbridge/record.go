@@ -223,6 +223,23 @@ func (r *record) putEndpoint(e endpointRecord) error {
 	return nil
 }
 
+// update changes an endpoint as it is at that moment, where the caller does not
+// hold its lock. One that is gone stays gone: then it is an error.
+func (r *record) update(id spec.EndpointID, change func(*endpointRecord)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.endpoints[id]
+	if !ok {
+		return notFound("endpoint %s is gone", id.Short())
+	}
+	change(&e)
+	if err := r.db.Batch(func(tx *store.Tx) error { return r.end.Put(tx, string(id), e) }); err != nil {
+		return err
+	}
+	r.endpoints[id] = e
+	return nil
+}
+
 func (r *record) dropEndpoint(id spec.EndpointID) error {
 	if err := r.db.Batch(func(tx *store.Tx) error { return r.end.Delete(tx, string(id)) }); err != nil {
 		return err

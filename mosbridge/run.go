@@ -49,6 +49,7 @@ type bridge struct {
 	dp      ovs.Datapath
 	tso     bool // the userspace datapath segments for the containers
 	known   bool // dp and tso were found out since Open vSwitch started
+	stale   bool // Open vSwitch started and the flows are not in
 }
 
 // unplayed says that this run of the daemon has not put the bridge's flows in.
@@ -56,6 +57,20 @@ func (b *bridge) unplayed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.round == 0
+}
+
+// played says that all of the bridges have their flows.
+func (f *fabric) played(names []string) bool {
+	for _, name := range names {
+		b := f.bridge(name)
+		b.mu.Lock()
+		well := b.round != 0 && !b.stale
+		b.mu.Unlock()
+		if !well {
+			return false
+		}
+	}
+	return true
 }
 
 func newFabric(o *ovs.Client, fw *firewall.Firewall, rec *record, dp ovs.Datapath, log *slog.Logger) *fabric {

@@ -27,6 +27,9 @@ func CheckUplink(ctx context.Context, name string) error {
 	if l.Attrs().Flags&net.FlagLoopback != 0 {
 		return classed(errdefs.ErrFailedPrecondition, "uplink %s is the loopback interface: name one that leads out of the host", name)
 	}
+	if l.Type() == "bridge" {
+		return classed(errdefs.ErrFailedPrecondition, "uplink %s is a bridge: name the interface that leads out of the host", name)
+	}
 	if err := checkFree(ctx, l); err != nil {
 		return err
 	}
@@ -63,28 +66,48 @@ func checkFree(ctx context.Context, l netlink.Link) error {
 	return nil
 }
 
-// checkAddresses says whether the host has an address elsewhere, or none here.
+// checkAddresses refuses a link with addresses of its own: they would be dead
+// on a bridge.
 func checkAddresses(ctx context.Context, l netlink.Link) error {
 	as, err := addresses(ctx, nil)
 	if err != nil {
 		return err
 	}
-	var here netip.Prefix
 	for _, a := range as {
 		p := prefix(a.IPNet)
-		switch {
-		case p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():
-		case a.LinkIndex != l.Attrs().Index:
-			return nil
-		default:
-			here = p
+		if a.LinkIndex != l.Attrs().Index || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() {
+			continue
 		}
+		return classed(errdefs.ErrFailedPrecondition,
+			"uplink %s carries the host's address %s: on a bridge it would no longer serve the host itself, whose own traffic would stop; use another interface or a VLAN interface on it, or take the address off first", l.Attrs().Name, p)
 	}
-	if !here.IsValid() {
-		return nil
+	return nil
+}
+
+// Subnets returns the ranges that the host's links have addresses in, by link,
+// without loopback and link-local ones.
+func Subnets(ctx context.Context) (map[string][]netip.Prefix, error) {
+	all, err := allLinks(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return classed(errdefs.ErrFailedPrecondition,
-		"uplink %s carries the host's only address %s: on a bridge it would no longer serve the host itself, whose own traffic would stop; use another interface", l.Attrs().Name, here)
+	names := map[int]string{}
+	for _, l := range all {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	as, err := addresses(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]netip.Prefix{}
+	for _, a := range as {
+		p := prefix(a.IPNet)
+		if p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		out[names[a.LinkIndex]] = append(out[names[a.LinkIndex]], p.Masked())
+	}
+	return out, nil
 }
 
 // Routes returns the prefixes that the host has routes to, without the default

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
@@ -163,16 +162,8 @@ func (r *repair) strays() {
 	}
 }
 
-// Ours says whether a link's name is one that mosbridge gives: a prefix and
-// eleven hex digits.
-func Ours(link string) bool {
-	for _, p := range []string{spec.PrefixPort, spec.PrefixPeer, spec.PrefixGateway, spec.PrefixRouter} {
-		if id, ok := strings.CutPrefix(link, p); ok {
-			return len(id) == 11 && strings.Trim(id, "0123456789abcdef") == ""
-		}
-	}
-	return false
-}
+// Ours says whether a link's name is one that mosbridge gives.
+func Ours(link string) bool { return spec.OwnName(link) }
 
 func sortNetworks(ns []spec.Network) []spec.Network {
 	return slices.SortedFunc(slices.Values(ns), func(a, b spec.Network) int { return cmp.Compare(a.ID, b.ID) })

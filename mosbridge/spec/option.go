@@ -67,7 +67,7 @@ func Options() []Option {
 			point:   func(e *Endpoint, v string) (err error) { e.rates().Out, err = ParseRate(v); return err },
 		},
 		{Key: "mos.secgroups", Value: "NAME,…", Help: "security groups; not available yet.", Later: true, network: laterNetwork, point: laterEndpoint},
-		{Key: "mos.trunk", Value: "VLAN,…", Help: "VLANs handed to the container tagged; not available yet.", Later: true, point: laterEndpoint},
+		{Key: "mos.trunk", Value: "VLAN,…", Help: "VLANs handed to the container tagged; not available yet.", Later: true, network: laterNetwork, point: laterEndpoint},
 		{
 			Key: "mos.uplink", Value: "INTERFACE", Default: "none",
 			Help:    "interface of the host that is put on the bridge and carries the network to other hosts.",
@@ -145,6 +145,9 @@ func linkName(what, v string) (string, error) {
 	ok := len(v) > 0 && len(v) <= 15 && v[0] != '-' && v[0] != '.'
 	for _, r := range v {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	}
+	if ok && OwnName(v) {
+		return "", invalid("%s is a name that mosbridge gives to its own links: choose another", v)
 	}
 	if !ok {
 		return "", invalid("%.40q is no name of a %s: 1 to 15 letters, digits, '.', '_' or '-'", v, what)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 )
 
 // NetworkID is the id Docker gave a network: 64 hex digits (checked by [ParseNetworkID]).
@@ -122,6 +123,17 @@ const (
 	PrefixGateway = "mosg" // gateway of a network, in the host's namespace
 	PrefixRouter  = "mosr" // the OVS port behind a gateway
 )
+
+// OwnName says whether a link's name is one that mosbridge gives: a prefix and
+// eleven hex digits.
+func OwnName(link string) bool {
+	for _, p := range []string{PrefixPort, PrefixPeer, PrefixGateway, PrefixRouter} {
+		if id, ok := strings.CutPrefix(link, p); ok {
+			return len(id) == 11 && strings.Trim(id, "0123456789abcdef") == ""
+		}
+	}
+	return false
+}
 
 // PortName is the name of the endpoint's OVS port, a link of the host.
 func (e EndpointID) PortName() string { return PrefixPort + string(e)[:11] }
