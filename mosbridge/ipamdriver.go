@@ -81,8 +81,7 @@ func (d *Driver) onRequestAddress(ctx context.Context, r netapi.RequestAddressRe
 // nameHolder says by whom an address is taken, where the record knows the
 // container's name and IPAM, before engine 29.0, does not.
 func (d *Driver) nameHolder(a netip.Addr, err error) error {
-	var taken *ipam.TakenError
-	if !errors.As(err, &taken) {
+	if _, taken := errors.AsType[*ipam.TakenError](err); !taken {
 		return err
 	}
 	for _, e := range d.rec.allEndpoints() {
