@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,17 +32,24 @@ func network(peer string) string {
 	return map[string]string{mos: "bmos", bridge: "bbridge", macvlan: "bmacvlan", noop: "bnoop", pair: "bpair"}[peer]
 }
 
-// networks makes all networks on a host.
-func networks(b *testing.B, h *lab.Host) {
+// spent is how long a plugin has worked so far.
+type spent struct{ ns atomic.Int64 }
+
+func (s *spent) ms() float64 { return float64(s.ns.Load()) / 1e6 }
+
+// networks makes all networks on a host. It returns what the veth plugin spends,
+// which tells of the machine as much as of the plugin.
+func networks(b *testing.B, h *lab.Host) *spent {
 	b.Helper()
 	fake(b, h, "noop", func(string, string) any { return map[string]any{"DisableGatewayService": true} })
-	veths(b, h)
+	worked := veths(b, h)
 	h.D("network", "create", "-d", "bridge", "--subnet", "10.91.0.0/16", network(bridge))
 	h.D("network", "create", "-d", "macvlan", "-o", "parent=up0", "--subnet", "10.92.0.0/16", network(macvlan))
 	h.D("network", "create", "-d", "noop", "--subnet", "10.93.0.0/16", network(noop))
 	h.D("network", "create", "-d", "pair", "--subnet", "10.94.0.0/16", network(pair))
 	h.Network(network(mos), "--subnet", "10.95.0.0/16")
 	b.Cleanup(func() { remove(b, h) })
+	return worked
 }
 
 // remove takes all containers and networks away. Engine 20.10 sometimes loses
@@ -65,13 +73,16 @@ func remove(b *testing.B, h *lab.Host) {
 
 // fake serves a plugin that agrees to everything. answer gives what is said to
 // a Join, and is told of a DeleteEndpoint.
-func fake(b *testing.B, h *lab.Host, name string, answer func(call, endpoint string) any) {
+func fake(b *testing.B, h *lab.Host, name string, answer func(call, endpoint string) any) *spent {
 	b.Helper()
 	l, err := net.Listen("unix", filepath.Join(h.PluginDir(), name+".sock"))
 	if err != nil {
 		b.Fatal(err)
 	}
+	worked := &spent{}
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		defer func() { worked.ns.Add(int64(time.Since(start))) }()
 		var req struct {
 			EndpointID string `json:"EndpointID"`
 		}
@@ -89,19 +100,20 @@ func fake(b *testing.B, h *lab.Host, name string, answer func(call, endpoint str
 	})}
 	go func() { _ = srv.Serve(l) }()
 	b.Cleanup(func() { _ = srv.Close() })
+	return worked
 }
 
 // veths serves a plugin that gives each container one end of a veth pair. What
 // it takes longer than a plugin that gives nothing is what any driver of this
 // kind must pay: the kernel's work for a link and the engine's for setting it up.
-func veths(b *testing.B, h *lab.Host) {
+func veths(b *testing.B, h *lab.Host) *spent {
 	b.Helper()
 	ns, err := netns.GetFromPath(h.NetNS())
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = ns.Close() })
-	fake(b, h, "pair", func(call, endpoint string) any {
+	return fake(b, h, "pair", func(call, endpoint string) any {
 		nl, err := netlink.NewHandleAt(ns)
 		if err != nil {
 			return map[string]string{"Err": err.Error()}
