@@ -87,7 +87,7 @@ func TestMosbridgeRestartLosesNoPacket(t *testing.T) {
 			s := newScene(t, engine, true)
 			p := s.ping(t)
 			for _, end := range []func(string) error{s.host.Stop, s.host.Kill9} {
-				for range 3 {
+				for range 2 {
 					if err := end(lab.Mosbridge); err != nil {
 						t.Fatal(err)
 					}
