@@ -12,8 +12,8 @@ import (
 )
 
 // CheckUplink says whether an interface may be put on a bridge: it exists
-// (else ErrNotFound), is no loopback, belongs to no bridge or bond, and neither
-// a default route nor the host's only address depends on it, since the host's
+// (else ErrNotFound), is no loopback and no bridge, belongs to none, and neither
+// a default route nor an address of the host depends on it, since the host's
 // own traffic would stop (else ErrFailedPrecondition). An interface that is on
 // a bridge of Open vSwitch passes: Open vSwitch itself knows on which.
 func CheckUplink(ctx context.Context, name string) error {
