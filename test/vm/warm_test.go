@@ -25,7 +25,8 @@ func goTest(ctx context.Context, t *testing.T, artifacts, probe string, args ...
 	args = append(append([]string{"test", "-count=1", "-v", "-exec", run}, args...), "./testdata/probe")
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "MOS_PROBE="+probe, "MOS_WORD=a 'quoted' word", "MOS_ARTIFACTS="+artifacts,
-		"MOS_VM_FILES=testdata=/opt/brought", "MOS_VM_SET=MOS_SET=yes")
+		"MOS_VM_FILES=testdata=/opt/brought", "MOS_VM_SET=MOS_SET=yes",
+		"CGO_ENABLED=1") // -race needs it, and make turns it off
 	// As Ctrl-C does: "go test" and what it started get the signal.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
