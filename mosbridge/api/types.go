@@ -3,6 +3,8 @@ package api
 import (
 	"net/netip"
 	"time"
+
+	"github.com/mosdocker/mosdocker/internal/adminapi"
 )
 
 // Status is how the daemon and what it stands on are.
@@ -171,43 +173,14 @@ type Trace struct {
 	Raw     string   `json:"raw"`    // as Open vSwitch prints it
 }
 
-// Finding is one thing that should not be there, or is missing.
-type Finding struct {
-	Kind   string `json:"kind"` // such as link, port, flows, rules, endpoint, lease
-	Object string `json:"object"`
-	Detail string `json:"detail"`
-	Hint   string `json:"hint,omitempty"`
-}
-
-// Audit is the leak check: no findings means nothing is left over or missing.
-type Audit struct {
-	Findings []Finding `json:"findings"`
-}
-
-// GCRequest asks to collect at once what Docker does not know.
-type GCRequest struct {
-	DryRun bool `json:"dryRun,omitempty"`
-}
-
-// GC is what was, or would be, collected.
-type GC struct {
-	Objects []Finding `json:"objects"`
-}
-
-// Check is one question of the doctor.
-type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-	Hint   string `json:"hint,omitempty"`
-}
-
-// Doctor is all of them.
-type Doctor struct {
-	Checks []Check `json:"checks"`
-}
-
-// LogLevel is debug, info, warn or error.
-type LogLevel struct {
-	Level string `json:"level"`
-}
+// The types that all admin APIs share.
+type (
+	Finding   = adminapi.Finding
+	Audit     = adminapi.Audit
+	GCRequest = adminapi.GCRequest
+	GC        = adminapi.GC
+	Check     = adminapi.Check
+	Doctor    = adminapi.Doctor
+	LogLevel  = adminapi.LogLevel
+	Error     = adminapi.Error
+)
