@@ -95,6 +95,11 @@ var (
 	errPanic   = fmt.Errorf("%w: see the daemon's log for the stack", errdefs.ErrInternal)
 )
 
+// ErrHangUp, wrapped in what a handler returns, closes the connection instead of
+// answering. It is for calls where the Engine takes every answered error for a
+// fact, such as VolumeDriver.Get; a broken connection it tries again.
+var ErrHangUp = fmt.Errorf("not answered: %w", errdefs.ErrUnavailable)
+
 // errNotReady is the refusal of a gated server.
 var errNotReady = fmt.Errorf("the daemon is not ready yet: look into its log, then try again: %w", errdefs.ErrUnavailable)
 
@@ -195,9 +200,12 @@ func (s *Server) waitReady(ctx context.Context) error {
 func (c *call) end(w http.ResponseWriter, resp any) {
 	took := time.Since(c.start)
 	result := resultOf(c.err)
-	if result == resultOK {
+	hangUp := errors.Is(c.err, ErrHangUp)
+	switch {
+	case hangUp:
+	case result == resultOK:
 		c.err = answer(w, resp)
-	} else {
+	default:
 		status := http.StatusInternalServerError
 		if result == resultBadRequest {
 			status = http.StatusBadRequest
@@ -210,6 +218,9 @@ func (c *call) end(w http.ResponseWriter, resp any) {
 		c.log(slog.LevelDebug, "call done", slog.Duration("took", took))
 	} else {
 		c.log(slog.LevelWarn, "call failed", slog.Duration("took", took), slog.String("result", result), slog.Any("err", c.err))
+	}
+	if hangUp {
+		panic(http.ErrAbortHandler) // net/http's way to drop a connection
 	}
 }
 

@@ -348,3 +348,25 @@ func BenchmarkCall(b *testing.B) {
 	cancel()
 	<-done
 }
+
+// TestHangUpIsABrokenConnection: an Engine must not read an answer where there is none.
+func TestHangUpIsABrokenConnection(t *testing.T) {
+	s := start(t, Config{}, func(s *Server) {
+		Handle(s, "/X.Get", func(context.Context, thing) (thing, error) {
+			return thing{}, fmt.Errorf("state of a is not known: %w", ErrHangUp)
+		})
+	})
+	resp, err := s.http.Post("http://plugin/X.Get", "application/json", strings.NewReader(`{"ID":"a"}`))
+	if err == nil {
+		resp.Body.Close()
+		t.Fatalf("got an answer: %s", resp.Status)
+	}
+	var transport net.Error // what Engines take for "ask again"
+	if !errors.As(err, &transport) {
+		t.Errorf("%T %v is no error of the connection", err, err)
+	}
+	waitFor(t, "the log line", func() bool { return strings.Contains(s.log.String(), "state of a is not known") })
+	if strings.Contains(s.log.String(), "panic") {
+		t.Error(s.log.String())
+	}
+}
