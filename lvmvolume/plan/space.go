@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// Space is what a place has to give.
+type Space struct {
+	Name string
+	// Size is what the place holds now, and Growth by how much it can grow by
+	// itself.
+	Size, Growth uint64
+	// Promised is the sum of the sizes of what is there, snapshots included.
+	Promised uint64
+	// Free is what can be had right now, for places that promise only what they have.
+	Free uint64
+	// Ratio is how much of Size and Growth may be promised; 0 stands for places
+	// where a promise is an allocation.
+	Ratio float64
+	// Spare is kept free.
+	Spare uint64
+	// Refuse says why nothing is given for the moment.
+	Refuse string
+}
+
+// Limit is the most that may be promised.
+func (s Space) Limit() uint64 {
+	if s.Ratio == 0 {
+		return less(s.Promised+s.Free, s.Spare)
+	}
+	return less(uint64(float64(s.Size+s.Growth)*s.Ratio), s.Spare)
+}
+
+func less(a, b uint64) uint64 {
+	if b > a {
+		return 0
+	}
+	return a - b
+}
+
+// exhausted is an error of class ResourceExhausted with only the sentence.
+type exhausted struct{ sentence string }
+
+func (e *exhausted) Error() string { return e.sentence }
+func (e *exhausted) Unwrap() error { return errdefs.ErrResourceExhausted }
+
+// Admit says whether a place can promise so many bytes more. Without room it
+// names the volumes of the recycle bin, oldest first, whose purge makes some;
+// when even all of them are too few the error is of class ResourceExhausted.
+func (s Space) Admit(need uint64, bin []spec.Volume) (purge []spec.Volume, err error) {
+	if s.Refuse != "" {
+		return nil, &exhausted{fmt.Sprintf("%s takes no more: %s", s.Name, s.Refuse)}
+	}
+	room := less(s.Limit(), s.Promised)
+	bin = slices.Clone(bin)
+	slices.SortStableFunc(bin, func(a, b spec.Volume) int { return cmp.Compare(a.Since.UnixNano(), b.Since.UnixNano()) })
+	for _, v := range bin {
+		if room >= need {
+			break
+		}
+		purge = append(purge, v)
+		room += v.Size
+	}
+	if room < need {
+		return nil, &exhausted{s.refusal(need, room, bin)}
+	}
+	return purge, nil
+}
+
+func (s Space) refusal(need, room uint64, bin []spec.Volume) string {
+	msg := fmt.Sprintf("%s has room for %s, not for %s", s.Name, spec.Bytes(room), spec.Bytes(need))
+	if s.Ratio != 0 {
+		msg += fmt.Sprintf(": %s of at most %s are promised", spec.Bytes(s.Promised), spec.Bytes(s.Limit()))
+	}
+	if len(bin) > 0 {
+		msg += ", also after all of the recycle bin would be purged"
+	}
+	return msg + ": ask for less, remove volumes, add a disk, or raise overcommit where the pool is thin (docker mos volume pool)"
+}
+
+// Expired are the volumes of the recycle bin that are older than keep.
+func Expired(bin []spec.Volume, keep time.Duration, now time.Time) []spec.Volume {
+	var out []spec.Volume
+	for _, v := range bin {
+		if now.Sub(v.Since) >= keep {
+			out = append(out, v)
+		}
+	}
+	return out
+}

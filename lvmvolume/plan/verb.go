@@ -1,0 +1,156 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// Create makes an empty volume. The state ready is recorded later, in one go for
+// several volumes: until then the volume was mounted by nobody, and a restart
+// would format it again.
+func Create(v spec.Volume, now time.Time) Plan {
+	v = v.In(spec.Creating, now)
+	return Plan{
+		{Op: Make, Volume: v, Cause: "asked for"},
+		{Op: Format, Volume: v, Cause: "its blocks are new"},
+		{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is whole", Later: true},
+	}
+}
+
+// Copy makes a volume that shares its blocks with a source. It is whole at once;
+// its file system grows at the first mount.
+func Copy(v, src spec.Volume, now time.Time) Plan {
+	v = v.In(spec.Ready, now)
+	atFirst := v
+	atFirst.Size = src.Size
+	p := Plan{{Op: Snapshot, Volume: atFirst, Was: src, Cause: "asked for, from " + v.From}}
+	if v.Size > src.Size {
+		p = append(p, Step{Op: Grow, Volume: v, Was: atFirst, Cause: "it is to be larger than its source"})
+	}
+	return p
+}
+
+// Import makes a volume whose contents come from a stream.
+func Import(v spec.Volume, now time.Time) Plan {
+	v = v.In(spec.Filling, now)
+	return Plan{
+		{Op: Make, Volume: v, Cause: "asked for"},
+		{Op: Fill, Volume: v, Cause: "its contents come from the stream"},
+		{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is whole"},
+	}
+}
+
+// TakeSnapshot makes a snapshot, which no container sees.
+func TakeSnapshot(snap, src spec.Volume, now time.Time) Plan {
+	return Plan{{Op: Snapshot, Volume: snap.In(spec.Ready, now), Was: src, Cause: "asked for"}}
+}
+
+// Use is what is true of a volume on this host.
+type Use struct {
+	Attached bool
+	Mounted  bool
+	// FSShort says that the file system is smaller than its blocks.
+	FSShort bool
+}
+
+// MountIt brings a volume to where containers can have it.
+func MountIt(v spec.Volume, u Use, now time.Time) Plan {
+	var p Plan
+	if v.State == spec.Creating {
+		p = append(p, Step{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is to be mounted"})
+		v = v.In(spec.Ready, now)
+	}
+	if u.Mounted {
+		return p
+	}
+	if !u.Attached {
+		p = append(p, Step{Op: Attach, Volume: v, Cause: "it is to be mounted"})
+	}
+	if u.FSShort && v.FS == spec.Ext4 {
+		p = append(p, Step{Op: GrowFS, Volume: v, Cause: "its blocks were grown"})
+	}
+	p = append(p, Step{Op: Mount, Volume: v, Cause: "a container wants it"})
+	if u.FSShort && v.FS == spec.XFS {
+		p = append(p, Step{Op: GrowFS, Volume: v, Cause: "its blocks were grown"})
+	}
+	return p
+}
+
+// Release takes a volume off this host.
+func Release(v spec.Volume, u Use, cause string) Plan {
+	var p Plan
+	if u.Mounted {
+		p = append(p, Step{Op: Unmount, Volume: v, Cause: cause})
+	}
+	if u.Attached {
+		p = append(p, Step{Op: Detach, Volume: v, Cause: cause})
+	}
+	return p
+}
+
+// Resize grows a volume. later says why its file system cannot grow at once.
+func Resize(v spec.Volume, size uint64, u Use, later string) Plan {
+	var p Plan
+	bigger := v
+	bigger.Size = max(size, v.Size)
+	if bigger.Size > v.Size {
+		p = append(p, Step{Op: Grow, Volume: bigger, Was: v, Cause: "asked for"})
+	}
+	if bigger.Size > v.Size || u.FSShort {
+		s := Step{Op: GrowFS, Volume: bigger, Was: v, Cause: "it fills its blocks"}
+		if later != "" {
+			s.Cause, s.Later = later, true
+		}
+		p = append(p, s)
+	}
+	return p
+}
+
+// Trash moves a volume to the recycle bin.
+func Trash(v spec.Volume, u Use, now time.Time) Plan {
+	return append(Release(v, u, "it is to be removed"),
+		Step{Op: Record, Volume: v.In(spec.Trashed, now), Was: v, Cause: "asked for; docker mos volume trash restore brings it back"})
+}
+
+// Restore brings a volume back under a name.
+func Restore(v spec.Volume, name string, now time.Time) Plan {
+	back := v.In(spec.Ready, now)
+	back.Name = name
+	return Plan{{Op: Record, Volume: back, Was: v, Cause: "asked for"}}
+}
+
+// Purge removes volumes and snapshots for good.
+func Purge(vs []spec.Volume, use func(spec.Volume) Use, cause string) Plan {
+	var p Plan
+	for _, v := range vs {
+		u := use(v)
+		if u.Mounted {
+			p = append(p, Step{Op: Unmount, Volume: v, Cause: cause})
+		}
+		if v.Type == spec.Linear || v.Type == spec.Striped {
+			p = append(p, Step{Op: Zero, Volume: v, Cause: "its blocks may become another volume's"})
+		}
+	}
+	for _, v := range vs {
+		p = append(p, Step{Op: Remove, Volume: v, Cause: cause})
+	}
+	return p
+}
+
+// Repair finishes or takes back what a cut left half done.
+func Repair(vs []spec.Volume, now time.Time) Plan {
+	var p Plan
+	for _, v := range vs {
+		switch v.State {
+		case spec.Creating:
+			p = append(p,
+				Step{Op: Format, Volume: v, Cause: "its making was cut off before anybody had it"},
+				Step{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is whole"})
+		case spec.Filling:
+			p = append(p, Step{Op: Remove, Volume: v, Cause: "its filling was cut off"})
+		case spec.Ready, spec.Trashed:
+		}
+	}
+	return p
+}

@@ -1,0 +1,37 @@
+package spec
+
+import (
+	"strings"
+
+	"github.com/docker/go-units"
+)
+
+// Bytes is a size that prints itself in binary units: 20GiB.
+type Bytes uint64
+
+func (b Bytes) String() string { return units.BytesSize(float64(b)) }
+
+// ParseSize reads a size such as 20g, 512m, 1.5t or 1073741824, in binary units.
+func ParseSize(s string) (uint64, error) {
+	n, err := units.RAMInBytes(s)
+	switch {
+	case err != nil || strings.TrimSpace(s) != s:
+		return 0, invalid("%.40q is no size such as 20g, 512m or 1073741824", s)
+	case n <= 0:
+		return 0, invalid("size %.40s is not above zero", s)
+	}
+	return uint64(n), nil
+}
+
+// ParseGrowth reads the size to grow to: absolute, or with + more than it has.
+func ParseGrowth(s string, has uint64) (uint64, error) {
+	more, relative := strings.CutPrefix(s, "+")
+	n, err := ParseSize(more)
+	if err != nil {
+		return 0, err
+	}
+	if relative {
+		n += has
+	}
+	return n, nil
+}
