@@ -156,7 +156,7 @@ func (d *Driver) setRates(ctx context.Context, r api.RatesRequest) (api.Plan, er
 		return api.Plan{}, err
 	}
 	defer d.busy.read()()
-	defer d.endpoints.lock(string(e.Endpoint.ID))()
+	defer d.endpoints.Lock(string(e.Endpoint.ID))()
 	e, ok := d.rec.endpoint(e.Endpoint.ID)
 	if !ok {
 		return api.Plan{}, notFound("endpoint %.64q is gone", r.Endpoint)
@@ -187,7 +187,7 @@ func (d *Driver) setNetworkRates(ctx context.Context, r api.RatesRequest) (api.P
 		return api.Plan{}, err
 	}
 	defer d.busy.read()()
-	defer d.creating.lock("")()
+	defer d.creating.Lock("")()
 	n, ok := d.rec.network(n.Network.ID)
 	if !ok {
 		return api.Plan{}, notFound("network %.64q is gone", r.Network)

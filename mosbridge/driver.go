@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/engine"
+	"github.com/mosdocker/mosdocker/internal/keylock"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/store"
 	"github.com/mosdocker/mosdocker/internal/xexec"
@@ -35,8 +36,8 @@ type Driver struct {
 	nudge      chan struct{}
 	waiting    atomic.Bool // Open vSwitch may wait for flows since it started
 	busy       gate        // calls go in together, a repair alone
-	creating   keyed       // by bridge: creating and deleting networks
-	endpoints  keyed       // by endpoint id
+	creating   keylock.Locks// by bridge: creating and deleting networks
+	endpoints  keylock.Locks// by endpoint id
 	publishing sync.Mutex  // guards who holds published ports
 
 	mu      sync.Mutex // guards all below

@@ -25,7 +25,7 @@ func (d *Driver) createEndpoint(ctx context.Context, r spec.EndpointRequest) (sp
 		e.MAC = spec.DeriveMAC(n.Network.ID, e.Addrs()[0])
 	}
 	d.buryDead(ctx, e)
-	defer d.endpoints.lock(string(e.ID))()
+	defer d.endpoints.Lock(string(e.ID))()
 	if old, ok := d.rec.endpoint(e.ID); ok {
 		if old.Endpoint.Network == e.Network && old.Endpoint.MAC == e.MAC && old.Endpoint.IPv4 == e.IPv4 && old.Endpoint.IPv6 == e.IPv6 {
 			return old.Endpoint, nil // asked again
@@ -93,7 +93,7 @@ func (d *Driver) knownEndpoint(network, id string) (networkRecord, endpointRecor
 // can flow. Repeating it is well, also after a cut in the middle.
 func (d *Driver) join(ctx context.Context, network, id, sandbox string, asked []spec.Port) (networkRecord, endpointRecord, error) {
 	defer d.busy.read()()
-	defer d.endpoints.lock(id)()
+	defer d.endpoints.Lock(id)()
 	n, e, err := d.knownEndpoint(network, id)
 	if err != nil {
 		return n, e, err
@@ -137,7 +137,7 @@ func rates(n networkRecord, e endpointRecord) spec.Rates {
 // and late. Unknown ids are well.
 func (d *Driver) leave(ctx context.Context, id string) error {
 	defer d.busy.read()()
-	defer d.endpoints.lock(id)()
+	defer d.endpoints.Lock(id)()
 	e, ok := d.rec.endpoint(spec.EndpointID(id))
 	if !ok || !e.Joined {
 		return nil
@@ -173,7 +173,7 @@ func (d *Driver) deleteEndpoint(ctx context.Context, id string) error {
 }
 
 func (d *Driver) forget(ctx context.Context, id spec.EndpointID) error {
-	defer d.endpoints.lock(string(id))()
+	defer d.endpoints.Lock(string(id))()
 	e, ok := d.rec.endpoint(id)
 	if !ok {
 		return nil
@@ -191,7 +191,7 @@ func (d *Driver) forget(ctx context.Context, id spec.EndpointID) error {
 // moves the sandbox's published ports accordingly.
 func (d *Driver) external(ctx context.Context, id string, to external) error {
 	defer d.busy.read()()
-	defer d.endpoints.lock(id)()
+	defer d.endpoints.Lock(id)()
 	e, ok := d.rec.endpoint(spec.EndpointID(id))
 	if !ok || !e.Joined {
 		return nil

@@ -20,7 +20,7 @@ func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error
 		return err
 	}
 	defer d.busy.read()()
-	defer d.creating.lock("")()
+	defer d.creating.Lock("")()
 	if old, ok := d.rec.network(n.ID); ok {
 		if old.Network.Rates = n.Rates; !reflect.DeepEqual(old.Network, n) {
 			return conflict("network %s exists with another shape", n.ID.Short())
@@ -121,7 +121,7 @@ func (d *Driver) deleteNetwork(ctx context.Context, id spec.NetworkID) error {
 	if !ok {
 		return nil
 	}
-	defer d.creating.lock("")()
+	defer d.creating.Lock("")()
 	for _, e := range d.rec.allEndpoints() {
 		if e.Endpoint.Network == id {
 			if err := d.forget(ctx, e.Endpoint.ID); err != nil {
