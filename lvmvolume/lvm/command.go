@@ -1,0 +1,148 @@
+package lvm
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// noAutoactivation keeps the host from activating volumes by itself at boot:
+// the caller does when they are used.
+const noAutoactivation = "--setautoactivation=n"
+
+// settings is the part of lvm.conf that every command overrides.
+//
+//   - hints and the udev list are of no use beside a devices file; scan_lvs would
+//     look for groups inside the volumes themselves.
+//   - backups are the caller's: lvm would write the whole metadata into two
+//     files at each change, and read the folder of the old ones.
+//   - pools are watched by the caller, not by dmeventd.
+func (c *Client) settings() string {
+	s := []string{
+		`devices{hints="none" scan_lvs=0 obtain_device_list_from_udev=0 use_devicesfile=1}`,
+		`backup{backup=0 archive=0}`,
+		`global{notify_dbus=0 use_lvmpolld=0}`,
+		`report{output_format="basic"}`,
+	}
+	activation := `monitoring=0`
+	if c.cfg.NoUdev {
+		activation += ` udev_sync=0 udev_rules=0`
+	}
+	return strings.Join(append(s, `activation{`+activation+`}`), " ")
+}
+
+// command begins the arguments of one of lvm's commands.
+func (c *Client) command(name string, args ...string) []string {
+	argv := []string{"lvm", name, "--devicesfile=" + c.cfg.DevicesFile, "--config=" + c.settings()}
+	if c.cfg.NoKernel {
+		argv = append(argv, "--driverloaded=n")
+	}
+	return append(argv, args...)
+}
+
+func (c *Client) reportArgs() []string {
+	argv := c.command("fullreport", "--reportformat=json", "--units=b", "--nosuffix", "--binary")
+	for _, r := range []struct{ name, fields, only string }{
+		{"vg", "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_tags,vg_mda_size,vg_mda_free,vg_missing_pv_count,vg_seqno", ""},
+		{"pv", "pv_name,pv_uuid,vg_name,pv_size,pv_free,pv_missing", ""},
+		{"lv", "lv_name,lv_uuid,vg_name,lv_size,lv_metadata_size,lv_attr,lv_layout,pool_lv,origin,lv_tags,data_percent,metadata_percent,lv_kernel_major,lv_kernel_minor", ""},
+		// These two cannot be left out, only emptied.
+		{"pvseg", "pv_uuid", "pv_uuid=none"},
+		{"seg", "lv_uuid", "lv_uuid=none"},
+	} {
+		argv = append(argv, "--configreport="+r.name, "--options="+r.fields)
+		if r.only != "" {
+			argv = append(argv, "--select="+r.only)
+		}
+	}
+	return argv
+}
+
+func (c *Client) linearArgs(v Linear) []string {
+	argv := c.command("lvcreate", "--yes", noAutoactivation, "--name="+v.Name, "--size="+sizeArg(v.Size))
+	if v.Stripes > 1 {
+		argv = append(argv, "--type=striped", "--stripes="+strconv.Itoa(v.Stripes))
+	} else {
+		argv = append(argv, "--type=linear")
+	}
+	if c.cfg.NoKernel {
+		argv = append(argv, "--activate=n", "--zero=n", "--wipesignatures=n")
+	} else {
+		argv = append(argv, "--activate=y", "--zero=y", "--wipesignatures=y")
+	}
+	return append(append(argv, tagArgs("--addtag=", v.Tags)...), v.VG)
+}
+
+func (c *Client) thinArgs(v Thin) []string {
+	argv := c.command("lvcreate", "--yes", noAutoactivation, "--type=thin", "--name="+v.Name,
+		"--virtualsize="+sizeArg(v.Size), "--thinpool="+v.Pool, c.activate(true))
+	return append(append(argv, tagArgs("--addtag=", v.Tags)...), v.VG)
+}
+
+// snapshotArgs takes away the flag that lvm puts on snapshots to keep them from
+// being activated: our volumes are only activated by name.
+func (c *Client) snapshotArgs(v Snapshot) []string {
+	argv := c.command("lvcreate", "--yes", noAutoactivation, "--snapshot", "--name="+v.Name, "--setactivationskip=n", c.activate(v.Active))
+	return append(append(argv, tagArgs("--addtag=", v.Tags)...), v.VG+"/"+v.Origin)
+}
+
+func (c *Client) activate(yes bool) string {
+	if yes && !c.cfg.NoKernel {
+		return "--activate=y"
+	}
+	return "--activate=n"
+}
+
+func (c *Client) poolArgs(p Pool) []string {
+	argv := c.command("lvcreate", "--yes", noAutoactivation, "--type=thin-pool", "--name="+p.Name, "--size="+sizeArg(p.Size),
+		"--zero=y", "--errorwhenfull=y", "--discards=passdown", c.activate(true))
+	if p.MetadataSize > 0 {
+		argv = append(argv, "--poolmetadatasize="+sizeArg(p.MetadataSize))
+	}
+	if p.ChunkSize > 0 {
+		argv = append(argv, "--chunksize="+sizeArg(p.ChunkSize))
+	}
+	return append(append(argv, tagArgs("--addtag=", p.Tags)...), p.VG)
+}
+
+func (c *Client) retagArgs(vg string, lvs, add, del []string) []string {
+	argv := c.command("lvchange", tagArgs("--deltag=", del)...)
+	return append(append(argv, tagArgs("--addtag=", add)...), paths(vg, lvs)...)
+}
+
+// removeArgs leaves pools alone: with --yes a pool would take all its volumes
+// along.
+func (c *Client) removeArgs(vg string, lvs []string) []string {
+	return append(c.command("lvremove", "--yes", "--select=lv_attr!~^t"), paths(vg, lvs)...)
+}
+
+// removePoolArgs selects the pool only while it has no volumes.
+func (c *Client) removePoolArgs(vg, pool string) []string {
+	return c.command("lvremove", "--yes", "--select=thin_count=0", vg+"/"+pool)
+}
+
+func (c *Client) createVGArgs(g Group) []string {
+	argv := c.command("vgcreate", noAutoactivation, "--metadatasize="+sizeArg(g.MetadataSize))
+	if g.Wipe {
+		argv = append(argv, "--yes")
+	}
+	argv = append(append(argv, tagArgs("--addtag=", g.Tags)...), g.Name)
+	return append(argv, g.Devices...)
+}
+
+// tagArgs sorts, so that the same tags make the same command.
+func tagArgs(flag string, tags []string) []string {
+	var args []string
+	for _, t := range slices.Sorted(slices.Values(tags)) {
+		args = append(args, flag+t)
+	}
+	return args
+}
+
+func paths(vg string, lvs []string) []string {
+	var p []string
+	for _, lv := range lvs {
+		p = append(p, vg+"/"+lv)
+	}
+	return p
+}

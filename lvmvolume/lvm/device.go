@@ -1,0 +1,99 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/internal/xexec"
+)
+
+// Device is an entry of the devices file.
+type Device struct {
+	Path   string // where it is, or was last; empty when it is not there
+	IDType string // what it is known by: sys_wwid, sys_serial, loop_file, …
+	IDName string
+	PVID   string // empty when it is no PV
+}
+
+// AddDevices puts devices into the devices file, which lets LVM see them and
+// the groups on them. Those that are in it are no error.
+func (c *Client) AddDevices(ctx context.Context, devices ...string) error {
+	for _, d := range devices {
+		if err := validDevice(d); err != nil {
+			return err
+		}
+	}
+	for _, d := range devices {
+		// Without --yes lvm would ask where it knows a device by no identity.
+		if _, err := c.change(ctx, "add device "+d+" to the devices file", c.command("lvmdevices", "--yes", "--adddev="+d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveDevices takes devices out of the devices file and leaves what is on
+// them. Those that are not in it are no error.
+func (c *Client) RemoveDevices(ctx context.Context, devices ...string) error {
+	for _, d := range devices {
+		if err := validDevice(d); err != nil {
+			return err
+		}
+		_, err := c.change(ctx, "take device "+d+" out of the devices file", c.command("lvmdevices", "--yes", "--deldev="+d))
+		if err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListDevices returns the entries of the devices file.
+func (c *Client) ListDevices(ctx context.Context) ([]Device, error) {
+	out, err := c.read(ctx, "list the devices file", c.command("lvmdevices"))
+	if err != nil {
+		return nil, err
+	}
+	return parseDevices(string(out)), nil
+}
+
+// parseDevices reads lines like "Device /dev/vdc IDTYPE=sys_serial IDNAME=pv0
+// DEVNAME=/dev/vdc PVID=…". A name may hold spaces, as paths do.
+func parseDevices(out string) []Device {
+	var devices []Device
+	for line := range strings.Lines(out) {
+		path, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "Device "), " IDTYPE=")
+		if !ok {
+			continue
+		}
+		d := Device{Path: path}
+		d.IDType, rest, _ = strings.Cut(rest, " IDNAME=")
+		d.IDName, rest, _ = strings.Cut(rest, " DEVNAME=")
+		if _, id, ok := strings.Cut(rest, " PVID="); ok {
+			d.PVID, _, _ = strings.Cut(id, " ")
+		}
+		if d.Path == "none" {
+			d.Path = ""
+		}
+		if d.PVID == "none" || d.PVID == "." {
+			d.PVID = ""
+		}
+		devices = append(devices, d)
+	}
+	return devices
+}
+
+// DeviceMapper says whether the kernel has a device mapper, by opening its
+// control device. Without it only a client with NoKernel works.
+func DeviceMapper() error {
+	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+	if err != nil {
+		return classed(errdefs.ErrFailedPrecondition, err, "the kernel has no device mapper (%v): use the loop backend", errors.Unwrap(err))
+	}
+	return f.Close()
+}
+
+func cmdOf(argv []string) xexec.Cmd { return xexec.Cmd{Argv: argv} }

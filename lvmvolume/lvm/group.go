@@ -1,0 +1,90 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// DefaultMetadataSize is the size of the metadata area on each device of a
+// group: lvm's own default is full at about 1,270 volumes, and cannot grow.
+const DefaultMetadataSize = 64 << 20
+
+// Group is a volume group to make.
+type Group struct {
+	Name         string
+	Devices      []string // paths below /dev
+	MetadataSize int64    // bytes; 0 is [DefaultMetadataSize]
+	Tags         []string
+	// Wipe lets lvm wipe signatures of file systems and the like from the
+	// devices; without it a device with one is FailedPrecondition.
+	Wipe bool
+}
+
+// CreateVG makes a group of devices, which come into the devices file. The host
+// will not activate its volumes by itself.
+func (c *Client) CreateVG(ctx context.Context, g Group) error {
+	if g.MetadataSize == 0 {
+		g.MetadataSize = DefaultMetadataSize
+	}
+	if err := errors.Join(ValidVGName(g.Name), checkSize("metadata area of "+g.Name, g.MetadataSize), checkTags(g.Tags...)); err != nil {
+		return err
+	}
+	if len(g.Devices) == 0 {
+		return invalid("create volume group %s: no device is named", g.Name)
+	}
+	if err := c.AddDevices(ctx, g.Devices...); err != nil {
+		return err
+	}
+	_, err := c.change(ctx, "create volume group "+g.Name+" on "+strings.Join(g.Devices, ", "), c.createVGArgs(g))
+	return err
+}
+
+// ExtendVG adds devices to a group. The devices get metadata areas of the
+// default size. It never wipes.
+func (c *Client) ExtendVG(ctx context.Context, vg string, devices ...string) error {
+	if err := ValidVGName(vg); err != nil {
+		return err
+	}
+	if err := c.AddDevices(ctx, devices...); err != nil || len(devices) == 0 {
+		return err
+	}
+	argv := c.command("vgextend", "--metadatasize="+sizeArg(DefaultMetadataSize), vg)
+	_, err := c.change(ctx, "extend volume group "+vg+" by "+strings.Join(devices, ", "), append(argv, devices...))
+	return err
+}
+
+// RemoveVG removes a group that has no volumes, takes LVM's labels from its
+// devices and these from the devices file. An absent group is no error; one with
+// volumes is FailedPrecondition.
+func (c *Client) RemoveVG(ctx context.Context, vg string) error {
+	if err := ValidVGName(vg); err != nil {
+		return err
+	}
+	r, err := c.Report(ctx)
+	if err != nil {
+		return err
+	}
+	doing := "remove volume group " + vg
+	// Without --yes lvm asks before it removes volumes, and an empty input
+	// answers no.
+	_, err = c.change(ctx, doing, c.command("vgremove", vg))
+	if err = withoutAbsent(doing, err); err != nil {
+		return err
+	}
+	var devices []string
+	for _, p := range r.PVs {
+		if p.VG == vg && !p.Missing {
+			devices = append(devices, p.Device)
+		}
+	}
+	if len(devices) == 0 {
+		return nil
+	}
+	if _, err := c.change(ctx, doing, append(c.command("pvremove"), devices...)); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return c.RemoveDevices(ctx, devices...)
+}
