@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -47,9 +48,9 @@ type Client struct{ cfg Config }
 func New(cfg Config) (*Client, error) {
 	switch {
 	case cfg.Runner == nil:
-		return nil, invalid("lvm: Config.Runner is not set")
+		return nil, fault.Invalid("lvm: Config.Runner is not set")
 	case cfg.DevicesFile == "" || cfg.DevicesFile != filepath.Base(cfg.DevicesFile) || validChars("devices file", cfg.DevicesFile) != nil:
-		return nil, invalid("lvm: Config.DevicesFile %q: must be a file name such as %s", cfg.DevicesFile, DevicesFile)
+		return nil, fault.Invalid("lvm: Config.DevicesFile %q: must be a file name such as %s", cfg.DevicesFile, DevicesFile)
 	}
 	if cfg.SystemDir == "" {
 		cfg.SystemDir = systemDir
@@ -101,7 +102,7 @@ func (c *Client) guard() error {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return fileError(path, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fileError(path, err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -113,4 +114,11 @@ func (c *Client) guard() error {
 	}
 	_, err = f.WriteString("VERSION=1.1.1\n")
 	return fileError(path, errors.Join(err, f.Close()))
+}
+
+func fileError(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Unavailable("devices file %s, without which lvm would see all devices of the host: %w", path, err)
 }

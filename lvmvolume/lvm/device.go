@@ -2,12 +2,12 @@ package lvm
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -91,7 +91,7 @@ func parseDevices(out string) []Device {
 func DeviceMapper() error {
 	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
 	if err != nil {
-		return classed(errdefs.ErrFailedPrecondition, err, "the kernel has no device mapper (%v): use the loop backend", errors.Unwrap(err))
+		return fault.Conflict("the kernel has no device mapper: use the loop backend: %w", err)
 	}
 	return f.Close()
 }

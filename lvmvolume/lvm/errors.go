@@ -12,29 +12,19 @@ import (
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
-// classError carries a class of errdefs, and what lies behind the error,
-// without adding their words to the sentence.
-type classError struct {
+// commandError is a failed command: a sentence for people, a class for code,
+// and the [xexec.Error], whose long words it does not repeat.
+type commandError struct {
 	sentence string
-	behind   []error
+	class    error
+	cause    *xexec.Error
 }
 
-func (e *classError) Error() string   { return e.sentence }
-func (e *classError) Unwrap() []error { return e.behind }
+func (e *commandError) Error() string   { return e.sentence }
+func (e *commandError) Unwrap() []error { return []error{e.class, e.cause} }
 
-func classed(class, cause error, format string, args ...any) error {
-	e := &classError{sentence: fmt.Sprintf(format, args...), behind: []error{class}}
-	if cause != nil {
-		e.behind = append(e.behind, cause)
-	}
-	return e
-}
-
-func fileError(path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return classed(errdefs.ErrUnavailable, err, "devices file %s: %v: without it lvm would see all devices of the host", path, err)
+func failed(class error, cause *xexec.Error, format string, args ...any) error {
+	return &commandError{sentence: fmt.Sprintf(format, args...), class: class, cause: cause}
 }
 
 // rule says what a line of lvm's standard error means.
@@ -102,9 +92,9 @@ func mapError(doing string, err error) error {
 				continue
 			}
 			if r.do == "" {
-				return classed(r.class, err, "%s: %s", doing, l)
+				return failed(r.class, e, "%s: %s", doing, l)
 			}
-			return classed(r.class, err, "%s: %s: %s", doing, l, r.do)
+			return failed(r.class, e, "%s: %s: %s", doing, l, r.do)
 		}
 	}
 	var class error = errdefs.ErrInternal
@@ -114,18 +104,18 @@ func mapError(doing string, err error) error {
 	case exitNoInit:
 		class = errdefs.ErrUnavailable
 	}
-	return classed(class, err, "%s: %s ended with code %d: %s", doing, program(e), e.Code, strings.Join(lines, "; "))
+	return failed(class, e, "%s: %s ended with code %d: %s", doing, program(e), e.Code, strings.Join(lines, "; "))
 }
 
 // noCode is for a command that did not start or was killed.
 func noCode(doing string, e *xexec.Error) error {
 	switch {
 	case errors.Is(e, context.DeadlineExceeded), errors.Is(e, context.Canceled):
-		return classed(errdefs.ErrUnavailable, e, "%s: no answer from %s in time (%v): another command may hold LVM's lock, or a device hangs", doing, program(e), e.Err)
+		return failed(errdefs.ErrUnavailable, e, "%s: no answer from %s in time (%v): another command may hold LVM's lock, or a device hangs", doing, program(e), e.Err)
 	case strings.Contains(fmt.Sprint(e.Err), "not found"), strings.Contains(fmt.Sprint(e.Err), "no such file"):
-		return classed(errdefs.ErrUnavailable, e, "%s: %s is not installed: install lvm2", doing, program(e))
+		return failed(errdefs.ErrUnavailable, e, "%s: %s is not installed: install lvm2", doing, program(e))
 	}
-	return classed(errdefs.ErrUnavailable, e, "%s: %s was cut: %v", doing, program(e), e.Err)
+	return failed(errdefs.ErrUnavailable, e, "%s: %s was cut: %v", doing, program(e), e.Err)
 }
 
 // program returns the program with its verb; the rest of the arguments would

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // DefaultMetadataSize is the size of the metadata area on each device of a
@@ -33,7 +35,7 @@ func (c *Client) CreateVG(ctx context.Context, g Group) error {
 		return err
 	}
 	if len(g.Devices) == 0 {
-		return invalid("create volume group %s: no device is named", g.Name)
+		return fault.Invalid("create volume group %s: no device is named", g.Name)
 	}
 	if err := c.AddDevices(ctx, g.Devices...); err != nil {
 		return err

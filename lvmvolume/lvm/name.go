@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/containerd/errdefs"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // maxName is the longest name and tag we pass. LVM's own limits are 127 for
@@ -36,12 +36,12 @@ func ValidName(name string) error {
 	}
 	for _, p := range reservedPrefixes() {
 		if strings.HasPrefix(name, p) {
-			return invalid("volume name %q: names that begin with %q are LVM's own", name, p)
+			return fault.Invalid("volume name %q: names that begin with %q are LVM's own", name, p)
 		}
 	}
 	for _, p := range reservedParts() {
 		if strings.Contains(name, p) {
-			return invalid("volume name %q: names with %q are LVM's own", name, p)
+			return fault.Invalid("volume name %q: names with %q are LVM's own", name, p)
 		}
 	}
 	return nil
@@ -54,13 +54,13 @@ func ValidVGName(name string) error { return validChars("volume group", name) }
 func validChars(what, name string) error {
 	switch {
 	case name == "":
-		return invalid("%s name is empty", what)
+		return fault.Invalid("%s name is empty", what)
 	case len(name) > maxName:
-		return invalid("%s name %q: longer than %d bytes", what, name, maxName)
+		return fault.Invalid("%s name %q: longer than %d bytes", what, name, maxName)
 	case name == "." || name == ".." || name[0] == '-':
-		return invalid("%s name %q: must not be a dot or two, nor begin with a hyphen", what, name)
+		return fault.Invalid("%s name %q: must not be a dot or two, nor begin with a hyphen", what, name)
 	case !only(name, "+_.-"):
-		return invalid("%s name %q: only letters, digits and + _ . - are allowed", what, name)
+		return fault.Invalid("%s name %q: only letters, digits and + _ . - are allowed", what, name)
 	}
 	return nil
 }
@@ -70,11 +70,11 @@ func validChars(what, name string) error {
 func ValidTag(tag string) error {
 	switch {
 	case tag == "" || len(tag) > maxTag:
-		return invalid("tag %q: must have 1 to %d bytes", tag, maxTag)
+		return fault.Invalid("tag %q: must have 1 to %d bytes", tag, maxTag)
 	case tag[0] == '-':
-		return invalid("tag %q: must not begin with a hyphen", tag)
+		return fault.Invalid("tag %q: must not begin with a hyphen", tag)
 	case !only(tag, "_+.-/=!:&#"):
-		return invalid("tag %q: only letters, digits and _ + . - / = ! : & # are allowed", tag)
+		return fault.Invalid("tag %q: only letters, digits and _ + . - / = ! : & # are allowed", tag)
 	}
 	return nil
 }
@@ -95,13 +95,9 @@ func only(s, more string) bool {
 // /dev.
 func validDevice(dev string) error {
 	if !regexp.MustCompile(`^/dev/[A-Za-z0-9_./:+@-]+$`).MatchString(dev) || strings.Contains(dev, "..") {
-		return invalid("device %q: must be a path below /dev", dev)
+		return fault.Invalid("device %q: must be a path below /dev", dev)
 	}
 	return nil
-}
-
-func invalid(format string, args ...any) error {
-	return classed(errdefs.ErrInvalidArgument, nil, format, args...)
 }
 
 // DMName returns the name that the kernel's device mapper knows a volume by:
@@ -149,7 +145,7 @@ func checkLV(vg string, lvs ...string) error {
 			return err
 		}
 		if n := DMName(vg, lv); len(n) > maxDMName-len("-tpool") {
-			return invalid("volume %s/%s: the names are too long together (%d bytes as a device, hyphens count twice)", vg, lv, len(n))
+			return fault.Invalid("volume %s/%s: the names are too long together (%d bytes as a device, hyphens count twice)", vg, lv, len(n))
 		}
 	}
 	return nil
@@ -166,7 +162,7 @@ func checkTags(tags ...string) error {
 
 func checkSize(what string, size int64) error {
 	if size <= 0 {
-		return invalid("%s: size %d: must be more than 0", what, size)
+		return fault.Invalid("%s: size %d: must be more than 0", what, size)
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/containerd/errdefs"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Pool is a thin pool to make of a group's free space.
@@ -25,7 +25,7 @@ func (c *Client) CreatePool(ctx context.Context, p Pool) error {
 		return err
 	}
 	if p.MetadataSize < 0 || p.ChunkSize < 0 {
-		return invalid("pool %s: negative size", p.Name)
+		return fault.Invalid("pool %s: negative size", p.Name)
 	}
 	_, err := c.change(ctx, "create thin pool "+p.VG+"/"+p.Name, c.poolArgs(p))
 	return err
@@ -51,13 +51,13 @@ func (c *Client) ExtendPoolMetadata(ctx context.Context, vg, pool string, size i
 	doing := fmt.Sprintf("extend the metadata of pool %s/%s to %d bytes", vg, pool, size)
 	switch {
 	case !there:
-		return classed(errdefs.ErrNotFound, nil, "%s: there is no such pool", doing)
+		return fault.NotFound("%s: there is no such pool", doing)
 	case p.Type != ThinPool:
-		return invalid("%s: it is a %s volume", doing, p.Type)
+		return fault.Invalid("%s: it is a %s volume", doing, p.Type)
 	case size == p.MetadataSize:
 		return nil
 	case size < p.MetadataSize:
-		return invalid("%s: it has %d", doing, p.MetadataSize)
+		return fault.Invalid("%s: it has %d", doing, p.MetadataSize)
 	}
 	return c.extend(ctx, vg, pool, "--poolmetadatasize="+sizeArg(size), doing)
 }
@@ -77,7 +77,7 @@ func (c *Client) RemovePool(ctx context.Context, vg, pool string) error {
 		return err
 	}
 	if _, there := r.LV(vg, pool); there {
-		return classed(errdefs.ErrFailedPrecondition, nil, "%s: it has volumes: remove these first", doing)
+		return fault.Conflict("%s: it has volumes: remove these first", doing)
 	}
 	return nil
 }

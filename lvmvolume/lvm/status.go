@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // PoolStatus is how full an active thin pool is, by the kernel.
@@ -36,7 +36,7 @@ func (c *Client) PoolStatus(ctx context.Context, vg, pool string) (PoolStatus, e
 			return p, nil
 		}
 	}
-	return PoolStatus{}, classed(errdefs.ErrNotFound, nil, "status of thin pool %s/%s: it is not active or does not exist", vg, pool)
+	return PoolStatus{}, fault.NotFound("status of thin pool %s/%s: it is not active or does not exist", vg, pool)
 }
 
 // Pools asks the kernel for all active pools of the host, by one command that
@@ -122,9 +122,9 @@ func parseStatus(line, target string) (s dmStatus, ok bool, err error) {
 	return s, err == nil, err
 }
 
-// parsePool reads "TRANSACTION USED/TOTAL USED/TOTAL ROOT MODE DISCARD FULL CHECK
-// …", the metadata first, in blocks of 4096 bytes, then the data, in chunks;
-// see thin-provisioning.rst of the kernel.
+// parsePool reads words like "1 15/1024 3/1024 - rw discard_passdown
+// error_if_no_space - 1024": transaction, metadata in blocks of 4096 bytes, data
+// in chunks, held root, mode and so on; see thin-provisioning.rst of the kernel.
 func parsePool(s dmStatus) (PoolStatus, error) {
 	p := PoolStatus{VG: s.vg, Pool: s.lv}
 	if len(s.args) > 0 && (s.args[0] == "Fail" || s.args[0] == "Error") {

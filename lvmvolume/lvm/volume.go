@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -97,7 +98,7 @@ func (c *Client) Retag(ctx context.Context, vg string, lvs, add, del []string) e
 	}
 	for _, t := range add {
 		if slices.Contains(del, t) {
-			return invalid("retag %s: tag %q is to be put on and taken away", subject(vg, lvs), t)
+			return fault.Invalid("retag %s: tag %q is to be put on and taken away", subject(vg, lvs), t)
 		}
 	}
 	_, err := c.change(ctx, "retag "+subject(vg, lvs), c.retagArgs(vg, lvs, add, del))
@@ -178,9 +179,9 @@ func (c *Client) Remove(ctx context.Context, vg string, lvs ...string) error {
 	}
 	for _, lv := range lvs {
 		if v, there := r.LV(vg, lv); there && v.Type == ThinPool {
-			return classed(errdefs.ErrFailedPrecondition, nil, "%s: %s is a thin pool: remove it as a pool", doing, lv)
+			return fault.Conflict("%s: %s is a thin pool: remove it as a pool", doing, lv)
 		} else if there {
-			return classed(errdefs.ErrInternal, nil, "%s: lvm left %s in place and did not say why", doing, lv)
+			return fault.Of(errdefs.ErrInternal, "%s: lvm left %s in place and did not say why", doing, lv)
 		}
 	}
 	return nil

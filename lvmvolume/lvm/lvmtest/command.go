@@ -65,10 +65,9 @@ const (
 	exitInvalid = 3
 )
 
-func (r *result) fail(format string, args ...any) *result {
+func (r *result) fail(format string, args ...any) {
 	fmt.Fprintf(&r.err, "  "+format+"\n", args...)
 	r.code = max(r.code, exitFailed)
-	return r
 }
 
 func (r *result) say(format string, args ...any) { fmt.Fprintf(&r.out, "  "+format+"\n", args...) }

@@ -44,13 +44,13 @@ type Fake struct {
 }
 
 type group struct {
-	name, uuid   string
-	extent       int64
-	mda, mdaUsed int64
-	tags         []string
-	pvs          []*pv
-	lvs          map[string]*lv
-	seqno        int
+	name, uuid string
+	extent     int64
+	mda        int64
+	tags       []string
+	pvs        []*pv
+	lvs        map[string]*lv
+	seqno      int
 }
 
 type pv struct {

@@ -1,165 +1,163 @@
 package lvmtest
 
 import (
-	"testing"
-
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 )
 
-func testActivate(t *testing.T, m Machine) {
-	m.group(t)
-	m.linear(t, "a", "b")
+func (t test) activate() {
+	t.makeGroup()
+	t.makeLinear("a", "b")
 	for _, active := range []bool{false, true} {
-		change := m.Client.Deactivate
+		change := t.Client.Deactivate
 		if active {
-			change = m.Client.Activate
+			change = t.Client.Activate
 		}
 		for range 2 {
-			ok(t, change(t.Context(), VG, "a", "b"))
+			t.ok(change(t.Context(), VG, "a", "b"))
 			for _, n := range []string{"a", "b"} {
-				if v := m.lv(t, n); v.State.Active != active || (v.Major > 0) != active {
+				if v := t.lv(n); v.State.Active != active || (v.Major > 0) != active {
 					t.Errorf("got %+v, want active %v", v, active)
 				}
 			}
 		}
 	}
-	ok(t, m.Client.Refresh(t.Context(), VG, "a"))
-	want(t, errdefs.IsNotFound, "NotFound", m.Client.Activate(t.Context(), VG, "nothing"))
-	want(t, errdefs.IsNotFound, "NotFound", m.Client.Deactivate(t.Context(), VG, "nothing"))
+	t.ok(t.Client.Refresh(t.Context(), VG, "a"))
+	t.want(errdefs.IsNotFound, "NotFound", t.Client.Activate(t.Context(), VG, "nothing"))
+	t.want(errdefs.IsNotFound, "NotFound", t.Client.Deactivate(t.Context(), VG, "nothing"))
 }
 
-func testInUse(t *testing.T, m Machine) {
-	m.group(t)
-	m.linear(t, "a", "b")
-	release := m.Hold(t, VG, "a")
-	if v := m.lv(t, "a"); !v.State.Open {
+func (t test) inUse() {
+	t.makeGroup()
+	t.makeLinear("a", "b")
+	release := t.Hold(t.T, VG, "a")
+	if v := t.lv("a"); !v.State.Open {
 		t.Errorf("got %+v, want it open", v)
 	}
-	want(t, errdefs.IsFailedPrecondition, "FailedPrecondition", m.Client.Deactivate(t.Context(), VG, "a"))
-	want(t, errdefs.IsFailedPrecondition, "FailedPrecondition", m.Client.Remove(t.Context(), VG, "a", "b"))
-	if diff := cmp.Diff([]string{"a"}, m.names(t)); diff != "" {
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Deactivate(t.Context(), VG, "a"))
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Remove(t.Context(), VG, "a", "b"))
+	if diff := cmp.Diff([]string{"a"}, t.names()); diff != "" {
 		t.Error(diff)
 	}
-	ok(t, m.Client.Rename(t.Context(), VG, "a", "c"))
-	ok(t, m.Client.Retag(t.Context(), VG, []string{"c"}, []string{"x"}, nil))
-	ok(t, m.Client.Extend(t.Context(), VG, "c", 8*mib))
+	t.ok(t.Client.Rename(t.Context(), VG, "a", "c"))
+	t.ok(t.Client.Retag(t.Context(), VG, []string{"c"}, []string{"x"}, nil))
+	t.ok(t.Client.Extend(t.Context(), VG, "c", 8*mib))
 	release()
-	ok(t, m.Client.Remove(t.Context(), VG, "c"))
+	t.ok(t.Client.Remove(t.Context(), VG, "c"))
 }
 
-// pool makes the group with a pool in it.
-func (m Machine) pool(t *testing.T, size int64) {
+// makePool makes the group with a pool in it.
+func (t test) makePool(size int64) {
 	t.Helper()
-	m.group(t)
-	ok(t, m.Client.CreatePool(t.Context(), lvm.Pool{VG: VG, Name: "p-0", Size: size, MetadataSize: 4 * mib, ChunkSize: 64 << 10, Tags: []string{"mos.pool"}}))
+	t.makeGroup()
+	t.ok(t.Client.CreatePool(t.Context(), lvm.Pool{VG: VG, Name: "p-0", Size: size, MetadataSize: 4 * mib, ChunkSize: 64 << 10, Tags: []string{"mos.pool"}}))
 }
 
-func (m Machine) thin(t *testing.T, names ...string) {
+func (t test) makeThin(names ...string) {
 	t.Helper()
 	for _, n := range names {
-		ok(t, m.Client.CreateThin(t.Context(), lvm.Thin{VG: VG, Pool: "p-0", Name: n, Size: 1 << 30, Tags: []string{"mos.state=creating"}}))
+		t.ok(t.Client.CreateThin(t.Context(), lvm.Thin{VG: VG, Pool: "p-0", Name: n, Size: 1 << 30, Tags: []string{"mos.state=creating"}}))
 	}
 }
 
-func (m Machine) status(t *testing.T) lvm.PoolStatus {
+func (t test) status() lvm.PoolStatus {
 	t.Helper()
-	p, err := m.Client.PoolStatus(t.Context(), VG, "p-0")
-	ok(t, err)
+	p, err := t.Client.PoolStatus(t.Context(), VG, "p-0")
+	t.ok(err)
 	return p
 }
 
-func testPool(t *testing.T, m Machine) {
-	m.pool(t, 64*mib)
-	v := m.lv(t, "p-0")
+func (t test) pool() {
+	t.makePool(64 * mib)
+	v := t.lv("p-0")
 	if v.Type != lvm.ThinPool || v.Size != 64*mib || v.MetadataSize != 4*mib || v.DataPercent < 0 || v.MetadataPercent <= 0 {
 		t.Errorf("got %+v", v)
 	}
 	// Only with a volume in it does lvm load the pool under its own name.
-	m.thin(t, "a")
-	s := m.status(t)
+	t.makeThin("a")
+	s := t.status()
 	if s.DataTotal != 64*mib || s.MetadataTotal != 4*mib || s.MetadataUsed == 0 || s.ReadOnly || s.OutOfData || s.NeedsCheck || s.Failed || s.Queues {
 		t.Errorf("got %+v", s)
 	}
 	for range 2 {
-		ok(t, m.Client.ExtendPool(t.Context(), VG, "p-0", 80*mib))
-		ok(t, m.Client.ExtendPoolMetadata(t.Context(), VG, "p-0", 8*mib))
+		t.ok(t.Client.ExtendPool(t.Context(), VG, "p-0", 80*mib))
+		t.ok(t.Client.ExtendPoolMetadata(t.Context(), VG, "p-0", 8*mib))
 	}
-	if s := m.status(t); s.DataTotal != 80*mib || s.MetadataTotal != 8*mib {
+	if s := t.status(); s.DataTotal != 80*mib || s.MetadataTotal != 8*mib {
 		t.Errorf("got %+v after growth", s)
 	}
-	want(t, errdefs.IsInvalidArgument, "InvalidArgument", m.Client.ExtendPool(t.Context(), VG, "p-0", 8*mib))
-	want(t, errdefs.IsInvalidArgument, "InvalidArgument", m.Client.ExtendPoolMetadata(t.Context(), VG, "p-0", 4*mib))
-	want(t, errdefs.IsInvalidArgument, "InvalidArgument", m.Client.ExtendPoolMetadata(t.Context(), VG, "a", 4*mib))
-	want(t, errdefs.IsNotFound, "NotFound", m.Client.ExtendPoolMetadata(t.Context(), VG, "nothing", 4*mib))
-	want(t, errdefs.IsFailedPrecondition, "FailedPrecondition", m.Client.Remove(t.Context(), VG, "p-0"))
-	want(t, errdefs.IsFailedPrecondition, "FailedPrecondition", m.Client.RemovePool(t.Context(), VG, "p-0"))
-	ok(t, m.Client.Remove(t.Context(), VG, "a"))
+	t.want(errdefs.IsInvalidArgument, "InvalidArgument", t.Client.ExtendPool(t.Context(), VG, "p-0", 8*mib))
+	t.want(errdefs.IsInvalidArgument, "InvalidArgument", t.Client.ExtendPoolMetadata(t.Context(), VG, "p-0", 4*mib))
+	t.want(errdefs.IsInvalidArgument, "InvalidArgument", t.Client.ExtendPoolMetadata(t.Context(), VG, "a", 4*mib))
+	t.want(errdefs.IsNotFound, "NotFound", t.Client.ExtendPoolMetadata(t.Context(), VG, "nothing", 4*mib))
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Remove(t.Context(), VG, "p-0"))
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.RemovePool(t.Context(), VG, "p-0"))
+	t.ok(t.Client.Remove(t.Context(), VG, "a"))
 	for range 2 {
-		ok(t, m.Client.RemovePool(t.Context(), VG, "p-0"))
+		t.ok(t.Client.RemovePool(t.Context(), VG, "p-0"))
 	}
-	if got := m.names(t); len(got) != 0 {
+	if got := t.names(); len(got) != 0 {
 		t.Errorf("got %q after the removal", got)
 	}
-	_, err := m.Client.PoolStatus(t.Context(), VG, "p-0")
-	want(t, errdefs.IsNotFound, "NotFound", err)
+	_, err := t.Client.PoolStatus(t.Context(), VG, "p-0")
+	t.want(errdefs.IsNotFound, "NotFound", err)
 }
 
-func testThin(t *testing.T, m Machine) {
-	m.pool(t, 64*mib)
-	m.thin(t, "a")
-	v := m.lv(t, "a")
+func (t test) thin() {
+	t.makePool(64 * mib)
+	t.makeThin("a")
+	v := t.lv("a")
 	if v.Type != lvm.ThinVolume || v.Pool != "p-0" || v.Size != 1<<30 || !v.State.Active || v.DataPercent != 0 || v.Major <= 0 {
 		t.Errorf("got %+v", v)
 	}
 	if diff := cmp.Diff([]string{"mos.state=creating"}, v.Tags); diff != "" {
 		t.Error(diff)
 	}
-	uses, err := m.Client.ThinUses(t.Context())
-	ok(t, err)
+	uses, err := t.Client.ThinUses(t.Context())
+	t.ok(err)
 	if diff := cmp.Diff([]lvm.ThinUse{{VG: VG, LV: "a"}}, uses); diff != "" {
 		t.Error(diff)
 	}
 	create := func(pool, name string) error {
-		return m.Client.CreateThin(t.Context(), lvm.Thin{VG: VG, Pool: pool, Name: name, Size: mib})
+		return t.Client.CreateThin(t.Context(), lvm.Thin{VG: VG, Pool: pool, Name: name, Size: mib})
 	}
-	want(t, errdefs.IsAlreadyExists, "AlreadyExists", create("p-0", "a"))
-	want(t, errdefs.IsNotFound, "NotFound", create("nothing", "b"))
-	ok(t, m.Client.Extend(t.Context(), VG, "a", 2<<30))
-	if got := m.lv(t, "a").Size; got != 2<<30 {
+	t.want(errdefs.IsAlreadyExists, "AlreadyExists", create("p-0", "a"))
+	t.want(errdefs.IsNotFound, "NotFound", create("nothing", "b"))
+	t.ok(t.Client.Extend(t.Context(), VG, "a", 2<<30))
+	if got := t.lv("a").Size; got != 2<<30 {
 		t.Errorf("got size %d", got)
 	}
 }
 
-func testSnapshot(t *testing.T, m Machine) {
-	m.pool(t, 64*mib)
-	m.thin(t, "a")
-	m.linear(t, "thick")
+func (t test) snapshot() {
+	t.makePool(64 * mib)
+	t.makeThin("a")
+	t.makeLinear("thick")
 	snap := func(origin, name string, active bool) error {
-		return m.Client.CreateSnapshot(t.Context(), lvm.Snapshot{VG: VG, Origin: origin, Name: name, Active: active, Tags: []string{"mos.of=a"}})
+		return t.Client.CreateSnapshot(t.Context(), lvm.Snapshot{VG: VG, Origin: origin, Name: name, Active: active, Tags: []string{"mos.of=a"}})
 	}
-	ok(t, snap("a", "live", true))
-	ok(t, snap("a", "cold", false))
+	t.ok(snap("a", "live", true))
+	t.ok(snap("a", "cold", false))
 	for name, active := range map[string]bool{"live": true, "cold": false} {
-		v := m.lv(t, name)
+		v := t.lv(name)
 		if v.Type != lvm.ThinVolume || v.Origin != "a" || v.Pool != "p-0" || v.Size != 1<<30 || v.State.Active != active || v.State.ReadOnly {
 			t.Errorf("got %+v, want active %v", v, active)
 		}
 	}
-	if v := m.lv(t, "a"); v.State.Suspended || !v.State.Active {
+	if v := t.lv("a"); v.State.Suspended || !v.State.Active {
 		t.Errorf("got origin %+v", v)
 	}
-	ok(t, m.Client.Activate(t.Context(), VG, "cold"))
-	if v := m.lv(t, "cold"); !v.State.Active {
+	t.ok(t.Client.Activate(t.Context(), VG, "cold"))
+	if v := t.lv("cold"); !v.State.Active {
 		t.Errorf("got %+v, want it active", v)
 	}
-	want(t, errdefs.IsInvalidArgument, "InvalidArgument", snap("thick", "x", false))
-	want(t, errdefs.IsNotFound, "NotFound", snap("nothing", "x", false))
-	want(t, errdefs.IsAlreadyExists, "AlreadyExists", snap("a", "cold", false))
-	ok(t, m.Client.Remove(t.Context(), VG, "a"))
-	if v := m.lv(t, "cold"); v.Origin != "" {
+	t.want(errdefs.IsInvalidArgument, "InvalidArgument", snap("thick", "x", false))
+	t.want(errdefs.IsNotFound, "NotFound", snap("nothing", "x", false))
+	t.want(errdefs.IsAlreadyExists, "AlreadyExists", snap("a", "cold", false))
+	t.ok(t.Client.Remove(t.Context(), VG, "a"))
+	if v := t.lv("cold"); v.Origin != "" {
 		t.Errorf("got origin %q after its removal", v.Origin)
 	}
 }
