@@ -1,0 +1,103 @@
+package filesystem_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/internal/xexec"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop/looptest"
+)
+
+func TestMain(m *testing.M) { os.Exit(looptest.Main(m)) }
+
+const mib = 1 << 20
+
+var host = filesystem.FS{Runner: xexec.Host{}}
+
+// size is what most tests give a device: enough for either type.
+func size(t filesystem.Type) int64 { return filesystem.MinSize(t) + 64*mib }
+
+// each runs a test for each type whose mkfs is installed.
+func each(t *testing.T, f func(t *testing.T, typ filesystem.Type)) {
+	t.Helper()
+	for _, typ := range filesystem.Types() {
+		t.Run(string(typ), func(t *testing.T) {
+			testx.Need(t, testx.Root)
+			if _, err := os.Stat("/sbin/mkfs." + string(typ)); err != nil {
+				t.Skip(err)
+			}
+			f(t, typ)
+		})
+	}
+}
+
+func makeOn(tb testing.TB, typ filesystem.Type, device string) {
+	tb.Helper()
+	if err := host.Make(tb.Context(), typ, device, filesystem.MakeOptions{Zeroed: true}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// mount mounts a device at a new directory until the test ends.
+func mount(tb testing.TB, typ filesystem.Type, device, options string) string {
+	tb.Helper()
+	o, err := filesystem.ParseOptions(typ, options)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := filepath.Join(tb.TempDir(), "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if err := filesystem.Mount(device, dir, typ, o, false); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := filesystem.Unmount(dir); err != nil {
+			tb.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestLifeOfAFileSystem(t *testing.T) {
+	each(t, func(t *testing.T, typ filesystem.Type) {
+		dir := looptest.Dir(t)
+		image := looptest.Image(t, dir, "v", size(typ))
+		h := looptest.Attach(t, image)
+		makeOn(t, typ, h.Device)
+		info, err := filesystem.Probe(h.Device)
+		if err != nil || info.Type != typ || info.UUID == "" || info.Size > h.Size || info.Size < h.Size-mib {
+			t.Fatalf("got %+v, %v, want %s of %d bytes", info, err, typ, h.Size)
+		}
+		mnt := mount(t, typ, h.Device, "noatime")
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before, err := filesystem.UsageOf(mnt)
+		if err != nil || before.Total <= 0 || before.Total > h.Size || before.Free <= 0 || before.Inodes <= 0 {
+			t.Fatalf("got usage %+v, %v", before, err)
+		}
+		if err := loop.Grow(t.Context(), image, size(typ)+256*mib); err != nil {
+			t.Fatal(err)
+		}
+		if err := loop.SetCapacity(h.Device); err != nil {
+			t.Fatal(err)
+		}
+		err = filesystem.GrowOnline(t.Context(), typ, h.Device, mnt)
+		if typ == filesystem.Ext4 && filesystem.CanGrowOnline(typ) != nil {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := filesystem.UsageOf(mnt)
+		if err != nil || after.Total < before.Total+200*mib {
+			t.Errorf("got usage %+v, %v, want 256 MiB more than %+v", after, err, before)
+		}
+	})
+}
