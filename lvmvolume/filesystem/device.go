@@ -6,8 +6,9 @@ import (
 	"io"
 	"os"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // zeroChunk is how much one call zeroes: the context is looked at in between.
@@ -27,13 +28,13 @@ func DeviceSize(device string) (int64, error) {
 func openDevice(device string, flag int) (*os.File, error) {
 	st, err := os.Stat(device)
 	if os.IsNotExist(err) {
-		return nil, classed(errdefs.ErrNotFound, "device %s is not there", device)
+		return nil, fault.NotFound("device %s is not there", device)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at device %s: %w", device, err)
 	}
 	if st.Mode()&os.ModeDevice == 0 || st.Mode()&os.ModeCharDevice != 0 {
-		return nil, classed(errdefs.ErrInvalidArgument, "%s is no block device", device)
+		return nil, fault.Invalid("%s is no block device", device)
 	}
 	f, err := os.OpenFile(device, flag|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -101,7 +102,7 @@ func Zero(ctx context.Context, device string, progress func(done, total int64)) 
 func openExclusive(device string) (*os.File, error) {
 	f, err := openDevice(device, os.O_RDWR|os.O_EXCL)
 	if isErrno(err, unix.EBUSY) {
-		return nil, classed(errdefs.ErrFailedPrecondition, "device %s is in use: unmount it, in all mount namespaces", device)
+		return nil, fault.Conflict("device %s is in use: unmount it, in all mount namespaces", device)
 	}
 	return f, err
 }

@@ -3,27 +3,11 @@ package filesystem
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 
-	"github.com/containerd/errdefs"
-
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
-
-// classError carries a class of errdefs without adding its words to the
-// sentence.
-type classError struct {
-	class error
-	err   error
-}
-
-func (e *classError) Error() string   { return e.err.Error() }
-func (e *classError) Unwrap() []error { return []error{e.err, e.class} }
-
-func classed(class error, format string, args ...any) error {
-	return &classError{class: class, err: fmt.Errorf(format, args...)}
-}
 
 // packageOf returns the Debian package that holds a program.
 func packageOf(program string) string {
@@ -40,7 +24,7 @@ func packageOf(program string) string {
 func (f FS) run(ctx context.Context, argv ...string) ([]byte, error) {
 	out, err := f.Runner.Run(ctx, xexec.Cmd{Argv: argv})
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, classed(errdefs.ErrFailedPrecondition, "%s is not installed: apt-get install %s", argv[0], packageOf(argv[0]))
+		return nil, fault.Conflict("%s is not installed: apt-get install %s", argv[0], packageOf(argv[0]))
 	}
 	return out, err
 }

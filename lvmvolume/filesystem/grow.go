@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // NeedsGrow says that the file system on an unmounted device is smaller than it
@@ -65,9 +67,9 @@ func (f FS) check(ctx context.Context, device string) error {
 	case err == nil, code == mended:
 		return nil
 	case inUse(err):
-		return &classError{class: errdefs.ErrFailedPrecondition, err: err}
+		return fault.Conflict("%w", err)
 	case code >= 0 && code&uncorrected != 0:
-		return classed(errdefs.ErrDataLoss, "file system on device %s is damaged: run e2fsck %s by hand: %w", device, device, err)
+		return fault.Of(errdefs.ErrDataLoss, "file system on device %s is damaged: run e2fsck %s by hand: %w", device, device, err)
 	}
 	return err
 }
@@ -110,9 +112,9 @@ func growExt4(dir *os.File, device string, size int64) error {
 	case err == nil:
 		return nil
 	case isErrno(err, unix.EPERM):
-		return classed(errdefs.ErrFailedPrecondition, "ext4 at %s has errors, so it cannot grow: unmount it and check it with e2fsck %s", dir.Name(), device)
+		return fault.Conflict("ext4 at %s has errors, so it cannot grow: unmount it and check it with e2fsck %s", dir.Name(), device)
 	case isErrno(err, unix.EBUSY):
-		return classed(errdefs.ErrUnavailable, "ext4 at %s is growing already: try again later", dir.Name())
+		return fault.Unavailable("ext4 at %s is growing already: try again later", dir.Name())
 	default:
 		return fmt.Errorf("grow ext4 at %s to %d blocks: %w", dir.Name(), blocks, err)
 	}
@@ -151,9 +153,9 @@ func growXFS(dir *os.File, size int64) error {
 	case err == nil:
 		return nil
 	case isErrno(err, unix.EPERM):
-		return classed(errdefs.ErrPermissionDenied, "the kernel refuses to grow xfs at %s: give the process CAP_SYS_ADMIN", dir.Name())
+		return fault.Of(errdefs.ErrPermissionDenied, "the kernel refuses to grow xfs at %s: give the process CAP_SYS_ADMIN", dir.Name())
 	case isErrno(err, unix.EAGAIN, unix.EWOULDBLOCK):
-		return classed(errdefs.ErrUnavailable, "xfs at %s is growing already: try again later", dir.Name())
+		return fault.Unavailable("xfs at %s is growing already: try again later", dir.Name())
 	default:
 		return fmt.Errorf("grow xfs at %s to %d blocks: %w", dir.Name(), blocks, err)
 	}
@@ -175,7 +177,7 @@ func needResource(where string) error {
 		return fmt.Errorf("read the capabilities of the process: %w", err)
 	}
 	if !hasCapability(string(b), unix.CAP_SYS_RESOURCE) {
-		return classed(errdefs.ErrPermissionDenied,
+		return fault.Of(errdefs.ErrPermissionDenied,
 			"ext4 at %s cannot grow while it is mounted: the process lacks CAP_SYS_RESOURCE; give it that, or unmount the volume and try again", where)
 	}
 	return nil

@@ -66,6 +66,7 @@ func mount(tb testing.TB, typ filesystem.Type, device, options string) string {
 
 func TestLifeOfAFileSystem(t *testing.T) {
 	each(t, func(t *testing.T, typ filesystem.Type) {
+		t.Helper()
 		dir := looptest.Dir(t)
 		image := looptest.Image(t, dir, "v", size(typ))
 		h := looptest.Attach(t, image)

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/containerd/errdefs"
-
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -48,7 +47,7 @@ func checkSize(t Type, device string) error {
 		return err
 	}
 	if size < MinSize(t) {
-		return classed(errdefs.ErrInvalidArgument, "device %s has %d MiB: %s needs %d MiB at least", device, size/mib, t, MinSize(t)/mib)
+		return fault.Invalid("device %s has %d MiB: %s needs %d MiB at least", device, size/mib, t, MinSize(t)/mib)
 	}
 	return nil
 }
@@ -85,7 +84,7 @@ func makeXFS(device string, o MakeOptions) []string {
 func (f FS) mkfs(ctx context.Context, device string, argv []string) error {
 	if _, err := f.run(ctx, argv...); err != nil {
 		if inUse(err) {
-			return &classError{class: errdefs.ErrFailedPrecondition, err: err}
+			return fault.Conflict("%w", err)
 		}
 		return err
 	}

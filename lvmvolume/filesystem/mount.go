@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 )
 
@@ -32,7 +33,7 @@ func Mount(device, target string, t Type, o Options, readOnly bool) error {
 		return nil
 	}
 	if ok {
-		return classed(errdefs.ErrFailedPrecondition, "%s of device %s is mounted at %s: unmount it first", there.FSType, there.Dev, target)
+		return fault.Conflict("%s of device %s is mounted at %s: unmount it first", there.FSType, there.Dev, target)
 	}
 	return mountError(device, target, t, unix.Mount(device, target, string(t), o.bits(readOnly), o.kernelData(t)))
 }
@@ -51,15 +52,15 @@ func mountError(device, target string, t Type, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.ENODEV):
-		return classed(errdefs.ErrFailedPrecondition, "the kernel has no %s: load its module or choose another file system", t)
+		return fault.Conflict("the kernel has no %s: load its module or choose another file system", t)
 	case errors.Is(err, unix.EUCLEAN):
-		return classed(errdefs.ErrDataLoss, "the %s on device %s is damaged: see the kernel's log and check it by hand: %w", t, device, err)
+		return fault.Of(errdefs.ErrDataLoss, "the %s on device %s is damaged: see the kernel's log and check it by hand: %w", t, device, err)
 	case errors.Is(err, unix.EINVAL):
-		return classed(errdefs.ErrFailedPrecondition, "device %s does not mount as %s, or not with these options: the kernel's log says why: %w", device, t, err)
+		return fault.Conflict("device %s does not mount as %s, or not with these options: the kernel's log says why: %w", device, t, err)
 	case errors.Is(err, unix.EBUSY):
-		return classed(errdefs.ErrFailedPrecondition, "device %s is in use by another than a file system, or %s is: %w", device, target, err)
+		return fault.Conflict("device %s is in use by another than a file system, or %s is: %w", device, target, err)
 	case errors.Is(err, unix.ENOENT) && missing(target):
-		return classed(errdefs.ErrNotFound, "directory %s is not there", target)
+		return fault.NotFound("directory %s is not there", target)
 	}
 	return fmt.Errorf("mount %s on device %s at %s: %w", t, device, target, err)
 }
@@ -82,7 +83,7 @@ func Unmount(target string) error {
 			return nil
 		}
 	case errors.Is(err, unix.EBUSY):
-		return classed(errdefs.ErrFailedPrecondition, "%s is in use: stop what has files open or mounts below it: %w", target, err)
+		return fault.Conflict("%s is in use: stop what has files open or mounts below it: %w", target, err)
 	}
 	return fmt.Errorf("unmount %s: %w", target, err)
 }

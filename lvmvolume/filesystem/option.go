@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Options are checked mount options. The zero value is none.
@@ -54,7 +55,7 @@ func (o Options) add(t Type, word string) error {
 			continue
 		}
 		if !d.ok(value, strings.Contains(word, "=")) {
-			return classed(errdefs.ErrInvalidArgument, "mount option %q: want %s", word, d.help())
+			return fault.Invalid("mount option %q: want %s", word, d.help())
 		}
 		if d.silent {
 			return nil
@@ -63,7 +64,7 @@ func (o Options) add(t Type, word string) error {
 		o.data[key] = word
 		return nil
 	}
-	return classed(errdefs.ErrInvalidArgument, "mount option %q is not allowed for %s: choose of %s", word, t, strings.Join(AllowedOptions(t), ", "))
+	return fault.Invalid("mount option %q is not allowed for %s: choose of %s", word, t, strings.Join(AllowedOptions(t), ", "))
 }
 
 // subject returns what a flag is about, the same for a word and its contrary.

@@ -11,8 +11,9 @@ import (
 	"os"
 	"unsafe"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Journal is the state of a file system's journal.
@@ -54,14 +55,14 @@ type tail struct {
 func Probe(device string) (Info, error) {
 	head, err := readHead(device)
 	if os.IsNotExist(err) {
-		return Info{}, classed(errdefs.ErrNotFound, "device %s is not there", device)
+		return Info{}, fault.NotFound("device %s is not there", device)
 	}
 	if err != nil {
 		return Info{}, fmt.Errorf("read the super block of %s: %w", device, err)
 	}
 	info, ok := parseSuper(head)
 	if !ok {
-		return Info{}, classed(errdefs.ErrNotFound, "device %s holds neither ext4 nor xfs", device)
+		return Info{}, fault.NotFound("device %s holds neither ext4 nor xfs", device)
 	}
 	return info, nil
 }

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 )
 
@@ -144,12 +144,12 @@ func (f FS) Wipe(ctx context.Context, device string) error {
 	}
 	for _, s := range found {
 		if s.Type == "holder" {
-			return classed(errdefs.ErrFailedPrecondition, "device %s is in use by %s: remove that first", device, s.Detail)
+			return fault.Conflict("device %s is in use by %s: remove that first", device, s.Detail)
 		}
 	}
 	if _, err := f.run(ctx, "wipefs", "--all", "--", device); err != nil {
 		if inUse(err) {
-			return &classError{class: errdefs.ErrFailedPrecondition, err: err}
+			return fault.Conflict("%w", err)
 		}
 		return err
 	}

@@ -3,8 +3,7 @@ package filesystem
 import (
 	"strings"
 
-	"github.com/containerd/errdefs"
-
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -30,7 +29,7 @@ func ParseType(name string) (Type, error) {
 		}
 		names = append(names, string(t))
 	}
-	return "", classed(errdefs.ErrInvalidArgument, "file system %q: choose one of %s", name, strings.Join(names, ", "))
+	return "", fault.Invalid("file system %q: choose one of %s", name, strings.Join(names, ", "))
 }
 
 const mib = 1 << 20

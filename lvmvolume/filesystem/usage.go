@@ -8,6 +8,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Usage is how full a mounted file system is. Total is what it offers for data:
@@ -72,7 +74,7 @@ func Trim(ctx context.Context, path string) (int64, error) {
 		err := ioctl(dir, fiTrim, &r)
 		switch {
 		case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY):
-			return 0, classed(errdefs.ErrNotImplemented, "the device below %s takes no discards", path)
+			return 0, fault.Later("the device below %s takes no discards", path)
 		case err != nil:
 			return int64(sum), fmt.Errorf("trim %s: %w", path, err)
 		}
@@ -88,7 +90,7 @@ func Trim(ctx context.Context, path string) (int64, error) {
 func Freeze(path string) error {
 	err := onDir(path, fiFreeze)
 	if isErrno(err, unix.EBUSY) {
-		return classed(errdefs.ErrAborted, "the file system at %s is frozen already: thaw it with fsfreeze --unfreeze %s", path, path)
+		return fault.Of(errdefs.ErrAborted, "the file system at %s is frozen already: thaw it with fsfreeze --unfreeze %s", path, path)
 	}
 	if err != nil {
 		return fmt.Errorf("freeze %s: %w", path, err)
@@ -117,7 +119,7 @@ func onDir(path string, request uintptr) error {
 func openDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if os.IsNotExist(err) {
-		return nil, classed(errdefs.ErrNotFound, "directory %s is not there", path)
+		return nil, fault.NotFound("directory %s is not there", path)
 	}
 	return f, err
 }

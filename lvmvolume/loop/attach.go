@@ -7,8 +7,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // FirstNumber is the number of the first loop device that [Attach] makes. Those
@@ -105,10 +106,10 @@ func pause(ctx context.Context) error {
 func reuse(d *os.File, info Info, path string, readOnly bool) (*Handle, error) {
 	fail := func(err error) (*Handle, error) { return nil, errors.Join(err, d.Close()) }
 	if !info.whole {
-		return fail(classed(errdefs.ErrFailedPrecondition, "a part of image %s is attached to %s by somebody else: losetup -d %s", path, info.Device, info.Device))
+		return fail(fault.Conflict("a part of image %s is attached to %s by somebody else: losetup -d %s", path, info.Device, info.Device))
 	}
 	if info.ReadOnly && !readOnly {
-		return fail(classed(errdefs.ErrFailedPrecondition, "image %s is attached to %s read-only: unmount that first", path, info.Device))
+		return fail(fault.Conflict("image %s is attached to %s read-only: unmount that first", path, info.Device))
 	}
 	if !info.AutoClear {
 		if err := setAutoClear(d); err != nil {
@@ -157,7 +158,7 @@ func attach(ctx context.Context, f *os.File, readOnly bool) (*Handle, error) {
 			return h, err
 		}
 	}
-	return nil, classed(errdefs.ErrResourceExhausted, "no loop device is free")
+	return nil, fault.Exhausted("no loop device is free")
 }
 
 // try makes device n and attaches an image to it; nil says that another was faster.
@@ -201,7 +202,7 @@ func configure(d *os.File, n int, f *os.File, readOnly bool) (*Handle, error) {
 	case isErrno(err, unix.EBUSY):
 		return nil, nil
 	case isErrno(err, unix.EINVAL, unix.ENOTTY):
-		return nil, classed(errdefs.ErrNotImplemented, "the kernel cannot attach image %s: loop volumes need Linux 5.8: %w", f.Name(), err)
+		return nil, fault.Later("the kernel cannot attach image %s: loop volumes need Linux 5.8: %w", f.Name(), err)
 	case err != nil:
 		return nil, fmt.Errorf("attach image %s to %s: %w", f.Name(), d.Name(), err)
 	}

@@ -6,8 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Clone makes a new image that shares the blocks of another, at once whatever its
@@ -64,12 +65,12 @@ func share(to, from *os.File, dir string) error {
 	case err == nil:
 		return nil
 	case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY, unix.EINVAL, unix.ENOSYS):
-		return classed(errdefs.ErrNotImplemented,
+		return fault.Later(
 			"the file system of %s cannot share blocks between files, so there are no snapshots and clones of loop volumes: keep images on xfs (reflink=1) or btrfs", dir)
 	case isErrno(err, unix.EXDEV):
-		return classed(errdefs.ErrInvalidArgument, "image %s cannot be cloned to another file system", from.Name())
+		return fault.Invalid("image %s cannot be cloned to another file system", from.Name())
 	case isErrno(err, unix.ENOSPC, unix.EDQUOT):
-		return classed(errdefs.ErrResourceExhausted, "no room for a clone on the file system of %s: free some", dir)
+		return fault.Exhausted("no room for a clone on the file system of %s: free some", dir)
 	}
 	return fmt.Errorf("clone image %s: %w", from.Name(), err)
 }

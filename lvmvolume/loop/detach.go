@@ -12,6 +12,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // SetCapacity makes an attached device as large as its image, while it is in use:
@@ -34,7 +36,7 @@ func setCapacity(d *os.File) error {
 func openNode(device string) (*os.File, error) {
 	d, err := os.OpenFile(device, os.O_RDONLY|unix.O_CLOEXEC, 0)
 	if isErrno(err, unix.ENOENT, unix.ENXIO, unix.ENODEV) {
-		return nil, classed(errdefs.ErrNotFound, "loop device %s is not there", device)
+		return nil, fault.NotFound("loop device %s is not there", device)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open loop device: %w", err)
@@ -63,7 +65,7 @@ func Detach(ctx context.Context, device string) error {
 		return fmt.Errorf("detach %s: %w", device, err)
 	}
 	if err := waitUnbound(ctx, n); err != nil {
-		return classed(errdefs.ErrFailedPrecondition, "%s is in use: the kernel detaches it when it is unmounted in all mount namespaces", device)
+		return fault.Conflict("%s is in use: the kernel detaches it when it is unmounted in all mount namespaces", device)
 	}
 	c, err := control()
 	if err != nil {
@@ -77,7 +79,7 @@ func Detach(ctx context.Context, device string) error {
 func numberOf(device string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(device), "loop"))
 	if err != nil || !strings.HasPrefix(filepath.Base(device), "loop") {
-		return 0, classed(errdefs.ErrInvalidArgument, "%s is no loop device", device)
+		return 0, fault.Invalid("%s is no loop device", device)
 	}
 	return n, nil
 }

@@ -7,8 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // major is the device number that all loop devices share.
@@ -22,7 +23,7 @@ func node(n int) (string, error) {
 		var st unix.Stat_t
 		err := unix.Lstat(path, &st)
 		if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFBLK || st.Rdev != want) {
-			return "", classed(errdefs.ErrFailedPrecondition, "%s is not loop device %d: remove it", path, n)
+			return "", fault.Conflict("%s is not loop device %d: remove it", path, n)
 		}
 		if err == nil {
 			return path, nil
@@ -49,7 +50,7 @@ func control() (*os.File, error) {
 	}
 	switch {
 	case isErrno(err, unix.ENXIO, unix.ENODEV):
-		return nil, classed(errdefs.ErrFailedPrecondition, "the kernel has no loop devices: modprobe loop")
+		return nil, fault.Conflict("the kernel has no loop devices: modprobe loop")
 	case err != nil:
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

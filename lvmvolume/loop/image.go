@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Align is what the size of an image must be a multiple of: the largest sector
@@ -37,7 +38,7 @@ func Create(ctx context.Context, path string, size int64) error {
 
 func checkSize(path string, size int64) error {
 	if size <= 0 || size%Align != 0 {
-		return classed(errdefs.ErrInvalidArgument, "image %s: a size of %d bytes is no multiple of %d", path, size, Align)
+		return fault.Invalid("image %s: a size of %d bytes is no multiple of %d", path, size, Align)
 	}
 	return nil
 }
@@ -46,7 +47,7 @@ func checkSize(path string, size int64) error {
 // on the disk.
 func newFile(path string, fill func(*os.File) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
-		return classed(errdefs.ErrAlreadyExists, "image %s exists", path)
+		return fault.Exists("image %s exists", path)
 	}
 	f, named, err := open(path)
 	if err != nil {
@@ -86,9 +87,9 @@ func open(path string) (f *os.File, named bool, err error) {
 	}
 	switch {
 	case os.IsNotExist(err):
-		return nil, false, classed(errdefs.ErrNotFound, "directory %s is not there", dir)
+		return nil, false, fault.NotFound("directory %s is not there", dir)
 	case os.IsExist(err):
-		return nil, false, classed(errdefs.ErrAlreadyExists, "image %s exists", path)
+		return nil, false, fault.Exists("image %s exists", path)
 	case err != nil:
 		return nil, false, fmt.Errorf("make image %s: %w", path, err)
 	}
@@ -100,7 +101,7 @@ func link(f *os.File, path string) error {
 	from := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
 	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
 	if errors.Is(err, unix.EEXIST) {
-		return classed(errdefs.ErrAlreadyExists, "image %s exists", path)
+		return fault.Exists("image %s exists", path)
 	}
 	if err != nil {
 		return fmt.Errorf("name image %s: %w", path, err)
@@ -157,11 +158,11 @@ func reserveError(f *os.File, size int64, err error) error {
 	dir := f.Name()
 	switch {
 	case isErrno(err, unix.ENOSPC, unix.EDQUOT):
-		return classed(errdefs.ErrResourceExhausted, "no room for %d bytes on the file system of %s: free some or choose a smaller size", size, dir)
+		return fault.Exhausted("no room for %d bytes on the file system of %s: free some or choose a smaller size", size, dir)
 	case isErrno(err, unix.EFBIG):
-		return classed(errdefs.ErrInvalidArgument, "the file system of %s has no files of %d bytes: choose a smaller size", dir, size)
+		return fault.Invalid("the file system of %s has no files of %d bytes: choose a smaller size", dir, size)
 	case isErrno(err, unix.EOPNOTSUPP, unix.ENOSYS):
-		return classed(errdefs.ErrNotImplemented, "the file system of %s cannot reserve space: keep images on ext4, xfs or btrfs", dir)
+		return fault.Later("the file system of %s cannot reserve space: keep images on ext4, xfs or btrfs", dir)
 	}
 	return fmt.Errorf("reserve %d bytes at %s: %w", size, dir, err)
 }
@@ -183,7 +184,7 @@ func Grow(ctx context.Context, path string, size int64) error {
 		return err
 	}
 	if size < st.Size() {
-		return classed(errdefs.ErrInvalidArgument, "image %s has %d bytes and cannot shrink to %d", path, st.Size(), size)
+		return fault.Invalid("image %s has %d bytes and cannot shrink to %d", path, st.Size(), size)
 	}
 	if err := reserve(ctx, f, size); err != nil {
 		return err
@@ -197,13 +198,13 @@ func Grow(ctx context.Context, path string, size int64) error {
 func openImage(path string, flag int) (*os.File, error) {
 	st, err := os.Lstat(path)
 	if os.IsNotExist(err) {
-		return nil, classed(errdefs.ErrNotFound, "image %s is not there", path)
+		return nil, fault.NotFound("image %s is not there", path)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, classed(errdefs.ErrInvalidArgument, "%s is no regular file", path)
+		return nil, fault.Invalid("%s is no regular file", path)
 	}
 	return os.OpenFile(path, flag|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 }
@@ -214,7 +215,7 @@ func Free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := eintr(func() error { return unix.Statfs(dir, &st) }); err != nil {
 		if os.IsNotExist(err) {
-			return 0, classed(errdefs.ErrNotFound, "directory %s is not there", dir)
+			return 0, fault.NotFound("directory %s is not there", dir)
 		}
 		return 0, fmt.Errorf("read the free space of %s: %w", dir, err)
 	}

@@ -11,8 +11,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Info is one attached loop device.
@@ -60,7 +61,7 @@ func Find(path string) (Info, error) {
 		return Info{}, err
 	}
 	if d == nil {
-		return Info{}, classed(errdefs.ErrNotFound, "image %s is not attached", path)
+		return Info{}, fault.NotFound("image %s is not attached", path)
 	}
 	return info, d.Close()
 }
@@ -70,7 +71,7 @@ func Find(path string) (Info, error) {
 func List(dir string) ([]Info, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, classed(errdefs.ErrNotFound, "directory %s is not there", dir)
+		return nil, fault.NotFound("directory %s is not there", dir)
 	}
 	if err != nil {
 		return nil, err

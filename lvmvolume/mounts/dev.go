@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Dev is the number of a device, as the third field of mountinfo has it.
@@ -27,13 +28,13 @@ func DevOf(path string) (Dev, error) {
 	var st unix.Stat_t
 	err := unix.Stat(path, &st)
 	if os.IsNotExist(err) {
-		return Dev{}, classed(errdefs.ErrNotFound, "device %s is not there", path)
+		return Dev{}, fault.NotFound("device %s is not there", path)
 	}
 	if err != nil {
 		return Dev{}, fmt.Errorf("look at device %s: %w", path, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return Dev{}, classed(errdefs.ErrInvalidArgument, "%s is no block device", path)
+		return Dev{}, fault.Invalid("%s is no block device", path)
 	}
 	return Dev{unix.Major(st.Rdev), unix.Minor(st.Rdev)}, nil
 }
@@ -43,18 +44,4 @@ func parseDev(s string) (Dev, bool) {
 	a, errA := strconv.ParseUint(major, 10, 32)
 	b, errB := strconv.ParseUint(minor, 10, 32)
 	return Dev{uint32(a), uint32(b)}, ok && errA == nil && errB == nil
-}
-
-// classError carries a class of errdefs without adding its words to the
-// sentence.
-type classError struct {
-	class error
-	err   error
-}
-
-func (e *classError) Error() string   { return e.err.Error() }
-func (e *classError) Unwrap() []error { return []error{e.err, e.class} }
-
-func classed(class error, format string, args ...any) error {
-	return &classError{class: class, err: fmt.Errorf(format, args...)}
 }
