@@ -19,25 +19,31 @@ func complete(cmd *cobra.Command, flag string, words ...string) {
 
 // names offers what ask returns for arguments up to the count-th; 0 is no limit.
 // A daemon that does not answer offers nothing.
-func (a *app) names(count int, ask ...func(context.Context, *api.Client) []string) completion {
+func (d *daemon[C]) names(count int, ask ...func(context.Context, C) []string) completion {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if count > 0 && len(args) >= count {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		parent := cmd.Context()
-		if parent == nil {
-			parent = context.Background() //nolint:forbidigo // completion runs before any context is set
-		}
-		ctx, cancel := context.WithTimeout(parent, completeLimit)
-		defer cancel()
-		var out []string
-		for _, f := range ask {
-			out = append(out, f(ctx, a.client())...)
-		}
+		out := d.offer(cmd, ask...)
 		slices.Sort(out)
 		out = slices.DeleteFunc(slices.Compact(out), func(s string) bool { return s == "" || slices.Contains(args, s) })
 		return out, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// offer asks a daemon while a user waits who pressed Tab.
+func (d *daemon[C]) offer(cmd *cobra.Command, ask ...func(context.Context, C) []string) []string {
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background() //nolint:forbidigo // completion runs before any context is set
+	}
+	ctx, cancel := context.WithTimeout(parent, completeLimit)
+	defer cancel()
+	var out []string
+	for _, f := range ask {
+		out = append(out, f(ctx, d.client())...)
+	}
+	return out
 }
 
 func networkNames(ctx context.Context, c *api.Client) []string {

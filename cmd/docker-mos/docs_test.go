@@ -17,10 +17,12 @@ func TestDocs(t *testing.T) {
 	b.WriteString("# The docker mos command\n\n" +
 		"Printed from the commands by `go test ./cmd/docker-mos -run TestDocs -update`.\n\n" +
 		"Results go to standard output; errors (`docker mos: error: …`), what to do about them (`hint: …`) and remarks go to standard error. " +
+		"What takes long says on standard error how far it is, when that is a terminal. " +
 		"Exit code 0 is well, 1 an error or an answer that is bad news (a dropped packet, a failed check, a finding), 2 a command line that cannot be understood. " +
-		"Names of networks and containers, ids and their beginnings are understood alike, and are completed by the shell where `docker completion` is set up.\n\n" +
-		"Lists take `--format table`, `--format 'table {{.Name}}\\t{{.MAC}}'`, `--format '{{.Name}}'` and `--format json`, which prints one object of the [admin API](../mosbridge/api/types.go) a line: " +
-		"rates there are in bits per second, 0 for none. Values of one `--filter` key are joined by *or*, keys by *and*.\n")
+		"Names of networks, containers and volumes, ids and their beginnings are understood alike, and are completed by the shell where `docker completion` is set up.\n\n" +
+		"What changes volumes takes `--dry-run`: its steps are listed, and nothing is done.\n\n" +
+		"Lists take `--format table`, `--format 'table {{.Name}}\\t{{.MAC}}'`, `--format '{{.Name}}'` and `--format json`, which prints one object of the admin API, of [networks](../mosbridge/api/types.go) or of [volumes](../lvmvolume/api/types.go), a line: " +
+		"rates of networks are in bits per second there, sizes and rates of volumes in bytes, 0 for none. Values of one `--filter` key are joined by *or*, keys by *and*.\n")
 	cmd := newMos()
 	root := &cobra.Command{Use: "docker"} // so that paths begin as users type them
 	root.AddCommand(cmd)

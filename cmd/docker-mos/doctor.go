@@ -1,47 +1,69 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 
-	"github.com/mosdocker/mosdocker/internal/xexec"
-	"github.com/mosdocker/mosdocker/mosbridge/api"
+	"github.com/mosdocker/mosdocker/internal/adminapi"
 )
 
-func (a *app) doctor() *cobra.Command {
-	l := &list[api.Check]{columns: []column[api.Check]{
-		{name: "Result", header: "RESULT", value: func(c api.Check) string {
-			if c.OK {
-				return "ok"
-			}
-			return "FAILED"
-		}},
-		{name: "Name", header: "CHECK", value: func(c api.Check) string { return c.Name }},
-		{name: "Detail", header: "DETAIL", value: func(c api.Check) string { return dash(c.Detail) }},
-		{name: "Hint", header: "HINT", extra: true, value: func(c api.Check) string { return dash(c.Hint) }},
-	}}
+// check is one question of the doctor of one daemon.
+type check struct {
+	Daemon string `json:"daemon"`
+	adminapi.Check
+}
+
+// patient is a daemon that can be examined.
+type patient interface {
+	installed() bool
+	examine(cmd *cobra.Command) ([]check, error)
+	String() string
+}
+
+func (d *daemon[C]) String() string { return d.name }
+
+// doctor examines daemons. Of several, those that were never installed are left
+// out, unless that would be all.
+func doctor(ps ...patient) *cobra.Command {
+	l := checkList(len(ps) == 1)
 	cmd := &cobra.Command{
 		Use:   "doctor [OPTIONS]",
 		Short: "Examine the host and say what is wrong",
-		Long:  "The exit code is 1 when a check failed. When mosbridge does not answer, the host is examined without it.",
+		Long:  "The exit code is 1 when a check failed. When the daemon does not answer, the host is examined without it.",
 		Args:  exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	if len(ps) > 1 {
+		cmd.Short = "Examine the host for all daemons and say what is wrong"
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := l.check(); err != nil {
 			return err
 		}
-		var checks []api.Check
-		err := a.within(cmd, func(ctx context.Context, c *api.Client) error {
-			d, err := c.Doctor(ctx)
-			checks = append([]api.Check{{Name: "mosbridge answers", OK: err == nil, Detail: a.socket}}, d.Checks...)
-			return err
-		})
-		if errdefs.IsUnavailable(err) {
-			checks = thisHost(xexec.Host{}).examine(cmd.Context(), err)
-		} else if err != nil {
-			return err
+		var checks []check
+		var absent []string
+		for _, p := range ps {
+			if len(ps) > 1 && !p.installed() {
+				absent = append(absent, p.String())
+				continue
+			}
+			cs, err := p.examine(cmd)
+			if err != nil {
+				return err
+			}
+			checks = append(checks, cs...)
+		}
+		if len(absent) == len(ps) {
+			return hinted(errors.New("no daemon of MosDocker is installed here"), "make install installs them")
+		}
+		for _, name := range absent {
+			remark(cmd.ErrOrStderr(), "%s is not installed here", name)
 		}
 		if err := l.print(cmd, checks); err != nil {
 			return err
@@ -52,11 +74,26 @@ func (a *app) doctor() *cobra.Command {
 	return cmd
 }
 
+func checkList(one bool) *list[check] {
+	return &list[check]{columns: []column[check]{
+		{name: "Result", header: "RESULT", value: func(c check) string {
+			if c.OK {
+				return "ok"
+			}
+			return "FAILED"
+		}},
+		{name: "Daemon", header: "DAEMON", extra: one, value: func(c check) string { return c.Daemon }},
+		{name: "Name", header: "CHECK", value: func(c check) string { return c.Name }},
+		{name: "Detail", header: "DETAIL", value: func(c check) string { return dash(c.Detail) }},
+		{name: "Hint", header: "HINT", extra: true, value: func(c check) string { return dash(c.Hint) }},
+	}}
+}
+
 // verdict prints what to do about failed checks.
-func verdict(cmd *cobra.Command, checks []api.Check) error {
+func verdict(cmd *cobra.Command, cs []check) error {
 	var hints []string
 	failed := false
-	for _, c := range checks {
+	for _, c := range cs {
 		if !c.OK {
 			failed = true
 			hints = append(hints, c.Hint)
@@ -67,4 +104,65 @@ func verdict(cmd *cobra.Command, checks []api.Check) error {
 		return errBadNews
 	}
 	return nil
+}
+
+// checks collects what is found out.
+type checks struct {
+	daemon string
+	list   []check
+}
+
+// add notes a check, which failed when there is an error.
+func (cs *checks) add(name, detail string, err error, hint string) {
+	c := adminapi.Check{Name: name, OK: err == nil, Detail: detail}
+	if err != nil {
+		c.Detail, c.Hint = strings.TrimSpace(err.Error()), hint
+	}
+	cs.list = append(cs.list, check{cs.daemon, c})
+}
+
+// examine asks the daemon's doctor, or looks what may be wrong when it does not
+// answer.
+func (d *daemon[C]) examine(cmd *cobra.Command) ([]check, error) {
+	out := &checks{daemon: d.name}
+	err := d.within(cmd, func(ctx context.Context, c C) error {
+		r, err := c.Doctor(ctx)
+		out.add(d.name+" answers", d.socket, err, "")
+		for _, c := range r.Checks {
+			out.list = append(out.list, check{d.name, c})
+		}
+		return err
+	})
+	if unreachable(err) {
+		return d.examineWithout(cmd.Context(), err), nil
+	}
+	return out.list, err
+}
+
+// examineWithout says what may be wrong when the daemon does not answer, for the
+// reason given.
+func (d *daemon[C]) examineWithout(ctx context.Context, cause error) []check {
+	cs := &checks{daemon: d.name}
+	var todo string
+	if e, ok := errors.AsType[*hintedError](cause); ok {
+		todo = strings.Join(e.hints, "; ")
+	}
+	cs.add(d.name+" answers", "", cause, todo)
+	if _, err := os.Stat(filepath.Join(d.host.root, "/run/systemd/system")); err == nil {
+		unit := d.name + ".service"
+		out, err := d.host.tool(ctx, "systemctl", "is-active", unit)
+		if err != nil {
+			err = fmt.Errorf("it is %s", cmp.Or(strings.TrimSpace(out), "-"))
+		}
+		cs.add("unit "+unit+" runs", "active", err, "journalctl -u "+d.name+" says why it ended; make install installs it")
+	}
+	for _, s := range []struct{ name, path, hint string }{
+		{"docker's plugin socket is there", d.pluginSocket(), "docker cannot reach the driver: while the socket is missing each call of docker waits up to 15 s and fails"},
+		{"docker's socket is there", "/run/docker.sock", "start docker"},
+	} {
+		_, err := os.Stat(filepath.Join(d.host.root, s.path))
+		cs.add(s.name, s.path, err, s.hint)
+	}
+	d.tools(ctx, cs)
+	return cs.list
 }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mosdocker/mosdocker/internal/adminapi"
 	"github.com/mosdocker/mosdocker/internal/xexec"
+	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 )
 
 // bareHost is a host with these links, whose tools answer by their first words.
@@ -33,6 +35,19 @@ func bareHost(t *testing.T, links []string, tools map[string]string) (host, *xex
 	return host{root: root, run: run}, run
 }
 
+// searchBridge looks for what mosbridge left on a host.
+func searchBridge(t *testing.T, h host) (found []adminapi.Finding, blind []error) {
+	t.Helper()
+	for _, look := range newApp(h).bridge.looks {
+		fs, err := look(t.Context())
+		found = append(found, fs...)
+		if err != nil {
+			blind = append(blind, err)
+		}
+	}
+	return found, blind
+}
+
 func TestSearchFindsOursOnly(t *testing.T) {
 	h, run := bareHost(t,
 		[]string{"lo", "eth0", "mosp0123456789a", "mosc0123456789a", "mosgabcdef01234", "mosbr0", "mosquito", "mospxyz"},
@@ -41,7 +56,7 @@ func TestSearchFindsOursOnly(t *testing.T) {
 			"find Bridge":    "mosbr0\n",
 			"nft list":       "table inet filter\ntable inet mosbridge\n",
 		})
-	found, blind := h.search(t.Context())
+	found, blind := searchBridge(t, h)
 	var got []string
 	for _, f := range found {
 		got = append(got, f.Kind+" "+f.Object)
@@ -62,7 +77,7 @@ func TestSearchFindsOursOnly(t *testing.T) {
 
 func TestSearchOfACleanHost(t *testing.T) {
 	h, _ := bareHost(t, []string{"lo"}, nil)
-	if found, blind := h.search(t.Context()); len(found)+len(blind) != 0 {
+	if found, blind := searchBridge(t, h); len(found)+len(blind) != 0 {
 		t.Errorf("found %v, blind %v", found, blind)
 	}
 }
@@ -72,7 +87,7 @@ func TestSearchSaysWhereItCannotLook(t *testing.T) {
 	run.Answer = func(c xexec.Cmd) ([]byte, error) {
 		return nil, &xexec.Error{Argv: c.Argv, Code: 1, Stderr: "Operation not permitted"}
 	}
-	_, blind := h.search(t.Context())
+	_, blind := searchBridge(t, h)
 	got := errors.Join(blind...).Error()
 	if want := "ovs-vsctl: Operation not permitted\nnft: Operation not permitted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -85,7 +100,7 @@ func TestExamineNamesWhatIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, c := range h.examine(t.Context(), hinted(errors.New("it is gone"), "start it")) {
+	for _, c := range newApp(h).bridge.examineWithout(t.Context(), hinted(errors.New("it is gone"), "start it")) {
 		result := "ok"
 		if !c.OK {
 			result = "FAILED"
@@ -101,5 +116,107 @@ func TestExamineNamesWhatIsDown(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// put writes files of a host.
+func put(t *testing.T, h host, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(h.root, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mosOn runs docker mos on a host whose daemons do not answer.
+func mosOn(t *testing.T, h host, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	for _, variable := range []string{"MOS_BRIDGE_SOCKET", "MOS_LVM_SOCKET"} {
+		t.Setenv(variable, "")
+	}
+	a := newApp(h)
+	a.bridge.usual = filepath.Join(h.root, a.bridge.usual)
+	// The socket of mos-lvm is looked for below the host's root, which a client
+	// does not know.
+	a.lvm.dial = func(socket string) *lvm.Client { return lvm.New(filepath.Join(h.root, socket)) }
+	cmd := a.command()
+	var out, remarks strings.Builder
+	cmd.SetOut(&out)
+	cmd.SetErr(&remarks)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), remarks.String(), err
+}
+
+const mountinfo = "22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n" +
+	"90 22 7:3 / /var/lib/mos/mos-lvm/mnt/v1 rw,noatime shared:9 - ext4 /dev/loop3 rw\n" +
+	"91 22 253:4 /_data /var/lib/mos/mos-lvm/mnt/v2 rw - xfs /dev/mapper/mos-v2 rw\n" +
+	"92 22 7:4 / /var/lib/mos/mos-lvm-other/mnt/v3 rw - ext4 /dev/loop4 rw\n"
+
+func TestAuditSearchesForVolumesWithoutMosLVM(t *testing.T) {
+	h, _ := bareHost(t, []string{"lo"}, nil)
+	put(t, h, map[string]string{
+		"proc/self/mountinfo":                mountinfo,
+		"sys/block/loop3/loop/backing_file":  "/var/lib/mos/mos-lvm/images/v1\n",
+		"sys/block/loop4/loop/backing_file":  "/home/user/disk.img\n",
+		"sys/block/loop5/size":               "0",
+		"var/lib/mos/mos-lvm/images/v1.keep": "",
+	})
+	out, remarks, err := mosOn(t, h, "audit")
+	want := "KIND      OBJECT                        DETAIL\n" +
+		"mount     /var/lib/mos/mos-lvm/mnt/v1   ext4 of /dev/loop3 is mounted\n" +
+		"mount     /var/lib/mos/mos-lvm/mnt/v2   xfs of /dev/mapper/mos-v2 is mounted\n" +
+		"loop      /dev/loop3                    image /var/lib/mos/mos-lvm/images/v1 is attached\n"
+	if diff := cmp.Diff(want, out); diff != "" || !errors.Is(err, errBadNews) {
+		t.Error(diff, err)
+	}
+	for _, words := range []string{"mos-lvm does not run", "the recycle bin are not looked at", "hint: start it with systemctl start mos-lvm"} {
+		if !strings.Contains(remarks, words) {
+			t.Errorf("%q is not said in:\n%s", words, remarks)
+		}
+	}
+}
+
+func TestMosLVMThatWasNeverInstalledIsNotSpokenOf(t *testing.T) {
+	h, _ := bareHost(t, []string{"lo"}, nil)
+	put(t, h, map[string]string{"proc/self/mountinfo": "22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n"})
+	out, remarks, err := mosOn(t, h, "audit")
+	if err != nil || out != "" || strings.Contains(remarks, "lvm") || !strings.HasSuffix(remarks, "docker mos: nothing of mosbridge is on this host\n") {
+		t.Errorf("audit: %v\n%s%s", err, out, remarks)
+	}
+	out, remarks, err = mosOn(t, h, "version")
+	if err != nil || !strings.HasSuffix(out, "mos-lvm:    not installed here\n") || strings.Contains(remarks, "lvm") {
+		t.Errorf("version: %v\n%s%s", err, out, remarks)
+	}
+	if _, _, err = mosOn(t, h, "doctor"); err == nil || errors.Is(err, errBadNews) {
+		t.Errorf("doctor of a host without any daemon: %v", err)
+	}
+	put(t, h, map[string]string{"var/lib/mos/mosbridge/state.db": ""})
+	out, remarks, err = mosOn(t, h, "doctor")
+	if !errors.Is(err, errBadNews) || strings.Contains(out, "lvm") || !strings.HasPrefix(remarks, "docker mos: mos-lvm is not installed here\n") {
+		t.Errorf("doctor: %v\n%s%s", err, out, remarks)
+	}
+}
+
+func TestExamineOfMosLVMNamesWhatIsMissing(t *testing.T) {
+	h, _ := bareHost(t, nil, map[string]string{"lvm version": "  LVM version:     2.03.16(2)\n  Library version: 1.02.185\n", "mkfs.ext4": ""})
+	put(t, h, map[string]string{"sys/class/misc/loop-control/dev": "10:237"})
+	out, _, err := mosOn(t, h, "volume", "doctor", "--format", "{{.Name}}: {{.Result}}, {{.Detail}}")
+	if !errors.Is(err, errBadNews) {
+		t.Error(err)
+	}
+	for _, want := range []string{
+		"mos-lvm answers: FAILED", "lvm is installed: ok, LVM version: 2.03.16(2)", "mkfs.ext4 is installed: ok", "the kernel has device-mapper: FAILED", "the kernel has loop devices: ok",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in:\n%s", want, out)
+		}
 	}
 }

@@ -20,12 +20,14 @@ type column[T any] struct {
 	header string // in tables
 	value  func(T) string
 	extra  bool // only when a template asks for it
+	whole  bool // never cut: a name may look like an id
 }
 
 // list is how objects of one kind are listed, docker's way.
 type list[T any] struct {
 	columns []column[T]
 	id      func(T) string // what -q prints; nil: no -q
+	named   bool           // what -q prints is a name, not an id
 	filters []filter[T]    // by key
 	empty   string         // remark for a table without rows
 
@@ -47,11 +49,19 @@ func (l *list[T]) flags(cmd *cobra.Command) {
 		names = append(names, "."+c.name)
 	}
 	cmd.Flags().StringVar(&l.format, "format", "table", `"table", "table TEMPLATE", "json", or a Go template`)
-	cmd.Long = strings.TrimSpace(cmd.Short + ".\n\n" + cmd.Long + "\n\nTemplates know " + strings.Join(names, ", ") + ".")
+	about := []string{cmd.Short + "."}
+	if cmd.Long != "" {
+		about = append(about, cmd.Long)
+	}
+	cmd.Long = strings.Join(append(about, "Templates know "+strings.Join(names, ", ")+"."), "\n\n")
 	complete(cmd, "format", "table", "json")
 	cmd.Flags().BoolVar(&l.noTrunc, "no-trunc", false, "Do not cut ids")
 	if l.id != nil {
-		cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Only print ids")
+		what := "ids"
+		if l.named {
+			what = "names"
+		}
+		cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Only print "+what)
 	}
 	if l.filters != nil {
 		var keys, ask []string
@@ -123,7 +133,7 @@ func (l *list[T]) print(cmd *cobra.Command, objects []T) error {
 	objects = slices.DeleteFunc(slices.Clone(objects), func(t T) bool { return !l.wanted(t) })
 	if l.quiet {
 		for _, o := range objects {
-			if _, err := fmt.Fprintln(out, l.cut(l.id(o))); err != nil {
+			if _, err := fmt.Fprintln(out, l.cut(l.id(o), l.named)); err != nil {
 				return err
 			}
 		}
@@ -169,7 +179,7 @@ func (l *list[T]) rows(out io.Writer, t *template.Template, table bool, objects 
 	for _, o := range objects {
 		row := map[string]string{}
 		for _, c := range l.columns {
-			row[c.name] = l.cut(c.value(o))
+			row[c.name] = l.cut(c.value(o), c.whole)
 		}
 		if err := t.Execute(&b, row); err != nil {
 			return usage("--format: %s", err)
@@ -187,9 +197,9 @@ func (l *list[T]) rows(out io.Writer, t *template.Template, table bool, objects 
 	return w.Flush()
 }
 
-// cut shortens ids, which are the only values of 64 hex digits.
-func (l *list[T]) cut(s string) string {
-	if !l.noTrunc && len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" {
+// cut shortens ids, which have 64 hex digits as only names of volumes have, too.
+func (l *list[T]) cut(s string, whole bool) string {
+	if !whole && !l.noTrunc && len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" {
 		return s[:12]
 	}
 	return s

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
@@ -24,54 +25,109 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"docker-mos": main, "docker-set": main})
 }
 
-// TestScripts runs testdata/script against a daemon with fixed answers. A
-// script sees the requests that changed something by the command "requests",
-// and ends the daemon by "down".
+// TestScripts runs testdata/script against daemons with fixed answers. A script
+// sees the requests that changed something by the command "requests", and ends
+// daemons by "down", all or the one that is named.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			socket := filepath.Join(env.WorkDir, "mos.sock")
-			l, err := net.Listen("unix", socket)
-			if err != nil {
-				return err
+			fakes := map[string]*fake{"mosbridge": {answer: bridgeAnswer}, "mos-lvm": {answer: lvmAnswer}}
+			for name, variable := range map[string]string{"mosbridge": "MOS_BRIDGE_SOCKET", "mos-lvm": "MOS_LVM_SOCKET"} {
+				socket := filepath.Join(env.WorkDir, name+".sock")
+				if err := fakes[name].serve(socket); err != nil {
+					return err
+				}
+				env.Defer(fakes[name].stop)
+				env.Setenv(variable, socket)
 			}
-			d := &daemon{}
-			s := &httptest.Server{Listener: l, Config: &http.Server{Handler: d}}
-			s.Start()
-			d.stop = sync.OnceFunc(s.Close)
-			env.Defer(d.stop)
-			env.Values["daemon"] = d
-			env.Setenv("MOS_BRIDGE_SOCKET", socket)
+			env.Values["fakes"] = fakes
 			env.Setenv("DOCKER_CONFIG", env.WorkDir)
+			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command under -race lasts a second longer
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"requests": func(ts *testscript.TestScript, _ bool, _ []string) {
-				_, err := io.WriteString(ts.Stdout(), ts.Value("daemon").(*daemon).take())
-				ts.Check(err)
+				for _, f := range ts.Value("fakes").(map[string]*fake) {
+					_, err := io.WriteString(ts.Stdout(), f.take())
+					ts.Check(err)
+				}
 			},
-			"down": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("daemon").(*daemon).stop() },
+			"down": func(ts *testscript.TestScript, _ bool, args []string) {
+				for name, f := range ts.Value("fakes").(map[string]*fake) {
+					if len(args) == 0 || args[0] == name {
+						f.stop()
+					}
+				}
+			},
 		},
 	})
 }
 
-// daemon is mosbridge with two networks and three interfaces.
-type daemon struct {
-	stop func()
+// fake is a daemon with fixed answers.
+type fake struct {
+	answer func(r *http.Request, body []byte) (any, int)
+	stop   func()
 
 	mu   sync.Mutex // guards all below
 	seen strings.Builder
 }
 
-func (d *daemon) take() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	defer d.seen.Reset()
-	return d.seen.String()
+func (f *fake) serve(socket string) error {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: f}}
+	s.Start()
+	f.stop = sync.OnceFunc(s.Close)
+	return nil
+}
+
+func (f *fake) take() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.seen.Reset()
+	return f.seen.String()
+}
+
+// lines is an answer of several JSON objects, blob one of bytes with what its
+// trailer says.
+type (
+	lines []any
+	blob  struct{ data, trailer string }
+)
+
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	if r.Method != http.MethodGet {
+		path := r.URL.Path
+		if r.URL.RawQuery != "" {
+			path += "?" + r.URL.RawQuery
+		}
+		f.mu.Lock()
+		fmt.Fprintf(&f.seen, "%s %s %s\n", r.Method, path, strings.TrimSpace(string(body)))
+		f.mu.Unlock()
+	}
+	answer, status := f.answer(r, body)
+	if b, ok := answer.(blob); ok {
+		w.Header().Set("Trailer", lvm.TrailerError)
+		_, _ = io.WriteString(w, b.data)
+		w.Header().Set(lvm.TrailerError, b.trailer)
+		return
+	}
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	all, ok := answer.(lines)
+	if !ok {
+		all = lines{answer}
+	}
+	for _, a := range all {
+		_ = enc.Encode(a)
+	}
 }
 
 func id(c string) string { return strings.Repeat(c, 64) }
@@ -109,23 +165,12 @@ func endpoints() []api.Endpoint {
 	}
 }
 
-func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	if r.Method != http.MethodGet {
-		d.mu.Lock()
-		fmt.Fprintf(&d.seen, "%s %s %s\n", r.Method, r.URL.Path, strings.TrimSpace(string(body)))
-		d.mu.Unlock()
-	}
-	answer, status := d.answer(r, body)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer)
-}
-
 func refuse(status int, code, sentence string) (any, int) {
 	return map[string]string{"error": sentence, "code": code}, status
 }
 
-func (d *daemon) answer(r *http.Request, body []byte) (any, int) {
+// bridgeAnswer is mosbridge with two networks and five interfaces.
+func bridgeAnswer(r *http.Request, body []byte) (any, int) {
 	if ref, ok := strings.CutPrefix(r.URL.Path, "/v1/networks/"); ok {
 		for _, n := range networks() {
 			if sameRef(ref, n.Name, n.ID) {

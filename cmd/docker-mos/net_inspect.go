@@ -16,14 +16,14 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
-func (a *app) inspect() *cobra.Command {
+func (n network) inspect() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] NETWORK|CONTAINER [NETWORK|CONTAINER...]",
 		Short:             "Show all that is known of networks and of containers' interfaces",
 		Long:              "Show all that is known of networks and of containers' interfaces, as JSON.\n\nNames, ids and beginnings of ids are understood, of endpoints too. Rates are in bits per second, 0 for none.",
 		Args:              exactly("NETWORK|CONTAINER..."),
-		ValidArgsFunction: a.names(0, networkNames, containerNames),
+		ValidArgsFunction: n.names(0, networkNames, containerNames),
 	}
 	cmd.Flags().StringVar(&format, "format", "json", `"json" or a Go template over the JSON's fields, such as {{.mac}}`)
 	complete(cmd, "format", "json")
@@ -32,7 +32,7 @@ func (a *app) inspect() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.within(cmd, func(ctx context.Context, c *api.Client) error {
+		return n.within(cmd, func(ctx context.Context, c *api.Client) error {
 			objects := []any{}
 			for _, ref := range args {
 				found, err := lookup(ctx, c, ref)

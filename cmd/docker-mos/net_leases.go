@@ -12,7 +12,7 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
-func (a *app) leases() *cobra.Command {
+func (n network) leases() *cobra.Command {
 	l := &list[api.Lease]{
 		columns: []column[api.Lease]{
 			{name: "Address", header: "ADDRESS", value: func(l api.Lease) string { return l.Addr.String() }},
@@ -27,8 +27,8 @@ func (a *app) leases() *cobra.Command {
 			{"state", func(l api.Lease, v string) bool { return l.State == v }},
 		},
 	}
-	cmd := listCommand(a, l, "leases", "List the addresses that are held, or kept for their owner", (*api.Client).Leases)
-	cmd.AddCommand(a.forget())
+	cmd := listCommand(n.daemon, l, "leases", "List the addresses that are held, or kept for their owner", (*api.Client).Leases)
+	cmd.AddCommand(n.forget())
 	return cmd
 }
 
@@ -41,13 +41,13 @@ func subnet(l api.Lease) string {
 	return s
 }
 
-func (a *app) forget() *cobra.Command {
+func (n network) forget() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "forget ADDRESS [ADDRESS...]",
 		Short:             "Free addresses that are kept for an owner who is gone",
 		Long:              "Free addresses that are kept for an owner who is gone.\n\nAn address asked for by --ip stays kept when its container stops; once forgotten it may be chosen for any container.",
 		Args:              exactly("ADDRESS..."),
-		ValidArgsFunction: a.names(0, keptAddrs),
+		ValidArgsFunction: n.names(0, keptAddrs),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var addrs []netip.Addr
@@ -58,7 +58,7 @@ func (a *app) forget() *cobra.Command {
 			}
 			addrs = append(addrs, addr)
 		}
-		return a.within(cmd, func(ctx context.Context, c *api.Client) error {
+		return n.within(cmd, func(ctx context.Context, c *api.Client) error {
 			var errs []error
 			for _, addr := range addrs {
 				if err := c.Forget(ctx, api.ForgetRequest{Addr: addr}); err != nil {
@@ -73,19 +73,4 @@ func (a *app) forget() *cobra.Command {
 		})
 	}
 	return cmd
-}
-
-func (a *app) logLevel() *cobra.Command {
-	levels := []string{"debug", "info", "warn", "error"}
-	return &cobra.Command{
-		Use:               "loglevel debug|info|warn|error",
-		Short:             "Change what the daemon logs, until it restarts",
-		Args:              exactly("debug|info|warn|error"),
-		ValidArgsFunction: cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.within(cmd, func(ctx context.Context, c *api.Client) error {
-				return c.SetLogLevel(ctx, api.LogLevel{Level: args[0]})
-			})
-		},
-	}
 }

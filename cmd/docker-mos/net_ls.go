@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 
@@ -10,7 +9,7 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
-func (a *app) ls() *cobra.Command {
+func (n network) ls() *cobra.Command {
 	l := &list[api.Network]{
 		id: func(n api.Network) string { return n.ID },
 		columns: []column[api.Network]{
@@ -36,24 +35,5 @@ func (a *app) ls() *cobra.Command {
 			{"vlan", func(n api.Network, v string) bool { return strconv.Itoa(int(n.VLAN)) == v }},
 		},
 	}
-	return listCommand(a, l, "ls", "List networks", (*api.Client).Networks)
-}
-
-// listCommand is a command that prints one list of the daemon.
-func listCommand[T any](a *app, l *list[T], use, short string, ask func(*api.Client, context.Context) ([]T, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: use + " [OPTIONS]", Short: short, Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := l.check(); err != nil {
-			return err
-		}
-		return a.within(cmd, func(ctx context.Context, c *api.Client) error {
-			objects, err := ask(c, ctx)
-			if err != nil {
-				return err
-			}
-			return l.print(cmd, objects)
-		})
-	}
-	l.flags(cmd)
-	return cmd
+	return listCommand(n.daemon, l, "ls", "List networks", (*api.Client).Networks)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
-func (a *app) ps() *cobra.Command {
+func (n network) ps() *cobra.Command {
 	type e = api.Endpoint
 	l := &list[e]{
 		id: func(x e) string { return x.ID },
@@ -41,10 +41,10 @@ func (a *app) ps() *cobra.Command {
 			{"state", func(x e, v string) bool { return x.State == v }},
 		},
 	}
-	return listCommand(a, l, "ps", "List the interfaces of containers", (*api.Client).Endpoints)
+	return listCommand(n.daemon, l, "ps", "List the interfaces of containers", (*api.Client).Endpoints)
 }
 
-func (a *app) ports() *cobra.Command {
+func (n network) ports() *cobra.Command {
 	type p = api.Port
 	l := &list[p]{
 		columns: []column[p]{
@@ -68,7 +68,7 @@ func (a *app) ports() *cobra.Command {
 			}},
 		},
 	}
-	return listCommand(a, l, "ports", "List published ports", (*api.Client).Ports)
+	return listCommand(n.daemon, l, "ports", "List published ports", (*api.Client).Ports)
 }
 
 // hostPort is the outside of a published port; no address means all of them.

@@ -11,7 +11,7 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
-func (a *app) set() *cobra.Command {
+func (n network) set() *cobra.Command {
 	var in, out string
 	var dry bool
 	cmd := &cobra.Command{
@@ -21,7 +21,7 @@ func (a *app) set() *cobra.Command {
 			"Limits are as the container sees them. A network's are those of its containers that have none of their own. A limit that is not given stays.",
 		Example:           "docker mos net set --rate-in 100mbit --rate-out 1gbit web\ndocker mos net set --rate-out none web",
 		Args:              exactly("NETWORK|CONTAINER"),
-		ValidArgsFunction: a.names(1, networkNames, containerNames),
+		ValidArgsFunction: n.names(1, networkNames, containerNames),
 	}
 	cmd.Flags().StringVar(&in, "rate-in", "", "Most that is received, such as 100mbit, 2.5gbit or none")
 	cmd.Flags().StringVar(&out, "rate-out", "", "Most that is sent")
@@ -42,7 +42,7 @@ func (a *app) set() *cobra.Command {
 		if r.In == nil && r.Out == nil {
 			return hinted(usage("nothing to set"), "give --rate-in or --rate-out")
 		}
-		return a.within(cmd, func(ctx context.Context, c *api.Client) error {
+		return n.within(cmd, func(ctx context.Context, c *api.Client) error {
 			if err := target(ctx, c, args[0], &r); err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
-func (a *app) trace() *cobra.Command {
+func (n network) trace() *cobra.Command {
 	var r api.TraceRequest
 	var raw bool
 	var format string
@@ -23,7 +23,7 @@ func (a *app) trace() *cobra.Command {
 		Long: "Say what happens to a packet that a container sends, and why.\n\n" +
 			"Open vSwitch is asked; no packet is sent. The exit code is 0 when the packet gets through and 1 when it is dropped.",
 		Args:              exactly("CONTAINER", "ADDRESS|CONTAINER"),
-		ValidArgsFunction: a.names(2, containerNames),
+		ValidArgsFunction: n.names(2, containerNames),
 	}
 	cmd.Flags().StringVar(&r.Proto, "proto", "icmp", "Protocol: icmp, tcp or udp")
 	cmd.Flags().Uint16Var(&r.Port, "port", 0, "Destination port of tcp and udp (default 80)")
@@ -40,7 +40,7 @@ func (a *app) trace() *cobra.Command {
 		case format != "text" && format != "json":
 			return usage("--format %s is none of text, json", format)
 		}
-		return a.within(cmd, func(ctx context.Context, c *api.Client) error {
+		return n.within(cmd, func(ctx context.Context, c *api.Client) error {
 			var err error
 			if r.From, r.To, err = ends(ctx, c, args[0], args[1]); err != nil {
 				return err

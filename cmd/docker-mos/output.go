@@ -1,20 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli"
-
-	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
 // The rules of all output:
@@ -23,11 +16,15 @@ import (
 //   - Errors go to standard error as "docker mos: error: …", then what to do as
 //     lines "hint: …". Remarks go there too, as "docker mos: …".
 //   - Sentences are lower case, without a full stop, and name the object.
-//   - No color, no cursor movement, no progress: a terminal and a pipe get the
-//     same bytes.
+//   - No color and no cursor movement: a terminal and a pipe get the same bytes.
+//   - What takes long says how far it is, in lines on standard error, once a
+//     second at most, and only when that is a terminal. See progress.go.
 //   - Lists look like docker's: a table, or what --format asks for, JSON objects
 //     one a line with "--format json". Ids are cut to 12 characters there unless
-//     --no-trunc is given.
+//     --no-trunc is given. Sizes on disk are in binary units, traffic is in
+//     decimal ones.
+//   - What changes something prints the names of what it changed; with --dry-run
+//     it prints its plan as a list.
 //   - Exit code 0 is well; 1 is an error, or an answer that is bad news (a dropped
 //     packet, a failed check, a finding); 2 is a command that cannot be
 //     understood.
@@ -107,32 +104,4 @@ func hint(w io.Writer, hints ...string) {
 			_, _ = fmt.Fprintln(w, "hint: "+h)
 		}
 	}
-}
-
-// howToStart is where a daemon that does not run is started from.
-const howToStart = "start it with systemctl start mosbridge, or with make up in the source tree"
-
-// explain gives an error of the daemon's client what to do about it.
-func explain(socket string, err error) error {
-	if err == nil || !errdefs.IsUnavailable(err) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	if _, answered := errors.AsType[*api.Error](err); answered {
-		return err
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return hinted(failure(errdefs.ErrUnavailable, "mosbridge does not run: its socket %s is missing", socket),
-			howToStart, "another socket is named by --socket or MOS_BRIDGE_SOCKET")
-	case errors.Is(err, fs.ErrPermission):
-		return hinted(failure(errdefs.ErrUnavailable, "mosbridge's socket %s may not be opened by you", socket),
-			"use sudo, or a user of the socket's group")
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return hinted(failure(errdefs.ErrUnavailable, "mosbridge died: its socket %s is there but nobody listens", socket),
-			howToStart, "journalctl -u mosbridge, or /var/log/mos/mosbridge.log, says why it ended")
-	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return hinted(failure(errdefs.ErrUnavailable, "mosbridge does not answer in time on %s", socket),
-			"journalctl -u mosbridge, or /var/log/mos/mosbridge.log, says what it is doing")
-	}
-	return hinted(err, howToStart)
 }

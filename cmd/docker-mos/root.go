@@ -2,53 +2,83 @@ package main
 
 import (
 	"context"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/docker/cli/cli-plugins/socket"
 	"github.com/spf13/cobra"
 
+	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 )
 
-// callLimit is how long a command waits for the daemon, and completeLimit how
-// long a user who pressed Tab waits.
-const (
-	callLimit     = 60 * time.Second
-	completeLimit = 2 * time.Second
-)
-
-// app is what all commands share.
+// app is what all commands share: the daemons they ask.
 type app struct {
-	socket string // of mosbridge
+	bridge *daemon[*api.Client]
+	lvm    *daemon[*lvm.Client]
 }
 
-func (a *app) client() *api.Client { return api.New(a.socket) }
+// network and volume have the commands of one daemon each.
+type (
+	network struct{ *daemon[*api.Client] }
+	volume  struct{ *daemon[*lvm.Client] }
+)
 
-// newMos is the command `docker mos`.
-func newMos() *cobra.Command {
-	a := &app{}
-	cmd := group("mos", "Networks on Open vSwitch: see, change, examine")
+// newApp returns the daemons as they are on a host.
+func newApp(h host) *app {
+	return &app{
+		bridge: &daemon[*api.Client]{
+			name: "mosbridge", env: "MOS_BRIDGE_SOCKET", flag: "socket", usual: api.DefaultSocket, dial: api.New, host: h,
+			looks: []look{h.links, h.ports, h.bridges, h.rules}, tools: h.bridgeTools,
+			clean: "nothing of mosbridge is on this host",
+		},
+		lvm: &daemon[*lvm.Client]{
+			name: "mos-lvm", env: "MOS_LVM_SOCKET", flag: "volume-socket", usual: lvm.DefaultSocket, dial: lvm.New, host: h, optional: true,
+			looks: []look{h.mounts, h.loops}, tools: h.volumeTools,
+			clean: "no volume of mos-lvm is mounted or attached on this host",
+			blind: "only mounts and loop devices of mos-lvm are looked for: logical volumes, images and the recycle bin are not looked at",
+		},
+	}
+}
+
+// newMos is the command `docker mos` on this host.
+func newMos() *cobra.Command { return newApp(thisHost()).command() }
+
+func (a *app) command() *cobra.Command {
+	cmd := group("mos", "Networks and volumes of MosDocker: see, change, examine")
 	// A hook of our own keeps docker's frame from reading its configuration and
 	// contexts, which these commands need not.
-	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithCancel(cmd.Context())
-		cmd.SetContext(ctx)
+	cmd.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		ctx, cancel := context.WithCancel(c.Context())
+		c.SetContext(ctx)
 		socket.ConnectAndWait(cancel) // ends this command when docker ends
-		return nil
+		return passSocket(cmd, c)
 	}
-	def := os.Getenv("MOS_BRIDGE_SOCKET")
-	if def == "" {
-		def = api.DefaultSocket
-	}
-	cmd.PersistentFlags().StringVar(&a.socket, "socket", def, "Admin socket of mosbridge, also MOS_BRIDGE_SOCKET")
-	cmd.PersistentFlags().Lookup("socket").DefValue = api.DefaultSocket // for help that is the same everywhere
+	a.bridge.socketFlag(cmd.PersistentFlags(), "socket")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", err.Error()) })
 
-	net := group("net", "Networks of mosbridge")
-	net.AddCommand(a.ls(), a.ps(), a.ports(), a.inspect(), a.trace(), a.doctor(), a.status(), a.set(), a.plan(), a.gc(), a.leases(), a.logLevel())
-	cmd.AddCommand(net, a.audit(), a.version())
+	both := []*cobra.Command{a.audit(), doctor(a.bridge, a.lvm), a.version()}
+	for _, c := range both {
+		a.lvm.socketFlag(c.Flags(), a.lvm.flag)
+	}
+	cmd.AddCommand(both...)
+	cmd.AddCommand(network{a.bridge}.group(), volume{a.lvm}.group())
+	return cmd
+}
+
+// passSocket lets --socket before a group's name mean the group's daemon, as it
+// does after it.
+func passSocket(mos, c *cobra.Command) error {
+	given, own := mos.PersistentFlags().Lookup("socket"), c.Flags().Lookup("socket")
+	if own == given || !given.Changed || own.Changed {
+		return nil
+	}
+	return own.Value.Set(given.Value.String())
+}
+
+func (n network) group() *cobra.Command {
+	cmd := group("net", "Networks of mosbridge")
+	cmd.AddCommand(n.ls(), n.ps(), n.ports(), n.inspect(), n.trace(), doctor(n.daemon), n.status(), n.set(), n.plan(),
+		n.gc("Collect at once what Docker does not know"), n.leases(), n.logLevel())
 	return cmd
 }
 
@@ -73,22 +103,19 @@ func group(name, short string) *cobra.Command {
 
 // exactly takes as many arguments as there are names, at least when the last
 // name ends in dots.
-func exactly(names ...string) cobra.PositionalArgs {
+func exactly(names ...string) cobra.PositionalArgs { return between(len(names), names...) }
+
+// between takes at least so many of the named arguments, and any number when the
+// last name ends in dots.
+func between(least int, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		more := len(names) > 0 && strings.HasSuffix(names[len(names)-1], "...")
 		switch {
-		case len(args) == len(names), more && len(args) > len(names):
+		case len(args) >= least && (more || len(args) <= len(names)):
 			return nil
 		case len(names) == 0:
 			return hinted(usage("%s takes no arguments, not %q", cmd.CommandPath(), args[0]), cmd.CommandPath()+" --help says more")
 		}
 		return hinted(usage("%s takes %s", cmd.CommandPath(), strings.Join(names, " ")), cmd.CommandPath()+" --help says more")
 	}
-}
-
-// within runs f against the daemon with a limit of time, and explains its error.
-func (a *app) within(cmd *cobra.Command, f func(context.Context, *api.Client) error) error {
-	ctx, cancel := context.WithTimeout(cmd.Context(), callLimit)
-	defer cancel()
-	return explain(a.socket, f(ctx, a.client()))
 }

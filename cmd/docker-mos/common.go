@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mosdocker/mosdocker/internal/adminapi"
+)
+
+// Commands that all daemons have, and what their commands are made of.
+
+// listCommand is a command that prints one list of a daemon.
+func listCommand[C admin, T any](d *daemon[C], l *list[T], use, short string, ask func(C, context.Context) ([]T, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: use + " [OPTIONS]", Short: short, Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := l.check(); err != nil {
+			return err
+		}
+		return d.within(cmd, func(ctx context.Context, c C) error {
+			objects, err := ask(c, ctx)
+			if err != nil {
+				return err
+			}
+			return l.print(cmd, objects)
+		})
+	}
+	l.flags(cmd)
+	return cmd
+}
+
+// statusCommand is a command that prints how a daemon is.
+func statusCommand[C admin, S any](d *daemon[C], status func(C, context.Context) (S, error), text func(io.Writer, S) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [OPTIONS]",
+		Short: "Show how the daemon is and what it stands on",
+		Args:  exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	format := textFormat(cmd, text)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		write, err := format()
+		if err != nil {
+			return err
+		}
+		s, err := ask(d, cmd, status)
+		if err != nil {
+			return err
+		}
+		return write(cmd.OutOrStdout(), *s)
+	}
+	return cmd
+}
+
+// ask is what a daemon answers, nil when it errs.
+func ask[C admin, T any](d *daemon[C], cmd *cobra.Command, f func(C, context.Context) (T, error)) (*T, error) {
+	var out *T
+	err := d.within(cmd, func(ctx context.Context, c C) error {
+		t, err := f(c, ctx)
+		if err == nil {
+			out = &t
+		}
+		return err
+	})
+	return out, err
+}
+
+// textFormat adds the flag --format of a command that prints one object as text
+// unless it is told otherwise. What it returns reads the flag.
+func textFormat[T any](cmd *cobra.Command, text func(io.Writer, T) error) func() (func(io.Writer, T) error, error) {
+	format := cmd.Flags().String("format", "text", `"text", "json", or a Go template over the JSON's fields`)
+	complete(cmd, "format", "text", "json")
+	return func() (func(io.Writer, T) error, error) {
+		if *format == "text" {
+			return text, nil
+		}
+		write, err := inspector(*format)
+		return func(w io.Writer, t T) error { return write(w, []any{t}) }, err
+	}
+}
+
+func findingList(empty string) *list[adminapi.Finding] {
+	type f = adminapi.Finding
+	return &list[f]{
+		empty: empty,
+		columns: []column[f]{
+			{name: "Kind", header: "KIND", value: func(x f) string { return x.Kind }},
+			{name: "Object", header: "OBJECT", value: func(x f) string { return x.Object }},
+			{name: "Detail", header: "DETAIL", value: func(x f) string { return x.Detail }},
+			{name: "Hint", header: "HINT", extra: true, value: func(x f) string { return dash(x.Hint) }},
+		},
+	}
+}
+
+func (d *daemon[C]) gc(short string) *cobra.Command {
+	var dry bool
+	cmd := listCommand(d, findingList("nothing to collect"), "gc", short, func(c C, ctx context.Context) ([]adminapi.Finding, error) {
+		g, err := c.GC(ctx, adminapi.GCRequest{DryRun: dry})
+		return g.Objects, err
+	})
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "Print what would be collected, and do nothing")
+	return cmd
+}
+
+func (d *daemon[C]) logLevel() *cobra.Command {
+	levels := []string{"debug", "info", "warn", "error"}
+	return &cobra.Command{
+		Use:               "loglevel debug|info|warn|error",
+		Aliases:           []string{"log-level"},
+		Short:             "Change what the daemon logs, until it restarts",
+		Args:              exactly("debug|info|warn|error"),
+		ValidArgsFunction: cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return d.within(cmd, func(ctx context.Context, c C) error {
+				return c.SetLogLevel(ctx, adminapi.LogLevel{Level: args[0]})
+			})
+		},
+	}
+}

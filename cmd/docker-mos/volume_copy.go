@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
+)
+
+func (v volume) export() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "export [OPTIONS] VOLUME[@SNAPSHOT]",
+		Short: "Write a volume or a snapshot as a stream, compressed and with checksums",
+		Long: "Write a volume or a snapshot as a stream, compressed and with checksums.\n\nThe stream goes to standard output, or to a file that is there when it is whole, and not before; " +
+			"a file of that name is replaced. docker mos volume import makes a volume of it, on any host. A volume in use is exported from a snapshot.",
+		Example: "docker mos volume export -o data.mosvol data@monday\ndocker mos volume export data | ssh other docker mos volume import data",
+		Args:    exactly("VOLUME[@SNAPSHOT]"), ValidArgsFunction: v.names(1, volumeNames, snapshotRefs),
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "Write to this file, not to standard output")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if output == "" && terminal(cmd.OutOrStdout()) {
+			return hinted(usage("the stream is not for a terminal"), "give -o FILE, or a pipe such as "+cmd.CommandPath()+" "+args[0]+" | ssh HOST docker mos volume import")
+		}
+		p := newProgress(cmd)
+		return v.long(cmd, func(ctx context.Context, c *lvm.Client) error {
+			write := func(w io.Writer) error {
+				_, err := c.Export(ctx, args[0], &counter{w: w, p: p, object: args[0]})
+				return err
+			}
+			if output == "" {
+				return write(cmd.OutOrStdout())
+			}
+			return replaceFile(output, write)
+		})
+	}
+	return cmd
+}
+
+// load is the command import.
+func (v volume) load() *cobra.Command {
+	var input string
+	cmd := &cobra.Command{
+		Use:   "import [OPTIONS] [NAME]",
+		Short: "Make a volume of a stream that export wrote",
+		Long: "The stream comes from standard input or from a file. The name and the options are those of the volume exported where none are given. " +
+			"Nothing is left of a volume whose stream is cut off or damaged.",
+		Example: "docker mos volume import -i data.mosvol\ndocker mos volume export data | ssh other docker mos volume import data",
+		Args:    between(0, "[NAME]"), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().StringVarP(&input, "input", "i", "", "Read this file, not standard input")
+	given := v.optionFlag(cmd)
+	ch := v.change(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r := lvm.CreateRequest{DryRun: ch.dry}
+		if len(args) > 0 {
+			r.Name = args[0]
+		}
+		var err error
+		if r.Options, err = options(*given); err != nil {
+			return err
+		}
+		from := &counter{r: cmd.InOrStdin(), p: newProgress(cmd), object: r.Name}
+		if input != "" {
+			f, err := os.Open(input)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = f.Close() }()
+			from.r, from.object = f, input
+			if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+				from.total = uint64(fi.Size())
+			}
+		} else if terminal(from.r) {
+			return hinted(usage("the stream cannot come from a terminal"), "give -i FILE, or a pipe such as ssh HOST docker mos volume export VOLUME | "+cmd.CommandPath())
+		}
+		return ch.run(cmd, []string{r.Name}, func(ctx context.Context, c *lvm.Client, name string) (lvm.Plan, string, error) {
+			p, err := c.Import(ctx, from, r, from.p.daemon)
+			return p, named(p, name), err
+		})
+	}
+	return cmd
+}
