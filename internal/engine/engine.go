@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 )
@@ -60,6 +61,14 @@ type Container struct {
 	ID, Name string // the name has no leading slash
 	State    string // created, running, paused, restarting, removing, exited or dead
 	Networks []Attachment
+	Volumes  []VolumeUse
+}
+
+// VolumeUse is a volume that a container has mounted, or had when it ran.
+type VolumeUse struct {
+	Name     string
+	Driver   string
+	Writable bool
 }
 
 // Attachment is a container's place in one network. What the Engine does not
@@ -166,6 +175,11 @@ func (e *Engine) Containers(ctx context.Context) ([]Container, error) {
 					one.Name = n
 				}
 			}
+			for _, m := range s.Mounts {
+				if m.Type == mount.TypeVolume {
+					one.Volumes = append(one.Volumes, VolumeUse{m.Name, m.Driver, m.RW})
+				}
+			}
 			if s.NetworkSettings != nil {
 				one.Networks = attachments(s.NetworkSettings.Networks)
 			}
@@ -193,6 +207,39 @@ func attachments(byName map[string]*network.EndpointSettings) []Attachment {
 	}
 	slices.SortFunc(out, func(a, b Attachment) int { return strings.Compare(a.NetworkName, b.NetworkName) })
 	return out
+}
+
+// Pause stops all processes of a container where they are. One that is paused
+// is well.
+func (e *Engine) Pause(ctx context.Context, id string) error {
+	err := e.do(ctx, "container "+id+" to pause", func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+		return err
+	})
+	return unless(err, "already paused")
+}
+
+// Unpause lets a paused container go on. One that is not paused, or gone, is well.
+func (e *Engine) Unpause(ctx context.Context, id string) error {
+	err := e.do(ctx, "container "+id+" to go on", func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+		return err
+	})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return unless(err, "not paused", "not running")
+}
+
+// unless drops an error that says that what was asked for is so already. Engines
+// give it no class of its own.
+func unless(err error, words ...string) error {
+	for _, w := range words {
+		if err != nil && strings.Contains(err.Error(), w) {
+			return nil
+		}
+	}
+	return err
 }
 
 // do asks one question on a connection of its own.

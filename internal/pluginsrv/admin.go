@@ -55,7 +55,7 @@ func HandleAdmin[Req, Resp any](a *Admin, pattern string, f func(ctx context.Con
 		if c.err != nil {
 			// The caller erred, or is told; a warning would be noise.
 			a.s.cfg.Log.DebugContext(r.Context(), "admin call failed", "method", pattern, "request", c.number, "took", time.Since(c.start), "err", c.err)
-			status, code := statusOf(c.err)
+			status, code := Class(c.err)
 			adminAnswer(w, status, adminError{c.err.Error(), code})
 			return
 		}
@@ -79,6 +79,12 @@ func readAdmin[Req any](c *call, w http.ResponseWriter, r *http.Request, req *Re
 	return nil
 }
 
+// Refuse answers a call of [Admin.Raw] with an error, as the other calls do.
+func Refuse(w http.ResponseWriter, err error) {
+	status, code := Class(err)
+	adminAnswer(w, status, adminError{err.Error(), code})
+}
+
 func adminAnswer(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -90,9 +96,9 @@ func adminAnswer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n')) // the caller may be gone
 }
 
-// statusOf gives the HTTP status and the code word of an error's class.
-func statusOf(err error) (int, string) {
-	status := errhttp.ToHTTP(err)
+// Class gives the HTTP status and the code word of an error's class.
+func Class(err error) (status int, code string) {
+	status = errhttp.ToHTTP(err)
 	switch {
 	case errdefs.IsAlreadyExists(err):
 		return http.StatusConflict, "already_exists"

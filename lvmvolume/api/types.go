@@ -69,6 +69,7 @@ type Volume struct {
 	Created    time.Time  `json:"created"`
 	Trashed    *time.Time `json:"trashed,omitempty"`
 	Expires    *time.Time `json:"expires,omitempty"` // when it is purged from the bin
+	Fault      string     `json:"fault,omitempty"`   // why it cannot be used
 }
 
 // Usage is what is in a file system.

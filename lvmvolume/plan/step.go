@@ -37,6 +37,8 @@ type Step struct {
 	// Later marks a step that the daemon takes after its answer, at the first
 	// mount at the latest.
 	Later bool
+	// Fresh says of Format that the blocks read as zeros, which saves work.
+	Fresh bool
 }
 
 // Object names what the step is about.

@@ -13,7 +13,7 @@ func Create(v spec.Volume, now time.Time) Plan {
 	v = v.In(spec.Creating, now)
 	return Plan{
 		{Op: Make, Volume: v, Cause: "asked for"},
-		{Op: Format, Volume: v, Cause: "its blocks are new"},
+		{Op: Format, Volume: v, Cause: "its blocks are new", Fresh: v.Type == spec.Thin || v.Type == spec.Loop},
 		{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is whole", Later: true},
 	}
 }

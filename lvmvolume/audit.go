@@ -1,0 +1,196 @@
+package lvmvolume
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/internal/xexec"
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
+	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// audit is the leak check: it looks anew, and compares what the host has with
+// the volumes that there are.
+func (d *Driver) audit(ctx context.Context) api.Audit {
+	out := api.Audit{Findings: []api.Finding{}}
+	add := func(kind, object, detail, hint string) {
+		out.Findings = append(out.Findings, api.Finding{Kind: kind, Object: object, Detail: detail, Hint: hint})
+	}
+	if err := d.look(ctx); err != nil {
+		add("host", "volumes", err.Error(), "docker mos volume doctor")
+	}
+	d.idx.mu.RLock()
+	strays := slices.Clone(d.idx.strays)
+	d.idx.mu.RUnlock()
+	for _, s := range strays {
+		add("stray", s.object, s.detail, "it is left alone: look at it and remove it by hand")
+	}
+	for _, e := range d.idx.all(anything) {
+		switch {
+		case e.fault != nil:
+			add("volume", e.v.Title(), e.fault.Error(), "")
+		case (e.v.State == spec.Creating || e.v.State == spec.Filling) && !e.whole:
+			add("volume", e.v.Title(), "its making was cut off", "the next look finishes it or takes it back; at once by docker mos volume gc")
+		case isSnapshot(e.v):
+			if _, ok := d.idx.entry(e.v.Of); !ok {
+				add("snapshot", e.v.Title(), "its volume is gone", "docker mos volume snapshot rm "+e.v.Title())
+			}
+		}
+	}
+	for _, e := range d.idx.doomedOnes() {
+		add("volume", e.v.Title(), "its making failed and "+e.v.ID.Label()+" could not be removed yet", "docker mos volume gc tries again")
+	}
+	out.Findings = append(out.Findings, d.leftovers()...)
+	return out
+}
+
+// leftovers are mounts, mount points and loop devices that belong to no volume.
+func (d *Driver) leftovers() []api.Finding {
+	var out []api.Finding
+	known := func(id string) bool { e, ok := d.idx.entry(spec.ID(id)); return ok && e.v.State != spec.Trashed }
+	ms, err := mounts.Own()
+	if err != nil {
+		out = append(out, api.Finding{Kind: "host", Object: "mounts", Detail: err.Error()})
+	}
+	for _, m := range ms {
+		if filepath.Dir(m.Point) == d.cfg.mountDir() && !known(filepath.Base(m.Point)) {
+			out = append(out, api.Finding{Kind: "mount", Object: m.Point, Detail: "of no volume in service: " + m.Source, Hint: "docker mos volume gc"})
+		}
+	}
+	entries, _ := os.ReadDir(d.cfg.mountDir()) // absent is empty
+	for _, e := range entries {
+		if path := filepath.Join(d.cfg.mountDir(), e.Name()); !known(e.Name()) && !isMountPoint(path) {
+			out = append(out, api.Finding{Kind: "mount point", Object: path, Detail: "of no volume in service", Hint: "docker mos volume gc"})
+		}
+	}
+	devs, err := loop.List(d.loops.dir)
+	if err != nil {
+		out = append(out, api.Finding{Kind: "host", Object: "loop devices", Detail: err.Error()})
+	}
+	for _, dev := range devs {
+		if id, ok := idOf(filepath.Base(dev.Backing), imageExt); !ok || dev.Deleted || !known(string(id)) {
+			out = append(out, api.Finding{Kind: "loop device", Object: dev.Device, Detail: "of " + dev.Backing + ", no volume in service", Hint: "docker mos volume gc"})
+		}
+	}
+	return out
+}
+
+// adminGC mends at once what the loops would mend in their time.
+func (d *Driver) adminGC(ctx context.Context, _ pathOf, r api.GCRequest) (api.GC, error) {
+	before := d.audit(ctx)
+	out := api.GC{Objects: []api.Finding{}}
+	for _, f := range before.Findings {
+		if f.Kind != "host" && f.Kind != "stray" {
+			out.Objects = append(out.Objects, f)
+		}
+	}
+	if r.DryRun {
+		return out, nil
+	}
+	err := d.reconcile(ctx)
+	d.sweep(ctx)
+	for _, f := range d.leftovers() {
+		d.clear(ctx, f)
+	}
+	return out, err
+}
+
+// clear takes one leftover away, if nobody has it.
+func (d *Driver) clear(ctx context.Context, f api.Finding) {
+	var err error
+	switch f.Kind {
+	case "mount":
+		err = d.clearMount(ctx, f.Object)
+	case "mount point":
+		err = ignoreAbsent(os.Remove(f.Object))
+	case "loop device":
+		err = loop.Detach(ctx, f.Object)
+	}
+	if err != nil {
+		d.log.WarnContext(ctx, "leftover stays", "kind", f.Kind, "object", f.Object, "err", err)
+	}
+}
+
+func (d *Driver) clearMount(ctx context.Context, dir string) error {
+	m, ok, err := mounts.At(dir)
+	if err != nil || !ok {
+		return err
+	}
+	hs, err := mounts.Holders(ctx, m.Dev, dir)
+	if err != nil {
+		return err
+	}
+	if len(hs) > 0 {
+		return fault.Conflict("it is in use by %s", hs[0])
+	}
+	if err := filesystem.Unmount(dir); err != nil {
+		return err
+	}
+	return ignoreAbsent(os.Remove(dir))
+}
+
+// doctor asks the questions that explain most troubles.
+func (d *Driver) doctor(ctx context.Context) api.Doctor {
+	var out api.Doctor
+	add := func(name string, err error, detail, hint string) {
+		c := api.Check{Name: name, OK: err == nil, Detail: detail}
+		if err != nil {
+			c.Detail, c.Hint = err.Error(), hint
+		}
+		out.Checks = append(out.Checks, c)
+	}
+	add("all volumes are known", d.idx.whole(), fmt.Sprintf("%d in service", len(d.idx.all(inService))), "while one place cannot be read, unknown volumes are not called absent; see the daemon's log")
+	groups, err := d.groups.expected.names()
+	add("volume groups", err, orNone(groups), "mos-lvm init makes one")
+	if len(groups) > 0 {
+		v, err := d.tool(ctx, "lvm", "version")
+		add("lvm is installed", err, v, "apt-get install lvm2 thin-provisioning-tools")
+	}
+	for _, fs := range []struct{ program, pkg string }{{"mkfs.ext4", "e2fsprogs"}, {"mkfs.xfs", "xfsprogs"}} {
+		v, err := d.tool(ctx, fs.program, "-V")
+		add(fs.program+" is installed", err, v, "apt-get install "+fs.pkg)
+	}
+	add("ext4 volumes grow while mounted", filesystem.CanGrowOnline(filesystem.Ext4), "yes", "they grow at their next mount")
+	snap, err := mounts.Take(ctx)
+	if err == nil && snap.Blind() {
+		err = fault.Conflict("this daemon does not see all processes of the host")
+	}
+	add("the users of volumes are seen", err, "yes", "run it in the host's pid namespace: else idle volumes stay mounted")
+	ev, err := d.engine.Version(ctx)
+	add("docker answers", err, "version "+ev.Engine, "start docker; the driver works without it, but cannot pause containers or learn their names")
+	_, err = os.Stat(d.cfg.Socket)
+	add("plugin socket is there", err, d.cfg.Socket, "restart mos-lvm")
+	for _, p := range d.pools() {
+		var err error
+		if p.State != api.PoolOK || p.Error != "" {
+			err = fault.Conflict("%s: %s", p.State, p.Error)
+		}
+		add("pool "+p.Name, err, fmt.Sprintf("%.0f%% full", 100*p.Data), "docker mos volume pool")
+	}
+	return out
+}
+
+func orNone(words []string) string {
+	if len(words) == 0 {
+		return "none: volumes are loop images"
+	}
+	return strings.Join(words, ", ")
+}
+
+// tool runs a program that only tells its version.
+func (d *Driver) tool(ctx context.Context, argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := d.fs.Runner.Run(ctx, xexec.Cmd{Argv: argv})
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return strings.Join(strings.Fields(line), " "), err
+}

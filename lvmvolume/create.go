@@ -1,0 +1,208 @@
+package lvmvolume
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// undoLimit is how long taking back may go on after its call was given up.
+const undoLimit = 30 * time.Second
+
+// create makes a volume, empty or as a copy. A volume that is there and is what
+// was asked for is well.
+func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Plan, error) {
+	defer d.names.Lock(r.Name)()
+	v, src, at, err := d.wish(r)
+	if err != nil || at == nil {
+		return nil, err
+	}
+	more := v.Size
+	purge, err := d.idx.admit(at, v, more, dry)
+	if err != nil {
+		return nil, err
+	}
+	p := plan.Create(v, v.Created)
+	if v.From != "" {
+		p = plan.Copy(v, src, v.Created)
+	}
+	p = append(plan.Purge(purge, d.use, "its space is needed"), p...)
+	if dry {
+		return p, nil
+	}
+	return p, d.bear(ctx, v, p, purge, func(ctx context.Context) error { return d.run(ctx, p) })
+}
+
+// wish is what a request comes to on this host. Without a place the volume is
+// there already.
+func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) {
+	if v, err = spec.Parse(r); err != nil {
+		return v, src, nil, err
+	}
+	if have, ok := d.idx.named(r.Name); ok {
+		return v, src, nil, spec.Same(r, v, have.v)
+	}
+	if err := d.idx.whole(); err != nil {
+		return v, src, nil, fault.Unavailable("volume %s cannot be made while not all volumes are known: %w", r.Name, err)
+	}
+	if v.From != "" {
+		v, src, err = d.inherit(r, v)
+	} else {
+		v, err = d.settle(v)
+	}
+	if err != nil {
+		return v, src, nil, err
+	}
+	if _, err := filesystem.ParseOptions(filesystem.Type(v.FS), v.MountOpts); err != nil {
+		return v, src, nil, fault.Invalid("option mountopts: %w", err)
+	}
+	if at, err = d.idx.placeOf(v); err != nil {
+		return v, src, nil, err
+	}
+	v.ID, v.Created = newID(), time.Now()
+	v.Size = at.round(v.Type, v.Size)
+	return v, src, at, nil
+}
+
+// inherit makes v a copy of what it names.
+func (d *Driver) inherit(r spec.Request, v spec.Volume) (out, src spec.Volume, err error) {
+	from, err := d.idx.find(v.From, func(v spec.Volume) bool { return inService(v) || isSnapshot(v) })
+	if err != nil {
+		return v, src, err
+	}
+	if from.fault != nil {
+		return v, src, fault.Conflict("%s cannot be copied: %w", v.From, from.fault)
+	}
+	src = from.v
+	if src.State == spec.Creating && !from.whole {
+		return v, src, fault.Conflict("%s is not whole yet: try again in a moment", v.From)
+	}
+	if v, err = spec.Inherit(r, v, src); err != nil {
+		return v, src, err
+	}
+	at, err := d.idx.placeOf(src)
+	if err != nil {
+		return v, src, err
+	}
+	return v, src, at.snapshots(src.Type)
+}
+
+// settle chooses type and place of an empty volume.
+func (d *Driver) settle(v spec.Volume) (spec.Volume, error) {
+	if v.Type == "" && v.Place == "" {
+		v.Type = d.defaultType()
+	}
+	if v.Type == spec.Loop {
+		v.Place = d.loops.dir
+		return v, nil
+	}
+	g, err := d.chooseGroup(v)
+	if err != nil {
+		return v, err
+	}
+	v.Place = g.vg
+	can := g.types()
+	if v.Type == "" {
+		v.Type = can[0]
+	}
+	if v.Type == spec.Striped && !slices.Contains(can, v.Type) {
+		return v, fault.Conflict("volume group %s has one disk: striped volumes need two at least", g.vg)
+	}
+	if !slices.Contains(can, v.Type) {
+		return v, fault.Conflict("volume group %s has no thin pool: make one with mos-lvm init -pool, or use type=linear", g.vg)
+	}
+	return v, nil
+}
+
+// defaultType is the type of volumes that name neither type nor group.
+func (d *Driver) defaultType() spec.Type {
+	if d.cfg.Type != "auto" {
+		return spec.Type(d.cfg.Type)
+	}
+	g, err := d.chooseGroup(spec.Volume{})
+	if err != nil {
+		return spec.Loop
+	}
+	return g.types()[0]
+}
+
+// chooseGroup finds the volume group that v names, or the host's.
+func (d *Driver) chooseGroup(v spec.Volume) (*group, error) {
+	want := v.Place
+	if want == "" {
+		want = d.cfg.VG
+	}
+	known, err := d.groups.expected.names()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(known) == 0 && want == "":
+		return nil, fault.Conflict("this host has no volume group of ours: make one with mos-lvm init, or use type=loop")
+	case want == "":
+		want = known[0]
+	case !slices.Contains(known, want):
+		return nil, fault.Conflict("volume group %s is not ours: mos-lvm init -adopt %s makes it ours", want, want)
+	}
+	return d.groups.group(want), nil
+}
+
+// bear runs what makes a new volume, and takes it back when that fails. The
+// volumes of the recycle bin that had to go first may have gone for nothing;
+// those that did not stay in the bin.
+func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []spec.Volume, run func(context.Context) error) error {
+	err := run(ctx)
+	if noRoom(err) && ctx.Err() == nil {
+		d.Nudge() // the place is not what we took it for
+	}
+	for _, old := range purge {
+		d.idx.change(old.ID, func(e *entry) { e.pending = false })
+		if err == nil {
+			d.event("info", "trash", old.Title(), "purged from the recycle bin, its space was needed for "+v.Title())
+		}
+	}
+	if err == nil {
+		d.idx.put(born(v, p))
+		d.idx.change(v.ID, func(e *entry) { e.whole, e.active = true, true })
+		return nil
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	if uerr := d.unmake(undo, v); uerr != nil {
+		// The sweep tries again; until then its space stays taken.
+		d.idx.change(v.ID, func(e *entry) { e.doomed = true })
+		poke(d.sweepSoon)
+		return errors.Join(err, fault.Unavailable("and what is half made could not be removed yet: %w", uerr))
+	}
+	return err
+}
+
+// unmake removes what there is of a volume that was never whole.
+func (d *Driver) unmake(ctx context.Context, v spec.Volume) error {
+	at, err := d.idx.placeOf(v)
+	if err == nil {
+		err = at.remove(ctx, []spec.Volume{v})
+	}
+	if err == nil || errdefs.IsNotFound(err) {
+		d.idx.drop(v.ID)
+		return nil
+	}
+	return err
+}
+
+// born is the volume as its making left it.
+func born(v spec.Volume, p plan.Plan) spec.Volume {
+	for _, s := range p {
+		if s.Volume.ID == v.ID && !s.Later {
+			v = s.Volume
+		}
+	}
+	return v
+}

@@ -1,0 +1,88 @@
+package lvmvolume
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/engine"
+	"github.com/mosdocker/mosdocker/internal/keylock"
+	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/xexec"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// Driver is the volume driver of one host. Its calls may run at once; those
+// about one volume run in turn.
+type Driver struct {
+	cfg     Config
+	log     *logx.Logger
+	idx     *index
+	lvm     *lvm.Client
+	groups  *groups
+	loops   *loops
+	fs      filesystem.FS
+	engine  *engine.Engine
+	metrics *metrics
+	started time.Time
+
+	names      keylock.Locks // by name: what is done to a volume
+	looking    keylock.Locks // one look at a time
+	loadedOnce sync.Once
+	nudge      chan struct{} // look soon
+	sweepSoon  chan struct{} // a volume may be idle
+	ripe       later         // records to write when there is time
+	watch      watchdog
+
+	mu     sync.Mutex // guards all below
+	events []event
+	trial  []closer // loop devices of trial groups
+}
+
+type closer interface{ Close() error }
+
+// Open makes a driver. It needs neither Docker nor LVM to be there, and changes
+// nothing on the host; [Driver.Run] does.
+func Open(cfg Config, log *logx.Logger) (*Driver, error) {
+	return open(cfg, log, xexec.Host{})
+}
+
+func open(cfg Config, log *logx.Logger, run xexec.Runner) (*Driver, error) {
+	c, err := lvm.New(lvm.Config{Runner: run, DevicesFile: cfg.DevicesFile})
+	if err != nil {
+		return nil, err
+	}
+	eng, err := engine.Open(cfg.DockerHost)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{
+		cfg: cfg, log: log, idx: newIndex(), lvm: c, engine: eng,
+		fs:        filesystem.FS{Runner: run},
+		started:   time.Now(),
+		nudge:     make(chan struct{}, 1),
+		sweepSoon: make(chan struct{}, 1),
+	}
+	d.groups = newGroups(c, &d.cfg)
+	d.loops = &loops{dir: cfg.loopDir(), cfg: &d.cfg}
+	d.metrics = newMetrics(d)
+	return d, nil
+}
+
+// newID is the name of new blocks.
+func newID() spec.ID {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return spec.ID(hex.EncodeToString(b[:]))
+}
+
+// poke wakes a loop that waits on c.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

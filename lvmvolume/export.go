@@ -1,0 +1,252 @@
+package lvmvolume
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/internal/pluginsrv"
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+	"github.com/mosdocker/mosdocker/lvmvolume/stream"
+)
+
+// source is a device to export, and what gives it back.
+type source struct {
+	v      spec.Volume
+	device string
+	done   []func()
+}
+
+func (s *source) release() {
+	for i := len(s.done) - 1; i >= 0; i-- {
+		s.done[i]()
+	}
+}
+
+// open prepares an export: of a snapshot as it is, of a volume through a
+// snapshot of this moment, or, where there are none, of a volume that nobody uses.
+func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err error) {
+	e, err := d.idx.find(ref, func(v spec.Volume) bool { return inService(v) || isSnapshot(v) })
+	if err != nil {
+		return nil, err
+	}
+	s = &source{v: e.v}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	at, err := d.idx.placeOf(e.v)
+	if err != nil {
+		return s, err
+	}
+	switch {
+	case isSnapshot(e.v):
+	case at.snapshots(e.v.Type) == nil:
+		_, snap, err := d.takeSnapshot(ctx, e.v.Name, "export-"+string(newID()), false)
+		if err != nil {
+			return s, err
+		}
+		s.v = snap
+		s.done = append(s.done, func() { d.dropExport(ctx, snap) })
+	default:
+		s.done = append(s.done, d.names.Lock(e.v.Name))
+		if err := d.quiet(ctx, e.v, at.snapshots(e.v.Type)); err != nil {
+			return s, err
+		}
+	}
+	r := newRunner(d)
+	s.done = append(s.done, r.close)
+	s.device, err = r.hold(ctx, at, s.v)
+	return s, err
+}
+
+// dropExport removes the snapshot that an export made for itself.
+func (d *Driver) dropExport(ctx context.Context, snap spec.Volume) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	if _, err := d.purge(ctx, []spec.Volume{snap}, "the export is over", false, nil); err != nil {
+		d.log.WarnContext(ctx, "snapshot of an export stays", "volume", snap.Title(), "err", err)
+	}
+}
+
+// quiet sees to it that a volume does not change: nobody has it and it is not mounted.
+func (d *Driver) quiet(ctx context.Context, v spec.Volume, why error) error {
+	if err := d.free(ctx, v, "exported"); err != nil {
+		return fmt.Errorf("%w; it cannot be exported while in use, since %w", err, why)
+	}
+	if !d.use(v).Mounted {
+		return nil
+	}
+	return d.run(ctx, plan.Plan{{Op: plan.Unmount, Volume: v, Cause: "it is to be exported"}})
+}
+
+func (d *Driver) serveExport(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	s, err := d.openSource(ctx, r.URL.Query().Get("volume"))
+	if err != nil {
+		pluginsrv.Refuse(w, err)
+		return
+	}
+	defer s.release()
+	f, err := os.Open(s.device)
+	if err != nil {
+		pluginsrv.Refuse(w, err)
+		return
+	}
+	defer f.Close()
+	src, err := stream.NewFileSource(f)
+	if err != nil {
+		pluginsrv.Refuse(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Trailer", api.TrailerError)
+	w.Header().Set("Mos-Size", strconv.FormatUint(s.v.Size, 10))
+	start := time.Now()
+	sum, err := stream.Write(ctx, w, d.headerOf(s.v), src, nil)
+	if err != nil {
+		w.Header().Set(api.TrailerError, err.Error())
+		d.log.WarnContext(ctx, "export broke off", "volume", s.v.Title(), "err", err)
+		return
+	}
+	d.log.InfoContext(ctx, "volume exported", "volume", s.v.Title(), "sha256", sum.Digest.String(), "took", time.Since(start))
+}
+
+func (d *Driver) headerOf(v spec.Volume) stream.Header {
+	host, _ := os.Hostname() // it is only told
+	h := stream.Header{
+		Volume: v.Name, FS: stream.FS(v.FS), Size: int64(v.Size), Created: time.Now().UTC(), Host: host,
+		Options: map[string]string{
+			"uid": strconv.Itoa(v.UID), "gid": strconv.Itoa(v.GID), "mode": fmt.Sprintf("%04o", v.Mode),
+		},
+	}
+	if v.MountOpts != "" {
+		h.Options["mountopts"] = v.MountOpts
+	}
+	if v.IOPS > 0 {
+		h.Options["iops"] = strconv.FormatUint(v.IOPS, 10)
+	}
+	if v.BPS > 0 {
+		h.Options["bps"] = strconv.FormatUint(v.BPS, 10)
+	}
+	if e, ok := d.idx.entry(v.ID); ok && e.usage != nil {
+		h.Used = int64(min(e.usage.Used, v.Size))
+	}
+	return h
+}
+
+func (d *Driver) serveImport(w http.ResponseWriter, r *http.Request) {
+	out := newLines(w)
+	_ = http.NewResponseController(w).EnableFullDuplex() // progress while the body comes
+	q := r.URL.Query()
+	req := spec.Request{Name: q.Get("name")}
+	if err := json.Unmarshal([]byte(q.Get("options")), &req.Options); err != nil {
+		out.end(api.Plan{}, fault.Invalid("request: options: %w", err))
+		return
+	}
+	dry := q.Get("dryRun") == "true"
+	p, v, err := d.load(r.Context(), req, r.Body, dry, out.progress)
+	if err != nil {
+		out.end(api.Plan{}, err)
+		return
+	}
+	out.end(d.done(apiPlan(p), v.Name, dry), nil)
+}
+
+// load makes a volume of a stream.
+func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry bool, said func(string, uint64, uint64)) (plan.Plan, spec.Volume, error) {
+	var head bytes.Buffer
+	h, err := stream.Info(io.TeeReader(in, &head))
+	if err != nil {
+		return nil, spec.Volume{}, err
+	}
+	r = adopt(r, h)
+	defer d.names.Lock(r.Name)()
+	if _, ok := d.idx.named(r.Name); ok {
+		return nil, spec.Volume{}, fault.Exists("there is a volume %s already: import under another name", r.Name)
+	}
+	v, _, at, err := d.wish(r)
+	if err != nil {
+		return nil, v, err
+	}
+	if v.Size < uint64(h.Size) {
+		return nil, v, fault.Invalid("size %s is smaller than the %s of the volume in the stream", spec.Bytes(v.Size), spec.Bytes(h.Size))
+	}
+	purge, err := d.idx.admit(at, v, v.Size, dry)
+	if err != nil {
+		return nil, v, err
+	}
+	p := append(plan.Purge(purge, d.use, "its space is needed"), plan.Import(v, v.Created)...)
+	if dry {
+		return p, v, nil
+	}
+	return p, v, d.bear(ctx, v, p, purge, func(ctx context.Context) error {
+		run := newRunner(d)
+		defer run.close()
+		run.fill = func(ctx context.Context, dev string) error {
+			return fill(ctx, v, dev, io.MultiReader(&head, in), said)
+		}
+		return run.run(ctx, p)
+	})
+}
+
+// adopt gives a request what the stream says and the user did not.
+func adopt(r spec.Request, h stream.Header) spec.Request {
+	opts := map[string]string{"size": strconv.FormatInt(h.Size, 10)}
+	for _, key := range []string{"uid", "gid", "mode", "mountopts", "iops", "bps"} {
+		if v, ok := h.Options[key]; ok {
+			opts[key] = v
+		}
+	}
+	maps.Copy(opts, r.Options)
+	opts["fs"] = string(h.FS)
+	if r.Name == "" {
+		r.Name = h.Volume
+	}
+	r.Options = opts
+	return r
+}
+
+// fill writes the stream to the device and looks whether a file system came of it.
+func fill(ctx context.Context, v spec.Volume, dev string, in io.Reader, said func(string, uint64, uint64)) error {
+	f, err := os.OpenFile(dev, os.O_RDWR|unix.O_EXCL, 0)
+	if err != nil {
+		return err
+	}
+	open := func(stream.Header) (stream.Sink, error) {
+		return stream.NewFileSink(f, v.Type == spec.Thin || v.Type == spec.Loop), nil
+	}
+	last := time.Now()
+	_, err = stream.Read(ctx, in, open, func(p stream.Progress) {
+		if time.Since(last) > 500*time.Millisecond {
+			last = time.Now()
+			said(v.Name, uint64(p.Position), uint64(p.Size))
+		}
+	})
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	got, err := filesystem.Probe(dev)
+	if err != nil {
+		return err
+	}
+	if string(got.Type) != string(v.FS) {
+		return fault.Invalid("the stream holds %q, not the %s that it says", got.Type, v.FS)
+	}
+	return nil
+}

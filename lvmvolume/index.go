@@ -1,0 +1,282 @@
+package lvmvolume
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// index is all volumes in memory. Docker's questions are answered from it.
+type index struct {
+	mu     sync.RWMutex // guards all below
+	byID   map[spec.ID]*entry
+	byName map[string]spec.ID // volumes in service
+	places map[string]place
+	broken map[string]error // places that could not be read, by name
+	strays []stray
+	loaded chan struct{} // closed after the first look
+}
+
+// entry is one volume or snapshot.
+type entry struct {
+	v         spec.Volume
+	allocated uint64
+	active    bool
+	fault     error
+	// pending entries are being made or removed: nobody sees them, but their
+	// space is taken.
+	pending bool
+	doomed  bool      // its making failed and it could not be removed yet
+	touched time.Time // of the last change by us
+	whole   bool      // formatted in this daemon's life, though the record says creating
+
+	hints   map[string]time.Time // mount ids by Docker's word, since when
+	mounted time.Time            // last Mount
+	usage   *api.Usage
+	users   []api.User // at the last look
+}
+
+func newIndex() *index {
+	return &index{
+		byID: map[spec.ID]*entry{}, byName: map[string]spec.ID{}, places: map[string]place{},
+		broken: map[string]error{}, loaded: make(chan struct{}),
+	}
+}
+
+// named returns a volume in service.
+func (x *index) named(name string) (entry, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	id, ok := x.byName[name]
+	if !ok {
+		return entry{}, false
+	}
+	return x.copyOf(id)
+}
+
+func (x *index) entry(id spec.ID) (entry, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.copyOf(id)
+}
+
+func (x *index) copyOf(id spec.ID) (entry, bool) {
+	e := x.byID[id]
+	if e == nil {
+		return entry{}, false
+	}
+	c := *e
+	c.hints = nil // shared, and guarded
+	c.users = slices.Clone(e.users)
+	return c, true
+}
+
+// find resolves a reference among volumes of one kind: a name, an id or its
+// beginning. Of several volumes with that name it wants the id.
+func (x *index) find(ref string, among func(spec.Volume) bool) (entry, error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var byName, byID []spec.ID
+	for id, e := range x.byID {
+		if e.pending || !among(e.v) {
+			continue
+		}
+		if e.v.Title() == ref {
+			byName = append(byName, id)
+		}
+		if len(ref) >= 4 && strings.HasPrefix(string(id), strings.TrimPrefix(ref, "mos-")) {
+			byID = append(byID, id)
+		}
+	}
+	hits := byName
+	if len(hits) == 0 {
+		hits = byID
+	}
+	switch len(hits) {
+	case 0:
+		return entry{}, fault.NotFound("there is no volume %.80s", ref)
+	case 1:
+		e, _ := x.copyOf(hits[0])
+		return e, nil
+	}
+	slices.Sort(hits)
+	var ids []string
+	for _, id := range hits {
+		ids = append(ids, string(id))
+	}
+	return entry{}, fault.Invalid("%.80s means %d volumes: give the id of the one you mean: %s", ref, len(hits), strings.Join(ids, ", "))
+}
+
+// all returns copies of the entries that among lets through, by name.
+func (x *index) all(among func(spec.Volume) bool) []entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var out []entry
+	for id, e := range x.byID {
+		if !e.pending && among(e.v) {
+			c, _ := x.copyOf(id)
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b entry) int {
+		return cmp.Or(strings.Compare(a.v.Title(), b.v.Title()), a.v.Since.Compare(b.v.Since), strings.Compare(string(a.v.ID), string(b.v.ID)))
+	})
+	return out
+}
+
+// Kinds of entries, for find and all.
+func inService(v spec.Volume) bool  { return v.Snapshot == "" && v.State != spec.Trashed }
+func inTrash(v spec.Volume) bool    { return v.Snapshot == "" && v.State == spec.Trashed }
+func isSnapshot(v spec.Volume) bool { return v.Snapshot != "" }
+func anything(spec.Volume) bool     { return true }
+
+func volumesOf(es []entry) []spec.Volume {
+	var vs []spec.Volume
+	for _, e := range es {
+		vs = append(vs, e.v)
+	}
+	return vs
+}
+
+// promised is the sum of the sizes in a place that compete with a type: thin
+// volumes for the pool, the others for what the pool leaves.
+func (x *index) promised(p string, t spec.Type) uint64 {
+	var sum uint64
+	for _, e := range x.byID {
+		if e.v.Place == p && (e.v.Type == spec.Thin) == (t == spec.Thin) {
+			sum += e.v.Size
+		}
+	}
+	return sum
+}
+
+// bin is what of the recycle bin can make room for a type. A snapshot of a
+// trashed volume is as old as that is in the bin.
+func (x *index) bin(p string, t spec.Type) []spec.Volume {
+	var out []spec.Volume
+	for _, e := range x.byID {
+		v := e.v
+		if of := x.byID[v.Of]; v.Snapshot != "" && of != nil && of.v.State == spec.Trashed {
+			v.State, v.Since = spec.Trashed, of.v.Since
+		}
+		if !e.pending && v.State == spec.Trashed && v.Place == p && (v.Type == spec.Thin) == (t == spec.Thin) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// admit promises a place's space to v and takes it, in one act. It returns what
+// must be purged to make that true. With dry nothing is taken.
+func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Volume, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	purge, err := p.space(v.Type, x.promised(v.Place, v.Type)).Admit(more, x.bin(v.Place, v.Type))
+	if err != nil || dry {
+		return purge, err
+	}
+	for _, old := range purge {
+		x.byID[old.ID].pending = true
+	}
+	if e := x.byID[v.ID]; e != nil {
+		e.v.Size += more
+		e.touched = time.Now()
+	} else {
+		x.byID[v.ID] = &entry{v: v, pending: true, touched: time.Now()}
+	}
+	return purge, nil
+}
+
+// put makes a volume what it is now.
+func (x *index) put(v spec.Volume) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.byID[v.ID]
+	if e == nil {
+		e = &entry{}
+		x.byID[v.ID] = e
+	}
+	if x.byName[e.v.Name] == v.ID {
+		delete(x.byName, e.v.Name)
+	}
+	e.v, e.pending, e.touched = v, false, time.Now()
+	if inService(v) && v.State != spec.Filling {
+		x.byName[v.Name] = v.ID
+	}
+}
+
+// drop forgets a volume.
+func (x *index) drop(id spec.ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.forget(id)
+}
+
+func (x *index) forget(id spec.ID) {
+	e := x.byID[id]
+	if e == nil {
+		return
+	}
+	if x.byName[e.v.Name] == id {
+		delete(x.byName, e.v.Name)
+	}
+	delete(x.byID, id)
+}
+
+// change changes an entry in place.
+func (x *index) change(id spec.ID, f func(*entry)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e := x.byID[id]; e != nil {
+		f(e)
+	}
+}
+
+// placeOf returns where a volume is.
+func (x *index) placeOf(v spec.Volume) (place, error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if err := x.broken[v.Place]; err != nil {
+		return nil, fault.Unavailable("%s cannot be used: %w", v.Place, err)
+	}
+	p := x.places[v.Place]
+	if p == nil {
+		return nil, fault.Unavailable("%s, where volume %s is, is not there", v.Place, v.Title())
+	}
+	return p, nil
+}
+
+// whole says whether all volumes of the host are known.
+func (x *index) whole() error {
+	select {
+	case <-x.loaded:
+	default:
+		return fault.Unavailable("the volumes are not read yet")
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for name, err := range x.broken {
+		return fault.Unavailable("%s cannot be read: %w", name, err)
+	}
+	return nil
+}
+
+// doomedOnes are what could not be removed yet.
+func (x *index) doomedOnes() []entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var out []entry
+	for id, e := range x.byID {
+		if e.doomed {
+			c, _ := x.copyOf(id)
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,0 +1,259 @@
+package lvmvolume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// loops is a folder of images as a place. Each volume is two files:
+//
+//	mos-0123456789abcdef.img    the blocks, fully allocated
+//	mos-0123456789abcdef.json   the record, replaced in one act
+//
+// The record is written before the image and removed after it, so that an image
+// without a record was never ours.
+type loops struct {
+	dir  string
+	cfg  *Config
+	busy sync.Mutex // held over what takes or gives back space
+}
+
+const (
+	imageExt  = ".img"
+	recordExt = ".json"
+)
+
+func (l *loops) name() string               { return l.dir }
+func (l *loops) types() []spec.Type         { return []spec.Type{spec.Loop} }
+func (l *loops) image(v spec.Volume) string { return filepath.Join(l.dir, v.ID.Label()+imageExt) }
+func (l *loops) file(v spec.Volume) string  { return filepath.Join(l.dir, v.ID.Label()+recordExt) }
+
+func (l *loops) round(_ spec.Type, size uint64) uint64 {
+	const unit = 1 << 20
+	return (size + unit - 1) / unit * unit
+}
+
+func (l *loops) space(_ spec.Type, promised uint64) plan.Space {
+	s := plan.Space{Name: "the file system of " + l.dir, Promised: promised, Spare: uint64(l.cfg.LoopSpare)}
+	free, err := loop.Free(l.dir)
+	if err != nil {
+		s.Refuse = err.Error()
+	}
+	s.Free = uint64(free)
+	return s
+}
+
+func (l *loops) snapshots(spec.Type) error {
+	if err := loop.CanClone(l.dir); err != nil {
+		return fault.Later("%w: use a volume group with a thin pool (mos-lvm init), or docker mos volume export and import", err)
+	}
+	return nil
+}
+
+func (l *loops) make(ctx context.Context, v spec.Volume) error {
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
+	}
+	if err := l.write(v); err != nil {
+		return err
+	}
+	if err := loop.Create(ctx, l.image(v), int64(v.Size)); err != nil {
+		return errors.Join(err, ignoreAbsent(os.Remove(l.file(v))))
+	}
+	return nil
+}
+
+func (l *loops) write(v spec.Volume) error {
+	data, err := v.Marshal()
+	if err != nil {
+		return err
+	}
+	return replace(l.file(v), data)
+}
+
+func (l *loops) snapshot(ctx context.Context, v, src spec.Volume) error {
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	// Until the copy is whole, a restart would have to take it back.
+	if err := l.write(v.In(spec.Filling, v.Since)); err != nil {
+		return err
+	}
+	err := l.still(src, func() error { return loop.Clone(ctx, l.image(src), l.image(v)) })
+	if err != nil {
+		return errors.Join(err, l.removeOne(v))
+	}
+	return l.write(v)
+}
+
+// still runs f while the file system of a mounted volume is held still and all
+// of it is in the image.
+func (l *loops) still(v spec.Volume, f func() error) error {
+	dir := filepath.Join(l.cfg.mountDir(), string(v.ID))
+	if dev, ok := l.attached(v); !ok || !mountedFrom(dir, dev) {
+		return f()
+	}
+	if err := filesystem.Freeze(dir); err != nil {
+		return err
+	}
+	return errors.Join(f(), filesystem.Thaw(dir))
+}
+
+func (l *loops) record(_ context.Context, _, now []spec.Volume) error {
+	for _, v := range now {
+		if err := l.write(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loops) grow(ctx context.Context, v spec.Volume, size uint64) error {
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	if err := loop.Grow(ctx, l.image(v), int64(size)); err != nil {
+		return err
+	}
+	if dev, ok := l.attached(v); ok {
+		return loop.SetCapacity(dev)
+	}
+	return nil
+}
+
+func (l *loops) remove(_ context.Context, vs []spec.Volume) error {
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	var errs []error
+	for _, v := range vs {
+		errs = append(errs, l.removeOne(v))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *loops) removeOne(v spec.Volume) error {
+	if dev, ok := l.attached(v); ok {
+		return fault.Conflict("image of volume %s is in use as %s", v.Title(), dev)
+	}
+	err := ignoreAbsent(os.Remove(l.image(v)))
+	if err == nil {
+		err = ignoreAbsent(os.Remove(l.file(v)))
+	}
+	return errors.Join(err, syncDir(l.dir))
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (l *loops) attach(ctx context.Context, v spec.Volume) (string, io.Closer, error) {
+	d, err := loop.Attach(ctx, l.image(v), false)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.Device, d, nil
+}
+
+func (l *loops) attached(v spec.Volume) (string, bool) {
+	info, err := loop.Find(l.image(v))
+	return info.Device, err == nil
+}
+
+// detach has nothing to do: the kernel detaches a loop device at its last close.
+func (l *loops) detach(context.Context, []spec.Volume) error { return nil }
+
+// list looks at the folder.
+func (l *loops) list() listing {
+	out := listing{place: l, began: time.Now()}
+	entries, err := os.ReadDir(l.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out
+	}
+	if err != nil {
+		out.err = fmt.Errorf("folder of loop images: %w", err)
+		return out
+	}
+	devices, err := loop.List(l.dir)
+	if err != nil {
+		out.err = err
+		return out
+	}
+	active := map[spec.ID]bool{}
+	for _, d := range devices {
+		if id, ok := idOf(filepath.Base(d.Backing), imageExt); ok {
+			active[id] = true
+		}
+	}
+	records := map[spec.ID]bool{}
+	for _, e := range entries {
+		if id, ok := idOf(e.Name(), recordExt); ok {
+			records[id] = true
+			l.listOne(id, active[id], &out)
+		}
+	}
+	for _, e := range entries {
+		if id, ok := idOf(e.Name(), imageExt); ok && !records[id] {
+			out.strays = append(out.strays, stray{l.dir, filepath.Join(l.dir, e.Name()), "an image without a record"})
+		}
+	}
+	return out
+}
+
+func idOf(name, ext string) (spec.ID, bool) {
+	label, ok := strings.CutSuffix(name, ext)
+	if !ok {
+		return "", false
+	}
+	return spec.ParseLabel(label)
+}
+
+// listOne adds the volume of a record. One that was cut off before it had an
+// image comes with size 0, for the repair to remove.
+func (l *loops) listOne(id spec.ID, active bool, out *listing) {
+	path := filepath.Join(l.dir, id.Label()+recordExt)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // removed meanwhile
+	}
+	var v spec.Volume
+	if err == nil {
+		v, err = spec.Unmarshal(id, data)
+	}
+	if err != nil {
+		out.strays = append(out.strays, stray{l.dir, path, err.Error()})
+		return
+	}
+	v.Type, v.Place = spec.Loop, l.dir
+	f := found{v: v, active: active}
+	info, err := os.Stat(l.image(v))
+	switch {
+	case err == nil:
+		f.v.Size = uint64(info.Size())
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			f.allocated = uint64(st.Blocks) * 512
+		}
+	case errors.Is(err, fs.ErrNotExist) && (v.State == spec.Creating || v.State == spec.Filling || v.State == spec.Trashed):
+		f.v.State = spec.Filling // nothing to finish
+	default:
+		f.fault = fmt.Errorf("image of the volume: %w", err)
+	}
+	out.volumes = append(out.volumes, f)
+}

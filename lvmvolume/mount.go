@@ -1,0 +1,147 @@
+package lvmvolume
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// mount makes a volume ready for a container and returns the directory to give it.
+func (d *Driver) mount(ctx context.Context, name, id string) (string, error) {
+	defer d.names.Lock(name)()
+	e, err := d.usable(name)
+	if err != nil {
+		return "", err
+	}
+	if err := d.mountLocked(ctx, e); err != nil {
+		return "", err
+	}
+	d.idx.change(e.v.ID, func(e *entry) {
+		if e.hints == nil {
+			e.hints = map[string]time.Time{}
+		}
+		e.mounted = time.Now()
+		e.hints[id] = e.mounted
+	})
+	return d.dataOf(e.v), nil
+}
+
+// usable returns a volume in service that nothing is wrong with.
+func (d *Driver) usable(name string) (entry, error) {
+	e, ok := d.idx.named(name)
+	if !ok {
+		if err := d.idx.whole(); err != nil {
+			return e, err
+		}
+		return e, fault.NotFound("there is no volume %.80s", name)
+	}
+	if e.fault != nil {
+		return e, fault.Conflict("volume %s cannot be used: %w", name, e.fault)
+	}
+	return e, nil
+}
+
+func (d *Driver) mountLocked(ctx context.Context, e entry) error {
+	if e.v.State == spec.Creating && !e.whole {
+		// Its making was cut off, and the repair did not get here yet.
+		if err := d.run(ctx, plan.Repair([]spec.Volume{e.v}, time.Now())); err != nil {
+			return err
+		}
+		e, _ = d.idx.entry(e.v.ID)
+	}
+	r := newRunner(d)
+	defer r.close()
+	u := d.use(e.v)
+	p := plan.MountIt(e.v, u, time.Now())
+	if !u.Mounted {
+		at, err := d.idx.placeOf(e.v)
+		if err != nil {
+			return err
+		}
+		// Only the device tells whether its file system fills it.
+		dev, err := r.hold(ctx, at, e.v)
+		if err != nil {
+			return fmt.Errorf("attach volume %s: %w", e.v.Name, err)
+		}
+		u.Attached = true
+		if u.FSShort, err = filesystem.NeedsGrow(dev); err != nil {
+			return fmt.Errorf("look at volume %s: %w", e.v.Name, err)
+		}
+		p = plan.MountIt(e.v, u, time.Now())
+	}
+	return r.run(ctx, p)
+}
+
+// use is what is true of a volume at this moment, by the kernel.
+func (d *Driver) use(v spec.Volume) plan.Use {
+	at, err := d.idx.placeOf(v)
+	if err != nil {
+		return plan.Use{}
+	}
+	dev, ok := at.attached(v)
+	if !ok {
+		return plan.Use{}
+	}
+	return plan.Use{Attached: true, Mounted: mountedFrom(d.dirOf(v), dev)}
+}
+
+// unmount notes that a container is done with a volume. The kernel is asked a
+// little later whether that is true of all.
+func (d *Driver) unmount(name, id string) error {
+	e, ok := d.idx.named(name)
+	if !ok {
+		return d.idx.whole() // gone is as good as unmounted
+	}
+	d.idx.change(e.v.ID, func(e *entry) { delete(e.hints, id) })
+	poke(d.sweepSoon)
+	return nil
+}
+
+// holders asks the kernel who has a volume mounted.
+func (d *Driver) holders(ctx context.Context, v spec.Volume) ([]mounts.Holder, error) {
+	at, err := d.idx.placeOf(v)
+	if err != nil {
+		return nil, err
+	}
+	dev, ok := at.attached(v)
+	if !ok {
+		return nil, nil
+	}
+	n, err := mounts.DevOf(dev)
+	if err != nil {
+		return nil, err
+	}
+	return mounts.Holders(ctx, n, d.dirOf(v))
+}
+
+// free refuses when somebody has the volume mounted.
+func (d *Driver) free(ctx context.Context, v spec.Volume, what string) error {
+	hs, err := d.holders(ctx, v)
+	if err != nil {
+		return fmt.Errorf("who uses volume %s is not known: %w", v.Title(), err)
+	}
+	if len(hs) == 0 {
+		return nil
+	}
+	more := ""
+	if len(hs) > 1 {
+		more = fmt.Sprintf(" and %d more", len(hs)-1)
+	}
+	return fault.Conflict("volume %s is in use by %s%s: stop that before it can be %s", v.Title(), hs[0], more, what)
+}
+
+// readUsage notes how full the file system of a mounted volume is.
+func (d *Driver) readUsage(v spec.Volume) {
+	if !d.use(v).Mounted {
+		return
+	}
+	if u, err := usageOf(d.dirOf(v)); err == nil {
+		d.idx.change(v.ID, func(e *entry) { e.usage = &u })
+	}
+}

@@ -1,0 +1,101 @@
+package lvmvolume
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// look reads all places and takes over what they list.
+func (d *Driver) look(ctx context.Context) error {
+	defer d.looking.Lock("")()
+	var errs []error
+	for _, l := range d.list(ctx) {
+		for _, change := range d.idx.take(l) {
+			d.log.WarnContext(ctx, change.detail, "volume", change.object)
+			d.event("warn", "volume", change.object, change.detail)
+		}
+		if l.err != nil {
+			errs = append(errs, l.err)
+		}
+	}
+	d.loadedOnce.Do(func() { close(d.idx.loaded) })
+	return errors.Join(errs...)
+}
+
+// list asks the places, those of LVM by one report.
+func (d *Driver) list(ctx context.Context) []listing {
+	out := []listing{d.loops.list()}
+	return append(out, d.groups.list(ctx)...)
+}
+
+// take puts a listing into the index. What we changed after the look began is
+// left; what is gone from the place is forgotten and told.
+func (x *index) take(l listing) (gone []stray) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	name := l.place.name()
+	if l.err != nil {
+		x.broken[name] = l.err
+		return nil
+	}
+	delete(x.broken, name)
+	x.places[name] = l.place
+	x.strays = slices.DeleteFunc(x.strays, func(s stray) bool { return s.place == name })
+	x.strays = append(x.strays, l.strays...)
+	seen := map[spec.ID]bool{}
+	for _, f := range l.volumes {
+		seen[f.v.ID] = true
+		x.takeOne(f, l.began)
+	}
+	for id, e := range maps.Clone(x.byID) {
+		if e.v.Place == name && !seen[id] && !e.pending && e.touched.Before(l.began) {
+			gone = append(gone, stray{place: name, object: e.v.Title(), detail: "the volume is gone, and not by us"})
+			x.forget(id)
+		}
+	}
+	x.nameAll()
+	return gone
+}
+
+func (x *index) takeOne(f found, began time.Time) {
+	e := x.byID[f.v.ID]
+	if e == nil {
+		e = &entry{}
+		x.byID[f.v.ID] = e
+	}
+	e.allocated, e.active = f.allocated, f.active
+	if e.pending || !e.touched.Before(began) {
+		return
+	}
+	e.v, e.fault = f.v, f.fault
+}
+
+// nameAll gives names to the volumes in service. Of two with one name, which a
+// restored backup or a moved disk can bring, the older one keeps it.
+func (x *index) nameAll() {
+	clear(x.byName)
+	ids := slices.SortedFunc(maps.Keys(x.byID), func(a, b spec.ID) int {
+		return x.byID[a].v.Created.Compare(x.byID[b].v.Created)
+	})
+	for _, id := range ids {
+		e := x.byID[id]
+		if e.pending || !inService(e.v) || e.v.State == spec.Filling {
+			continue
+		}
+		if _, taken := x.byName[e.v.Name]; taken {
+			e.fault = errTwice
+			continue
+		}
+		if errors.Is(e.fault, errTwice) {
+			e.fault = nil
+		}
+		x.byName[e.v.Name] = id
+	}
+}
+
+var errTwice = errors.New("another, older volume has its name: rename one of them by docker volume rm and docker mos volume trash restore --as")

@@ -1,0 +1,151 @@
+package lvmvolume
+
+import (
+	"context"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// trash moves a volume to the recycle bin, or removes it for good where the bin
+// keeps nothing. One that is absent is well.
+func (d *Driver) trash(ctx context.Context, name string, dry bool) (plan.Plan, error) {
+	defer d.names.Lock(name)()
+	e, ok := d.idx.named(name)
+	if !ok {
+		return nil, d.idx.whole()
+	}
+	if err := d.free(ctx, e.v, "removed"); err != nil {
+		return nil, err
+	}
+	u := d.use(e.v)
+	u.Attached = false // the sweep detaches it, nobody has to wait for that
+	p := plan.Trash(e.v, u, time.Now())
+	if d.cfg.Trash.Keep.Duration == 0 {
+		p = plan.Purge(d.withSnapshots([]spec.Volume{e.v}), d.use, "asked for, and the recycle bin keeps nothing")
+	}
+	if dry {
+		return p, nil
+	}
+	err := d.run(ctx, p)
+	if err == nil {
+		d.log.InfoContext(ctx, "volume removed", "volume", name, "lv", e.v.ID.Label())
+		poke(d.sweepSoon)
+	}
+	return p, err
+}
+
+// withSnapshots adds their snapshots to volumes: these go where their volume goes.
+func (d *Driver) withSnapshots(vs []spec.Volume) []spec.Volume {
+	out := vs
+	for _, s := range d.idx.all(isSnapshot) {
+		for _, v := range vs {
+			if s.v.Of == v.ID {
+				out = append(out, s.v)
+			}
+		}
+	}
+	return out
+}
+
+// restore brings a volume back from the recycle bin.
+func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Plan, spec.Volume, error) {
+	e, err := d.inBin(ref)
+	if err != nil {
+		return nil, spec.Volume{}, err
+	}
+	name := e.v.Name
+	if as != "" {
+		name = as
+	}
+	if err := spec.CheckName(name); err != nil {
+		return nil, e.v, err
+	}
+	defer d.names.Lock(name)()
+	if _, taken := d.idx.named(name); taken {
+		return nil, e.v, fault.Exists("there is a volume %s already: restore this one under another name, with --as", name)
+	}
+	// The bin may have been purged while we waited.
+	if e, err = d.inBin(string(e.v.ID)); err != nil {
+		return nil, e.v, err
+	}
+	p := plan.Restore(e.v, name, time.Now())
+	if dry {
+		return p, e.v, nil
+	}
+	return p, p[0].Volume, d.run(ctx, p)
+}
+
+// inBin finds a volume in the recycle bin: of several with one name the caller
+// must say which.
+func (d *Driver) inBin(ref string) (entry, error) {
+	e, err := d.idx.find(ref, inTrash)
+	if err != nil {
+		return e, err
+	}
+	if e.fault != nil {
+		return e, fault.Conflict("volume %s cannot be used: %w", ref, e.fault)
+	}
+	return e, nil
+}
+
+// purge removes volumes of the recycle bin for good.
+func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry bool, said func(string, uint64, uint64)) (plan.Plan, error) {
+	vs = d.withSnapshots(vs)
+	p := plan.Purge(vs, d.use, cause)
+	if dry || len(p) == 0 {
+		return p, nil
+	}
+	for _, v := range vs {
+		if err := d.free(ctx, v, "purged"); err != nil {
+			return nil, err
+		}
+		d.idx.change(v.ID, func(e *entry) { e.pending = true })
+	}
+	defer func() {
+		for _, v := range vs {
+			d.idx.change(v.ID, func(e *entry) { e.pending = false })
+		}
+	}()
+	r := newRunner(d)
+	defer r.close()
+	r.said = said
+	err := r.run(ctx, p)
+	if err == nil {
+		for _, v := range vs {
+			d.log.InfoContext(ctx, "volume purged", "volume", v.Title(), "lv", v.ID.Label(), "cause", cause)
+		}
+	}
+	return p, err
+}
+
+// trashOf resolves what a request to purge names; a name means all that had it.
+func (d *Driver) trashOf(refs []string, all bool) ([]spec.Volume, error) {
+	bin := d.idx.all(inTrash)
+	if all {
+		return volumesOf(bin), nil
+	}
+	if len(refs) == 0 {
+		return nil, fault.Invalid("nothing to purge: name volumes of the recycle bin, or all")
+	}
+	var out []spec.Volume
+	for _, ref := range refs {
+		n := len(out)
+		for _, e := range bin {
+			if e.v.Name == ref {
+				out = append(out, e.v)
+			}
+		}
+		if n < len(out) {
+			continue
+		}
+		e, err := d.idx.find(ref, inTrash)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e.v)
+	}
+	return out, nil
+}

@@ -1,0 +1,103 @@
+package lvmvolume
+
+import (
+	"context"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// resize grows a volume to a size, absolute or with + more than it has, and its
+// file system with it. The note says what is left for later.
+func (d *Driver) resize(ctx context.Context, ref, size string, dry bool) (p plan.Plan, note string, err error) {
+	e, err := d.idx.find(ref, inService)
+	if err != nil {
+		return nil, "", err
+	}
+	name := e.v.Name
+	defer d.names.Lock(name)()
+	if e, err = d.usable(name); err != nil {
+		return nil, "", err
+	}
+	at, err := d.idx.placeOf(e.v)
+	if err != nil {
+		return nil, "", err
+	}
+	want, err := d.wanted(e.v, at, size)
+	if err != nil {
+		return nil, "", err
+	}
+	u := d.use(e.v)
+	later := d.growLater(e.v, u)
+	if u.Mounted || u.Attached {
+		if dev, ok := at.attached(e.v); ok {
+			u.FSShort, _ = filesystem.NeedsGrow(dev) // a file system that cannot be read is the mount's to tell
+		}
+	}
+	p = plan.Resize(e.v, want, u, later)
+	if len(p) == 0 {
+		return p, "", nil
+	}
+	if later != "" {
+		note = "volume " + name + " is grown, its file system follows at the next mount: " + later
+	}
+	return d.growTo(ctx, at, e.v, want, p, note, dry)
+}
+
+// wanted is the size to grow to.
+func (d *Driver) wanted(v spec.Volume, at place, size string) (uint64, error) {
+	want, err := spec.ParseGrowth(size, v.Size)
+	if err != nil {
+		return 0, err
+	}
+	if err := v.FS.CheckSize(want); err != nil {
+		return 0, err
+	}
+	want = at.round(v.Type, want)
+	if want < v.Size {
+		return 0, fault.Invalid("volume %s has %s and cannot shrink to %s: file systems are not cut while data may be behind the cut; make a smaller volume and copy", v.Name, spec.Bytes(v.Size), spec.Bytes(want))
+	}
+	return want, nil
+}
+
+// growLater says why the file system cannot grow at this moment, "" when it can.
+func (d *Driver) growLater(v spec.Volume, u plan.Use) string {
+	if !u.Mounted {
+		if v.FS == spec.XFS {
+			return "xfs grows while it is mounted"
+		}
+		return "it is not mounted"
+	}
+	if err := filesystem.CanGrowOnline(filesystem.Type(v.FS)); err != nil {
+		return err.Error() + "; stop its containers and start them again"
+	}
+	return ""
+}
+
+func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint64, p plan.Plan, note string, dry bool) (plan.Plan, string, error) {
+	more := want - v.Size
+	purge, err := d.idx.admit(at, v, more, dry)
+	if err != nil {
+		return nil, "", err
+	}
+	p = append(plan.Purge(purge, d.use, "its space is needed"), p...)
+	if dry {
+		return p, note, nil
+	}
+	err = d.run(ctx, p)
+	for _, old := range purge {
+		d.idx.change(old.ID, func(e *entry) { e.pending = false })
+	}
+	if err != nil {
+		d.Nudge()
+		// Whether the blocks grew is seen at the next look; what is promised
+		// meanwhile is only more than needed.
+		d.idx.change(v.ID, func(e *entry) { e.touched = time.Time{} })
+		return p, "", err
+	}
+	d.log.InfoContext(ctx, "volume grown", "volume", v.Name, "from", spec.Bytes(v.Size).String(), "to", spec.Bytes(want).String())
+	return p, note, nil
+}

@@ -1,0 +1,64 @@
+package lvmvolume
+
+import (
+	"context"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// takeSnapshot takes a snapshot of a volume, mounted or not.
+func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (plan.Plan, spec.Volume, error) {
+	src, err := d.idx.find(ref, inService)
+	if err != nil {
+		return nil, spec.Volume{}, err
+	}
+	defer d.names.Lock(src.v.Name)()
+	if src, err = d.usable(src.v.Name); err != nil {
+		return nil, spec.Volume{}, err
+	}
+	if src.v.State == spec.Creating && !src.whole {
+		return nil, spec.Volume{}, fault.Conflict("volume %s is not whole yet: try again in a moment", src.v.Name)
+	}
+	now := time.Now()
+	if name == "" {
+		name = now.UTC().Format("20060102-150405")
+	}
+	if err := spec.CheckSnapshotName(name); err != nil {
+		return nil, spec.Volume{}, err
+	}
+	snap := src.v
+	snap.ID, snap.Of, snap.Snapshot, snap.From = newID(), src.v.ID, name, ""
+	snap.Created = now
+	if _, err := d.idx.find(snap.Title(), isSnapshot); err == nil {
+		return nil, snap, fault.Exists("volume %s has a snapshot %s already: choose another name", src.v.Name, name)
+	}
+	at, err := d.idx.placeOf(src.v)
+	if err != nil {
+		return nil, snap, err
+	}
+	if err := at.snapshots(src.v.Type); err != nil {
+		return nil, snap, err
+	}
+	purge, err := d.idx.admit(at, snap, snap.Size, dry)
+	if err != nil {
+		return nil, snap, err
+	}
+	p := append(plan.Purge(purge, d.use, "its space is needed"), plan.TakeSnapshot(snap, src.v, now)...)
+	if dry {
+		return p, snap, nil
+	}
+	return p, born(snap, p), d.bear(ctx, snap, p, purge, func(ctx context.Context) error { return d.run(ctx, p) })
+}
+
+// removeSnapshot removes a snapshot for good. Copies made of it go on.
+func (d *Driver) removeSnapshot(ctx context.Context, volume, name string, dry bool) (plan.Plan, error) {
+	e, err := d.idx.find(volume+"@"+name, isSnapshot)
+	if err != nil {
+		return nil, fault.NotFound("volume %.80s has no snapshot %.80s", volume, name)
+	}
+	defer d.names.Lock(e.v.Name)()
+	return d.purge(ctx, []spec.Volume{e.v}, "asked for", dry, nil)
+}

@@ -1,0 +1,158 @@
+package lvmvolume
+
+import (
+	"context"
+	"time"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// hintKeep is how long a mount id keeps a volume mounted that no process has.
+// Docker does not always take its ids back, and a container may be slow to start.
+const hintKeep = 5 * time.Minute
+
+// detachBatch is how many idle volumes one command detaches.
+const detachBatch = 50
+
+// sweep takes volumes off the host that nobody has any more, and removes what
+// could not be removed before. It says whether something is left to look at soon.
+func (d *Driver) sweep(ctx context.Context) (again bool) {
+	for _, e := range d.idx.doomedOnes() {
+		if err := d.unmake(ctx, e.v); err != nil {
+			d.log.WarnContext(ctx, "half made volume cannot be removed yet", "volume", e.v.Title(), "lv", e.v.ID.Label(), "err", err)
+			again = true
+		}
+	}
+	snap, err := mounts.Take(ctx)
+	if err != nil {
+		d.log.WarnContext(ctx, "who uses which volume is not known", "err", err)
+		return true
+	}
+	idle := map[place][]spec.Volume{}
+	for _, e := range d.idx.all(anything) {
+		if d.keep(snap, e) {
+			again = again || len(e.users) == 0
+			continue
+		}
+		if at, err := d.idx.placeOf(e.v); err == nil && d.releaseIt(ctx, at, e.v) {
+			idle[at] = append(idle[at], e.v)
+		}
+	}
+	for at, vs := range idle {
+		d.detachIdle(ctx, at, vs)
+	}
+	return again
+}
+
+// keep says whether a volume stays where it is. It notes who has it.
+func (d *Driver) keep(snap *mounts.Snapshot, e entry) bool {
+	at, err := d.idx.placeOf(e.v)
+	if err != nil {
+		return true
+	}
+	dev, ok := at.attached(e.v)
+	if !ok {
+		d.idx.change(e.v.ID, func(e *entry) { e.users, e.active = nil, false })
+		return false
+	}
+	n, err := mounts.DevOf(dev)
+	if err != nil {
+		return true
+	}
+	users := usersOf(snap.Holders(n, d.dirOf(e.v)))
+	keep := len(users) > 0 || snap.Blind()
+	now := time.Now()
+	d.idx.change(e.v.ID, func(e *entry) {
+		e.users, e.active = users, true
+		for id, since := range e.hints {
+			if now.Sub(since) >= hintKeep && len(users) == 0 && !snap.Blind() {
+				delete(e.hints, id)
+			}
+		}
+		keep = keep || len(e.hints) > 0 || now.Sub(e.mounted) < d.cfg.Linger.Duration || now.Sub(e.touched) < d.cfg.Linger.Duration
+	})
+	if !keep && time.Since(d.started) < d.cfg.Linger.Duration {
+		return true // a call of before our start may be on its way to a container
+	}
+	return keep
+}
+
+func usersOf(hs []mounts.Holder) []api.User {
+	var out []api.User
+	for _, h := range hs {
+		out = append(out, api.User{Container: h.Container, PID: h.PID, Command: h.Command, Mountpoint: h.Point})
+	}
+	return out
+}
+
+// releaseIt unmounts an idle volume. It says whether the volume is to be detached.
+func (d *Driver) releaseIt(ctx context.Context, at place, v spec.Volume) bool {
+	unlock, ok := d.names.TryLock(v.Name)
+	if !ok {
+		return false // somebody is at it
+	}
+	defer unlock()
+	e, ok := d.idx.entry(v.ID)
+	if !ok || e.pending || time.Since(e.mounted) < d.cfg.Linger.Duration {
+		return false
+	}
+	u := d.use(v)
+	if !u.Attached {
+		return false
+	}
+	if u.Mounted {
+		if err := d.free(ctx, v, "unmounted"); err != nil {
+			return false
+		}
+		if err := d.run(ctx, plan.Plan{{Op: plan.Unmount, Volume: v, Cause: "no container has it"}}); err != nil {
+			d.log.WarnContext(ctx, "idle volume stays mounted", "volume", v.Title(), "err", err)
+			return false
+		}
+		d.log.DebugContext(ctx, "idle volume unmounted", "volume", v.Title())
+	}
+	return true
+}
+
+// detachIdle detaches volumes in batches. One that is open elsewhere, such as in
+// a copy of our mounts, stays; so do the others of its batch until then.
+func (d *Driver) detachIdle(ctx context.Context, at place, vs []spec.Volume) {
+	for len(vs) > 0 {
+		n := min(len(vs), detachBatch)
+		if err := at.detach(ctx, d.stillIdle(vs[:n])); err != nil {
+			d.log.DebugContext(ctx, "idle volumes stay attached", "place", at.name(), "err", err)
+		}
+		vs = vs[n:]
+	}
+}
+
+// stillIdle leaves out what was wanted meanwhile.
+func (d *Driver) stillIdle(vs []spec.Volume) []spec.Volume {
+	var out []spec.Volume
+	for _, v := range vs {
+		if e, ok := d.idx.entry(v.ID); ok && !e.pending && time.Since(e.mounted) >= d.cfg.Linger.Duration && !d.use(v).Mounted {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// trim gives the unused space of mounted thin volumes back to their pool. An
+// image of a loop volume must keep what it reserved.
+func (d *Driver) trim(ctx context.Context) {
+	for _, e := range d.idx.all(inService) {
+		if e.v.Type != spec.Thin || !d.use(e.v).Mounted {
+			continue
+		}
+		n, err := filesystem.Trim(ctx, d.dirOf(e.v))
+		if err != nil {
+			d.log.WarnContext(ctx, "volume is not trimmed", "volume", e.v.Name, "err", err)
+			continue
+		}
+		d.metrics.trimmed.Add(float64(n))
+		d.log.DebugContext(ctx, "volume trimmed", "volume", e.v.Name, "bytes", n)
+	}
+}
