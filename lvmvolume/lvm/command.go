@@ -6,9 +6,11 @@ import (
 	"strings"
 )
 
-// noAutoactivation keeps the host from activating volumes by itself at boot:
-// the caller does when they are used.
-const noAutoactivation = "--setautoactivation=n"
+// notByHost marks a volume so that neither the boot of the host nor a "vgchange
+// --activate y" makes its device: the caller does when it is used, and overrules
+// the mark. (--setautoactivation, which is made for this, is refused for thin
+// volumes and snapshots, and a second command would break the crash rule.)
+func notByHost() []string { return []string{"--setactivationskip=y", "--ignoreactivationskip"} }
 
 // settings is the part of lvm.conf that every command overrides.
 //
@@ -24,7 +26,7 @@ func (c *Client) settings() string {
 		`global{notify_dbus=0 use_lvmpolld=0}`,
 		`report{output_format="basic"}`,
 	}
-	activation := `monitoring=0`
+	activation := `monitoring=0 error_when_full=1`
 	if c.cfg.NoUdev {
 		activation += ` udev_sync=0 udev_rules=0`
 	}
@@ -59,7 +61,7 @@ func (c *Client) reportArgs() []string {
 }
 
 func (c *Client) linearArgs(v Linear) []string {
-	argv := c.command("lvcreate", "--yes", noAutoactivation, "--name="+v.Name, "--size="+sizeArg(v.Size))
+	argv := c.command("lvcreate", "--yes", "--name="+v.Name, "--size="+sizeArg(v.Size))
 	if v.Stripes > 1 {
 		argv = append(argv, "--type=striped", "--stripes="+strconv.Itoa(v.Stripes))
 	} else {
@@ -70,20 +72,18 @@ func (c *Client) linearArgs(v Linear) []string {
 	} else {
 		argv = append(argv, "--activate=y", "--zero=y", "--wipesignatures=y")
 	}
-	return append(append(argv, tagArgs("--addtag=", v.Tags)...), v.VG)
+	return append(slices.Concat(argv, notByHost(), tagArgs("--addtag=", v.Tags)), v.VG)
 }
 
 func (c *Client) thinArgs(v Thin) []string {
-	argv := c.command("lvcreate", "--yes", noAutoactivation, "--type=thin", "--name="+v.Name,
+	argv := c.command("lvcreate", "--yes", "--type=thin", "--name="+v.Name,
 		"--virtualsize="+sizeArg(v.Size), "--thinpool="+v.Pool, c.activate(true))
-	return append(append(argv, tagArgs("--addtag=", v.Tags)...), v.VG)
+	return append(slices.Concat(argv, notByHost(), tagArgs("--addtag=", v.Tags)), v.VG)
 }
 
-// snapshotArgs takes away the flag that lvm puts on snapshots to keep them from
-// being activated: our volumes are only activated by name.
 func (c *Client) snapshotArgs(v Snapshot) []string {
-	argv := c.command("lvcreate", "--yes", noAutoactivation, "--snapshot", "--name="+v.Name, "--setactivationskip=n", c.activate(v.Active))
-	return append(append(argv, tagArgs("--addtag=", v.Tags)...), v.VG+"/"+v.Origin)
+	argv := c.command("lvcreate", "--yes", "--snapshot", "--name="+v.Name, c.activate(v.Active))
+	return append(slices.Concat(argv, notByHost(), tagArgs("--addtag=", v.Tags)), v.VG+"/"+v.Origin)
 }
 
 func (c *Client) activate(yes bool) string {
@@ -93,9 +93,11 @@ func (c *Client) activate(yes bool) string {
 	return "--activate=n"
 }
 
+// poolArgs leaves the pool itself to the host, where it does no harm. That it
+// errs when it is full is in the settings: --errorwhenfull is refused here.
 func (c *Client) poolArgs(p Pool) []string {
-	argv := c.command("lvcreate", "--yes", noAutoactivation, "--type=thin-pool", "--name="+p.Name, "--size="+sizeArg(p.Size),
-		"--zero=y", "--errorwhenfull=y", "--discards=passdown", c.activate(true))
+	argv := c.command("lvcreate", "--yes", "--type=thin-pool", "--name="+p.Name, "--size="+sizeArg(p.Size),
+		"--zero=y", "--discards=passdown", c.activate(true))
 	if p.MetadataSize > 0 {
 		argv = append(argv, "--poolmetadatasize="+sizeArg(p.MetadataSize))
 	}
@@ -122,7 +124,7 @@ func (c *Client) removePoolArgs(vg, pool string) []string {
 }
 
 func (c *Client) createVGArgs(g Group) []string {
-	argv := c.command("vgcreate", noAutoactivation, "--metadatasize="+sizeArg(g.MetadataSize))
+	argv := c.command("vgcreate", "--setautoactivation=n", "--metadatasize="+sizeArg(g.MetadataSize))
 	if g.Wipe {
 		argv = append(argv, "--yes")
 	}

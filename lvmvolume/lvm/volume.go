@@ -79,7 +79,8 @@ func (c *Client) Extend(ctx context.Context, vg, lv string, size int64) error {
 func (c *Client) extend(ctx context.Context, vg, lv, size, doing string) error {
 	_, err := c.change(ctx, doing, c.command("lvextend", "--yes", size, vg+"/"+lv))
 	var e *xexec.Error
-	if errors.As(err, &e) && strings.Contains(e.Stderr, "matches existing size") {
+	// 2.03.16 says the first, 2.03.31 the second.
+	if errors.As(err, &e) && regexp.MustCompile("matches existing size|No size change").MatchString(e.Stderr) {
 		return nil
 	}
 	return err
@@ -157,20 +158,48 @@ func (c *Client) each(ctx context.Context, verb, vg string, lvs []string, args .
 // error. One in use is FailedPrecondition, and so is a pool, which
 // [Client.RemovePool] is for; the others are removed all the same.
 func (c *Client) Remove(ctx context.Context, vg string, lvs ...string) error {
-	if len(lvs) == 0 {
-		return nil
-	}
 	if err := checkLV(vg, lvs...); err != nil {
 		return err
 	}
-	doing := "remove " + subject(vg, lvs)
-	out, err := c.change(ctx, doing, c.removeArgs(vg, lvs))
-	if err = withoutAbsent(doing, err); err != nil {
-		return err
+	var held error
+	rest := slices.Clone(lvs)
+	for len(rest) > 0 {
+		doing := "remove " + subject(vg, rest)
+		out, err := c.change(ctx, doing, c.removeArgs(vg, rest))
+		if err == nil && strings.Count(string(out), "successfully removed") >= len(rest) {
+			return held
+		}
+		err = withoutAbsent(doing, err)
+		// lvm stops at a volume in use. The others get a batch without it.
+		busy := inUse(err, vg, rest)
+		if len(busy) == 0 {
+			return errors.Join(held, err, c.leftover(ctx, err, vg, rest))
+		}
+		held = errors.Join(held, err)
+		rest = slices.DeleteFunc(rest, func(lv string) bool { return slices.Contains(busy, lv) })
 	}
-	// Absent ones and those that the selection spares leave no line; only a
-	// look tells them apart.
-	if strings.Count(string(out), "successfully removed") >= len(lvs) {
+	return held
+}
+
+// inUse returns those of the volumes that an error of lvm names as in use.
+func inUse(err error, vg string, lvs []string) []string {
+	var e *xexec.Error
+	if !errors.As(err, &e) {
+		return nil
+	}
+	var busy []string
+	for _, m := range regexp.MustCompile(`(?m)Logical volume (\S+) (?:contains a filesystem in use|in use|is used by)`).FindAllStringSubmatch(e.Stderr, -1) {
+		if lv, ours := strings.CutPrefix(m[1], vg+"/"); ours && slices.Contains(lvs, lv) {
+			busy = append(busy, lv)
+		}
+	}
+	return busy
+}
+
+// leftover looks for what a removal without an error left in place: the pools,
+// which the selection spares without a word. removed is that error.
+func (c *Client) leftover(ctx context.Context, removed error, vg string, lvs []string) error {
+	if removed != nil {
 		return nil
 	}
 	r, err := c.Report(ctx)
@@ -178,13 +207,15 @@ func (c *Client) Remove(ctx context.Context, vg string, lvs ...string) error {
 		return err
 	}
 	for _, lv := range lvs {
-		if v, there := r.LV(vg, lv); there && v.Type == ThinPool {
-			return fault.Conflict("%s: %s is a thin pool: remove it as a pool", doing, lv)
-		} else if there {
-			return fault.Of(errdefs.ErrInternal, "%s: lvm left %s in place and did not say why", doing, lv)
+		v, there := r.LV(vg, lv)
+		switch {
+		case there && v.Type == ThinPool:
+			err = errors.Join(err, fault.Conflict("remove %s/%s: it is a thin pool: remove it as a pool", vg, lv))
+		case there:
+			err = errors.Join(err, fault.Of(errdefs.ErrInternal, "remove %s/%s: lvm left it in place and did not say why", vg, lv))
 		}
 	}
-	return nil
+	return err
 }
 
 // withoutAbsent takes an error away that says no more than that things to

@@ -36,7 +36,10 @@ func (t test) inUse() {
 	if v := t.lv("a"); !v.State.Open {
 		t.Errorf("got %+v, want it open", v)
 	}
-	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Deactivate(t.Context(), VG, "a"))
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Deactivate(t.Context(), VG, "a", "b"))
+	if t.lv("b").State.Active {
+		t.Error("b stays active beside a, which is in use")
+	}
 	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Remove(t.Context(), VG, "a", "b"))
 	if diff := cmp.Diff([]string{"a"}, t.names()); diff != "" {
 		t.Error(diff)
