@@ -166,20 +166,13 @@ func try(c *os.File, n int, f *os.File, readOnly bool) (*Handle, error) {
 	if err := unix.IoctlSetInt(int(c.Fd()), unix.LOOP_CTL_ADD, n); err != nil && !isErrno(err, unix.EEXIST) {
 		return nil, fmt.Errorf("make loop device %d: %w", n, err)
 	}
-	path, err := node(n)
-	if err != nil {
-		return nil, err
-	}
 	flag := os.O_RDWR
 	if readOnly { // a device opened so is read-only, whatever the flags say
 		flag = os.O_RDONLY
 	}
-	d, err := os.OpenFile(path, flag|unix.O_CLOEXEC, 0)
-	if isErrno(err, unix.ENXIO, unix.ENODEV, unix.ENOENT) { // somebody removed it
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open loop device: %w", err)
+	d, gone, err := openDevice(n, flag)
+	if gone || err != nil {
+		return nil, err
 	}
 	h, err := configure(d, n, f, readOnly)
 	if h == nil {

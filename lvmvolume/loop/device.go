@@ -15,7 +15,8 @@ import (
 // major is the device number that all loop devices share.
 const major = 7
 
-// node returns the path of a loop device's node and makes it when it is missing.
+// node returns the path of a loop device's node and makes it when it is missing. A
+// device that the kernel does not have gives ENXIO, as opening it would.
 func node(n int) (string, error) {
 	path := "/dev/loop" + strconv.Itoa(n)
 	want := unix.Mkdev(major, uint32(n))
@@ -31,12 +32,18 @@ func node(n int) (string, error) {
 		if !os.IsNotExist(err) {
 			return "", fmt.Errorf("look at %s: %w", path, err)
 		}
+		if _, err := os.Stat(sysfs(n)); os.IsNotExist(err) {
+			return "", fmt.Errorf("make the node %s: %w", path, unix.ENXIO)
+		}
 		if err := unix.Mknod(path, unix.S_IFBLK|0o660, int(want)); err != nil && !os.IsExist(err) {
 			return "", fmt.Errorf("make the node %s: %w", path, err)
 		}
 	}
 	return path, nil
 }
+
+// sysfs returns the folder in which the kernel shows a device.
+func sysfs(n int) string { return filepath.Join(block, "loop"+strconv.Itoa(n)) }
 
 // control opens the device that makes loop devices.
 func control() (*os.File, error) {
@@ -65,10 +72,24 @@ func size(d *os.File) (int64, error) {
 	return n, nil
 }
 
+// openDevice opens device n; gone says that it is not, or no longer, there.
+func openDevice(n, flag int) (d *os.File, gone bool, err error) {
+	path, err := node(n)
+	if err == nil {
+		d, err = os.OpenFile(path, flag|unix.O_CLOEXEC, 0)
+	}
+	if isErrno(err, unix.ENXIO, unix.ENODEV, unix.ENOENT) {
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("open loop device %d: %w", n, err)
+	}
+	return d, false, nil
+}
+
 // noDiscard makes a device refuse discards and zeroing by holes.
 func noDiscard(n int) error {
-	queue := filepath.Join(block, "loop"+strconv.Itoa(n), "queue")
-	if err := os.WriteFile(filepath.Join(queue, "discard_max_bytes"), []byte("0"), 0); err != nil {
+	if err := os.WriteFile(filepath.Join(sysfs(n), "queue/discard_max_bytes"), []byte("0"), 0); err != nil {
 		return fmt.Errorf("turn discards of loop device %d off: %w", n, err)
 	}
 	return nil

@@ -177,23 +177,16 @@ func boundNumbers() ([]int, error) {
 }
 
 func isBound(n int) bool {
-	_, err := os.Stat(filepath.Join(block, "loop"+strconv.Itoa(n), "loop/backing_file"))
+	_, err := os.Stat(filepath.Join(sysfs(n), "loop/backing_file"))
 	return err == nil
 }
 
 // openBound opens an attached device and reads what is attached; nil when it was
 // detached meanwhile.
 func openBound(n int) (*os.File, Info, error) {
-	path, err := node(n)
-	if err != nil {
+	d, gone, err := openDevice(n, os.O_RDONLY)
+	if gone || err != nil {
 		return nil, Info{}, err
-	}
-	d, err := os.OpenFile(path, os.O_RDONLY|unix.O_CLOEXEC, 0)
-	if isErrno(err, unix.ENXIO, unix.ENODEV, unix.ENOENT) {
-		return nil, Info{}, nil
-	}
-	if err != nil {
-		return nil, Info{}, fmt.Errorf("open loop device: %w", err)
 	}
 	info, err := status(d, n)
 	if err != nil {
@@ -227,7 +220,7 @@ func status(d *os.File, n int) (Info, error) {
 // backing reads the path of a device's image. The kernel marks a deleted one with
 // a word that a name may end with, too.
 func backing(n int, image inode) (path string, deleted bool) {
-	b, err := os.ReadFile(filepath.Join(block, "loop"+strconv.Itoa(n), "loop/backing_file"))
+	b, err := os.ReadFile(filepath.Join(sysfs(n), "loop/backing_file"))
 	if err != nil {
 		return "", false
 	}

@@ -39,6 +39,7 @@ func (h Holder) String() string {
 type Snapshot struct {
 	spaces []*space
 	blind  bool
+	denied []int
 	proc   string
 }
 
@@ -57,7 +58,8 @@ func take(ctx context.Context, proc string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{proc: proc}
+	s := &Snapshot{proc: proc, denied: denied, blind: isBlind(proc)}
+	buf := make([]byte, 64<<10)
 	bySpace := map[uint64]*space{}
 	for _, t := range tasks {
 		if bySpace[t.space] != nil {
@@ -66,7 +68,7 @@ func take(ctx context.Context, proc string) (*Snapshot, error) {
 		if err := context.Cause(ctx); err != nil {
 			return nil, fmt.Errorf("read the mounts of all processes: %w", err)
 		}
-		ms, err := blockMounts(filepath.Join(proc, t.dir, "mountinfo"))
+		ms, err := blockMounts(filepath.Join(proc, t.dir, "mountinfo"), buf)
 		if gone(err) {
 			continue // the next process of the namespace will do
 		}
@@ -77,7 +79,6 @@ func take(ctx context.Context, proc string) (*Snapshot, error) {
 		bySpace[t.space] = sp
 		s.spaces = append(s.spaces, sp)
 	}
-	s.blind = denied || isBlind(proc)
 	return s, nil
 }
 
@@ -123,10 +124,13 @@ func (s *Snapshot) Copies(dev Dev) int {
 	return n
 }
 
-// Blind says that mounts may be missing: the process is in a PID namespace of
-// its own, so that the processes of the host and its containers are not there,
-// or it has no right to look at some of them.
+// Blind says that the process is in a PID namespace of its own, so that the
+// processes of the host and its containers, and their mounts, are not seen.
 func (s *Snapshot) Blind() bool { return s.blind }
+
+// Denied returns the processes at which we may not look. Their mounts are seen only
+// when somebody else shares their mount namespace.
+func (s *Snapshot) Denied() []int { return s.denied }
 
 // Holders is [Take] and [Snapshot.Holders] for a single device.
 func Holders(ctx context.Context, dev Dev, own string) ([]Holder, error) {
@@ -140,8 +144,8 @@ func Holders(ctx context.Context, dev Dev, own string) ([]Holder, error) {
 // blockMounts reads those mounts of a mountinfo file that have a block device.
 // It looks at the third field before it takes a line apart: most are of tmpfs,
 // proc, overlay, whose major number is 0.
-func blockMounts(path string) ([]Mount, error) {
-	b, err := os.ReadFile(path)
+func blockMounts(path string, buf []byte) ([]Mount, error) {
+	b, err := readAll(path, buf)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +162,19 @@ func blockMounts(path string) ([]Mount, error) {
 		ms = append(ms, m)
 	}
 	return ms, nil
+}
+
+// readAll is os.ReadFile with a buffer of the caller's: the kernel says that its
+// files are empty, so that ReadFile would begin with a small one.
+func readAll(path string, buf []byte) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b := bytes.NewBuffer(buf[:0])
+	_, err = b.ReadFrom(f)
+	return b.Bytes(), err
 }
 
 // describe asks for the name and container of a process; one that has ended in

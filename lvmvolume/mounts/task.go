@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // task is a thread of a process; dir is its folder below /proc.
@@ -20,12 +22,12 @@ type task struct {
 
 // tasks returns one task at least for each mount namespace, those of older
 // processes first. A thread may have left its process's namespace, as dockerd's
-// do while they copy files in and out of a container. denied says that there are
-// processes at which we may not look.
-func tasks(ctx context.Context, proc string) (ts []task, denied bool, err error) {
+// do while they copy files in and out of a container. denied are the processes at
+// which we may not look.
+func tasks(ctx context.Context, proc string) (ts []task, denied []int, err error) {
 	names, err := dirNames(proc)
 	if err != nil {
-		return nil, false, fmt.Errorf("list the processes: %w", err)
+		return nil, nil, fmt.Errorf("list the processes: %w", err)
 	}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
@@ -33,11 +35,13 @@ func tasks(ctx context.Context, proc string) (ts []task, denied bool, err error)
 			continue
 		}
 		if err := context.Cause(ctx); err != nil {
-			return nil, false, fmt.Errorf("list the processes: %w", err)
+			return nil, nil, fmt.Errorf("list the processes: %w", err)
 		}
 		t := task{pid: pid, dir: name}
 		if err := t.read(proc); err != nil {
-			denied = denied || !gone(err)
+			if !gone(err) {
+				denied = append(denied, pid)
+			}
 			continue
 		}
 		ts = append(ts, t)
@@ -51,8 +55,14 @@ func tasks(ctx context.Context, proc string) (ts []task, denied bool, err error)
 // namespaces than its first one.
 func strayThreads(proc string, first task) []task {
 	dir := filepath.Join(first.dir, "task")
+	// Its links count its threads, and two; that spares most processes a list.
+	const single = 3
+	var st unix.Stat_t
+	if unix.Stat(filepath.Join(proc, dir), &st) != nil || st.Nlink <= single {
+		return nil
+	}
 	names, err := dirNames(filepath.Join(proc, dir))
-	if err != nil || len(names) < 2 {
+	if err != nil {
 		return nil
 	}
 	var ts []task
