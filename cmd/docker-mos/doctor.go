@@ -46,21 +46,9 @@ func doctor(ps ...patient) *cobra.Command {
 		if err := l.check(); err != nil {
 			return err
 		}
-		var checks []check
-		var absent []string
-		for _, p := range ps {
-			if len(ps) > 1 && !p.installed() {
-				absent = append(absent, p.String())
-				continue
-			}
-			cs, err := p.examine(cmd)
-			if err != nil {
-				return err
-			}
-			checks = append(checks, cs...)
-		}
-		if len(absent) == len(ps) {
-			return hinted(errors.New("no daemon of MosDocker is installed here"), "make install installs them")
+		checks, absent, err := examine(cmd, ps)
+		if err != nil {
+			return err
 		}
 		for _, name := range absent {
 			remark(cmd.ErrOrStderr(), "%s is not installed here", name)
@@ -72,6 +60,25 @@ func doctor(ps ...patient) *cobra.Command {
 	}
 	l.flags(cmd)
 	return cmd
+}
+
+// examine asks the doctors of all daemons that are installed.
+func examine(cmd *cobra.Command, ps []patient) (checks []check, absent []string, err error) {
+	for _, p := range ps {
+		if len(ps) > 1 && !p.installed() {
+			absent = append(absent, p.String())
+			continue
+		}
+		cs, err := p.examine(cmd)
+		if err != nil {
+			return nil, nil, err
+		}
+		checks = append(checks, cs...)
+	}
+	if len(absent) == len(ps) {
+		return nil, nil, hinted(errors.New("no daemon of MosDocker is installed here"), "make install installs them")
+	}
+	return checks, absent, nil
 }
 
 func checkList(one bool) *list[check] {

@@ -14,8 +14,8 @@ import (
 
 // Where mos-lvm keeps images of loop volumes, and mounts volumes.
 const (
-	volumeState  = "/var/lib/mos/mos-lvm/"
-	volumeMounts = volumeState + "mnt/"
+	volumeDir    = "/var/lib/mos/mos-lvm/"
+	volumeMounts = volumeDir + "mnt/"
 )
 
 // mounts lists volumes of mos-lvm that this process sees mounted.
@@ -53,7 +53,7 @@ func (h host) loops(context.Context) ([]adminapi.Finding, error) {
 			continue // detached meanwhile
 		}
 		errs = append(errs, err)
-		if image := strings.TrimSpace(string(b)); strings.HasPrefix(image, volumeState) {
+		if image := strings.TrimSpace(string(b)); strings.HasPrefix(image, volumeDir) {
 			device := "/dev/" + filepath.Base(filepath.Dir(filepath.Dir(file)))
 			found = append(found, adminapi.Finding{Kind: "loop", Object: device, Detail: "image " + image + " is attached"})
 		}

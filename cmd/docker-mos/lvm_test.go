@@ -26,6 +26,7 @@ func volumes() []lvm.Volume {
 			Usage: &lvm.Usage{Size: gib, Used: gib, Inodes: 100, InodesUsed: 3, At: past(2)}, Mode: "755", From: "data@monday", Created: past(3),
 		},
 		{Name: "new", ID: "v7", Type: "thin", FS: "ext4", VG: "mos", LV: "v7", State: lvm.StateCreating, Size: gib, Mode: "755", Created: past(1)},
+		{Name: "torn", ID: "v8", Type: "loop", FS: "ext4", State: lvm.StateReady, Size: gib, Mode: "755", Created: past(9), Fault: "its image is gone"},
 	}
 }
 

@@ -63,24 +63,35 @@ func (v volume) load() *cobra.Command {
 		if r.Options, err = options(*given); err != nil {
 			return err
 		}
-		from := &counter{r: cmd.InOrStdin(), p: newProgress(cmd), object: r.Name}
-		if input != "" {
-			f, err := os.Open(input)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }()
-			from.r, from.object = f, input
-			if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
-				from.total = uint64(fi.Size())
-			}
-		} else if terminal(from.r) {
-			return hinted(usage("the stream cannot come from a terminal"), "give -i FILE, or a pipe such as ssh HOST docker mos volume export VOLUME | "+cmd.CommandPath())
+		from, done, err := source(cmd, input)
+		if err != nil {
+			return err
 		}
+		defer done()
 		return ch.run(cmd, []string{r.Name}, func(ctx context.Context, c *lvm.Client, name string) (lvm.Plan, string, error) {
 			p, err := c.Import(ctx, from, r, from.p.daemon)
 			return p, named(p, name), err
 		})
 	}
 	return cmd
+}
+
+// source is the stream to import, and what closes it.
+func source(cmd *cobra.Command, path string) (*counter, func(), error) {
+	from := &counter{r: cmd.InOrStdin(), p: newProgress(cmd), object: "standard input"}
+	if path == "" {
+		if terminal(from.r) {
+			return nil, nil, hinted(usage("the stream cannot come from a terminal"), "give -i FILE, or a pipe such as ssh HOST docker mos volume export VOLUME | "+cmd.CommandPath())
+		}
+		return from, func() {}, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	from.r, from.object = f, path
+	if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+		from.total = uint64(fi.Size())
+	}
+	return from, func() { _ = f.Close() }, nil
 }

@@ -23,12 +23,30 @@ func (v volume) ls() *cobra.Command {
 			{name: "Size", header: "SIZE", value: func(x vol) string { return binary(x.Size) }},
 			{name: "Used", header: "USED", value: func(x vol) string { return used(x, usedBytes) }},
 			{name: "UsedPercent", header: "USE%", value: func(x vol) string { return used(x, usedShare) }},
-			{name: "State", header: "STATE", value: func(x vol) string { return x.State }},
+			{name: "State", header: "STATE", value: volumeState},
 			{name: "Users", header: "USERS", value: func(x vol) string { return users(x.Users) }},
 		}, volumeExtras()...),
 		filters: volumeFilters(),
 	}
-	return listCommand(v.daemon, l, "ls", "List volumes", (*lvm.Client).Volumes)
+	var cmd *cobra.Command
+	cmd = listCommand(v.daemon, l, "ls", "List volumes", func(c *lvm.Client, ctx context.Context) ([]vol, error) {
+		vs, err := c.Volumes(ctx)
+		for _, x := range vs {
+			if x.Fault != "" {
+				remark(cmd.ErrOrStderr(), "volume %s: %s", x.Name, x.Fault)
+			}
+		}
+		return vs, err
+	})
+	return cmd
+}
+
+// volumeState is the state of a volume, in a word.
+func volumeState(v vol) string {
+	if v.Fault != "" {
+		return "faulty"
+	}
+	return v.State
 }
 
 // volumeExtras are columns that no table of volumes has unless it is asked for.
@@ -58,6 +76,7 @@ func volumeExtras() []column[vol] {
 		{name: "BPS", header: "BPS", extra: true, value: func(x vol) string { return limit(x.BPS, func(n uint64) string { return binary(n) + "/s" }) }},
 		{name: "From", header: "FROM", extra: true, whole: true, value: func(x vol) string { return dash(x.From) }},
 		{name: "Snapshots", header: "SNAPSHOTS", extra: true, value: func(x vol) string { return strconv.Itoa(len(x.Snapshots)) }},
+		{name: "Fault", header: "FAULT", extra: true, value: func(x vol) string { return dash(x.Fault) }},
 		{name: "Created", header: "CREATED", extra: true, value: func(x vol) string { return ago(x.Created) }},
 	}
 }
@@ -71,7 +90,7 @@ func volumeFilters() []filter[vol] {
 		{"id", func(x vol, v string) bool { return sameRef(v, "", x.ID) }},
 		{"mounted", func(x vol, v string) bool { return strconv.FormatBool(x.Mountpoint != "") == v }},
 		{"name", func(x vol, v string) bool { return x.Name == v }},
-		{"state", func(x vol, v string) bool { return x.State == v }},
+		{"state", func(x vol, v string) bool { return volumeState(x) == v }},
 		{"type", func(x vol, v string) bool { return x.Type == v }},
 		{"vg", func(x vol, v string) bool { return x.VG == v }},
 	}

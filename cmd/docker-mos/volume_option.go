@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
 // options reads what -o gives.
@@ -25,38 +27,36 @@ func options(given []string) (map[string]string, error) {
 
 // optionFlag adds the flag -o.
 func (v volume) optionFlag(cmd *cobra.Command) *[]string {
-	given := cmd.Flags().StringArrayP("opt", "o", nil, "Option of the volume, such as size=20g; keys are "+strings.Join(optionKeys(), ", "))
+	var keys []string
+	for _, o := range spec.Options() {
+		keys = append(keys, o.Key)
+	}
+	given := cmd.Flags().StringArrayP("opt", "o", nil, "Option of the volume, such as size=20g; keys are "+strings.Join(keys, ", "))
 	// The only error is a second registration, which no command makes.
 	_ = cmd.RegisterFlagCompletionFunc("opt", v.completeOption)
 	return given
 }
 
-func optionKeys() []string {
-	return []string{"size", "type", "fs", "vg", "from", "uid", "gid", "mode", "mountopts", "iops", "bps"}
-}
-
 // completeOption offers keys, and after one its values where they are known.
 func (v volume) completeOption(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 	key, _, ok := strings.Cut(word, "=")
-	if !ok {
-		var keys []string
-		for _, k := range optionKeys() {
-			keys = append(keys, k+"=")
+	var values, out []string
+	for _, o := range spec.Options() {
+		out = append(out, o.Key+"=\t"+o.Help)
+		if o.Key == key && strings.Contains(o.Value, "|") {
+			values = strings.Split(o.Value, "|")
 		}
-		return keys, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
-	var values []string
+	if !ok {
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
 	switch key {
-	case "type":
-		values = []string{"linear", "loop", "striped", "thin"}
-	case "fs":
-		values = []string{"ext4", "xfs"}
 	case "vg":
 		values = v.offer(cmd, volumeGroups)
 	case "from":
 		values = v.offer(cmd, volumeNames, snapshotRefs)
 	}
-	var out []string
+	out = nil
 	for _, value := range values {
 		if !slices.Contains(out, key+"="+value) {
 			out = append(out, key+"="+value)

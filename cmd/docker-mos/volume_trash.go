@@ -3,9 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,22 +110,9 @@ func (v volume) purge() *cobra.Command {
 			return hinted(usage("%s takes volumes or --all", cmd.CommandPath()), cmd.CommandPath()+" --help says more")
 		}
 		r.Volumes, r.DryRun = args, ch.dry
-		doomed, err := v.doomed(cmd, r)
-		if err != nil {
+		names, err := v.agreed(cmd, r, force || ch.dry)
+		if err != nil || names == nil {
 			return err
-		}
-		if r.All && doomed == nil {
-			remark(cmd.ErrOrStderr(), "the recycle bin is empty")
-			return nil
-		}
-		if !force && !ch.dry {
-			if err := confirm(cmd, r.All, doomed); err != nil {
-				return err
-			}
-		}
-		names := args
-		if r.All {
-			names = doomed
 		}
 		p := newProgress(cmd)
 		return ch.run(cmd, []string{strings.Join(names, "\n")}, func(ctx context.Context, c *lvm.Client, lines string) (lvm.Plan, string, error) {
@@ -135,6 +121,32 @@ func (v volume) purge() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// agreed gives the names of the volumes that may go for good, none when there is
+// nothing to purge. Unless that is sure it asks; nobody can be asked where there
+// is no terminal: names are meant as they are given there, all is not.
+func (v volume) agreed(cmd *cobra.Command, r lvm.PurgeRequest, sure bool) ([]string, error) {
+	asks := !sure && terminal(cmd.InOrStdin())
+	if !r.All && !asks {
+		return r.Volumes, nil
+	}
+	names, err := v.doomed(cmd, r)
+	switch {
+	case err != nil:
+		return nil, err
+	case names == nil && r.All:
+		remark(cmd.ErrOrStderr(), "the recycle bin is empty")
+		return nil, nil
+	case !sure && !asks:
+		return nil, hinted(failure(errdefs.ErrFailedPrecondition, "nobody can be asked whether all %d volumes may go for good", len(names)), "give --force")
+	case names != nil && asks:
+		err = confirm(cmd, names)
+	}
+	if !r.All {
+		names = r.Volumes
+	}
+	return names, err
 }
 
 // doomed lists the names of volumes that a purge would remove, each as often as
@@ -146,39 +158,30 @@ func (v volume) doomed(cmd *cobra.Command, r lvm.PurgeRequest) ([]string, error)
 	}
 	var out []string
 	for _, x := range *all {
-		asked := r.All
-		for _, ref := range r.Volumes {
-			asked = asked || sameRef(ref, x.Name, x.ID)
-		}
-		if asked {
+		if r.All || slices.ContainsFunc(r.Volumes, func(ref string) bool { return sameRef(ref, x.Name, x.ID) }) {
 			out = append(out, x.Name)
 		}
 	}
 	return out, nil
 }
 
-// confirm asks whether volumes may go for good. Nobody can be asked where there
-// is no terminal: names are meant as they are given there, all is not.
-func confirm(cmd *cobra.Command, all bool, names []string) error {
-	if !terminal(cmd.InOrStdin()) {
-		if all {
-			return hinted(failure(errdefs.ErrFailedPrecondition, "nobody can be asked whether all %d volumes may go for good", len(names)), "give --force")
-		}
-		return nil
-	}
-	if len(names) == 0 {
-		return nil // the daemon says so
-	}
+// confirm asks whether volumes may go for good.
+func confirm(cmd *cobra.Command, names []string) error {
 	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "These volumes are removed for good: %s\nContinue? [y/N] ", strings.Join(names, ", "))
 	if err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+	answer := make(chan string, 1)
+	go func() { // reading cannot be interrupted; the process ends with it
+		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // an end is no yes
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		if a == "y" || a == "yes" {
+			return nil
+		}
+	case <-cmd.Context().Done():
 	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return failure(errdefs.ErrAborted, "nothing was purged")
-	}
-	return nil
+	return failure(errdefs.ErrAborted, "nothing was purged")
 }
