@@ -2,6 +2,7 @@ package filesystem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -49,7 +50,11 @@ func (f FS) GrowOffline(ctx context.Context, t Type, device string) error {
 	if err != nil || !needs {
 		return err
 	}
-	if err := f.check(ctx, device); err != nil {
+	d, err := openExclusive(device) // e2fsck says no more than that it cannot go on
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.Close(), f.check(ctx, device)); err != nil {
 		return err
 	}
 	if _, err := f.run(ctx, "resize2fs", "--", device); err != nil {

@@ -25,7 +25,8 @@ type Handle struct {
 	// Reused says that the image was attached already.
 	Reused bool
 	// Reserved says that nothing gives blocks of the image back to the host. It
-	// is false where sysfs cannot be written: then do not trim the volume.
+	// is false where sysfs cannot be written, and on a device that somebody else
+	// made: then do not trim the volume.
 	Reserved bool
 
 	file *os.File
@@ -102,7 +103,8 @@ func pause(ctx context.Context) error {
 }
 
 // reuse makes a device that was found as one of ours is: it detaches itself, keeps
-// the reserve, and is as large as its image.
+// the reserve, and is as large as its image. On a device that losetup made discards
+// stay as they are: the setting would outlive this image.
 func reuse(d *os.File, info Info, path string, readOnly bool) (*Handle, error) {
 	fail := func(err error) (*Handle, error) { return nil, errors.Join(err, d.Close()) }
 	if !info.whole {
@@ -124,7 +126,8 @@ func reuse(d *os.File, info Info, path string, readOnly bool) (*Handle, error) {
 	if info.Size, err = size(d); err != nil {
 		return fail(err)
 	}
-	return &Handle{Info: info, Reused: true, Reserved: noDiscard(info.Number) == nil, file: d}, nil
+	reserved := info.Number >= FirstNumber && noDiscard(info.Number) == nil
+	return &Handle{Info: info, Reused: true, Reserved: reserved, file: d}, nil
 }
 
 func setAutoClear(d *os.File) error {

@@ -213,7 +213,7 @@ func TestForeignAttachmentIsTakenOverOrRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := looptest.Attach(t, image)
-	if h.Device != foreign || !h.Reused || !h.AutoClear || h.Size != 8*mib {
+	if h.Device != foreign || !h.Reused || h.Reserved || !h.AutoClear || h.Size != 8*mib {
 		t.Errorf("got %+v, want %s taken over", h, foreign)
 	}
 	if err := h.Close(); err != nil {

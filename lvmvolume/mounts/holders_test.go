@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,7 +210,7 @@ func TestContainerOfAHolder(t *testing.T) {
 		root = "/sys/fs/cgroup"
 	}
 	id := strings.Repeat("ab", 32)
-	group := filepath.Join(root, "mos-test-"+fmt.Sprint(os.Getpid()), id)
+	group := filepath.Join(root, "mos-test-"+strconv.Itoa(os.Getpid()), id)
 	if err := os.MkdirAll(group, 0o755); err != nil {
 		t.Skip(err)
 	}

@@ -9,20 +9,20 @@ import (
 )
 
 func TestParseReadsEveryField(t *testing.T) {
-	const text = `22 27 0:21 / /proc rw,relatime shared:12 - proc proc rw
+	const text = `22 27 0:21 / /proc rw,relatime shared:12 - proc none rw
 312 27 7:4096 /_data /a\040b\134c rw,nodev,noatime master:1 propagate_from:2 - ext4 /dev/loop4096 rw,errors=remount-ro
 313 27 254:16 / /x ro - xfs /dev/mapper/vg-a rw,nouuid
-314 27 0:9 net:[4026531833] /run/netns/a\011b rw - nsfs nsfs rw
+314 27 0:9 net:[4026531833] /run/netns/a\011b rw - nsfs none rw
 `
 	got, err := Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Mount{
-		{22, 27, Dev{0, 21}, "/", "/proc", "rw,relatime", "proc", "proc", "rw"},
+		{22, 27, Dev{0, 21}, "/", "/proc", "rw,relatime", "proc", "none", "rw"},
 		{312, 27, Dev{7, 4096}, "/_data", `/a b\c`, "rw,nodev,noatime", "ext4", "/dev/loop4096", "rw,errors=remount-ro"},
 		{313, 27, Dev{254, 16}, "/", "/x", "ro", "xfs", "/dev/mapper/vg-a", "rw,nouuid"},
-		{314, 27, Dev{0, 9}, "net:[4026531833]", "/run/netns/a\tb", "rw", "nsfs", "nsfs", "rw"},
+		{314, 27, Dev{0, 9}, "net:[4026531833]", "/run/netns/a\tb", "rw", "nsfs", "none", "rw"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -33,7 +33,7 @@ func TestParseReadsEveryField(t *testing.T) {
 }
 
 func TestParseRefusesWhatTheKernelDoesNotWrite(t *testing.T) {
-	for _, line := range []string{"", "a b", "22 27 0:21 / /proc rw - proc", "x 27 0:21 / /proc rw - proc proc rw", "22 27 21 / /proc rw - proc proc rw", "22 27 0:21 / /proc rw proc proc rw"} {
+	for _, line := range []string{"", "a b", "22 27 0:21 / /proc rw - proc", "x 27 0:21 / /proc rw - proc none rw", "22 27 21 / /proc rw - proc none rw", "22 27 0:21 / /proc rw proc none rw"} {
 		if got, err := Parse(line + "\n"); err == nil {
 			t.Errorf("%q: got %+v", line, got)
 		}
