@@ -114,17 +114,17 @@ func BenchmarkPeer(b *testing.B) {
 
 // TestMemoryIsBounded holds the promise of the package comment.
 func TestMemoryIsBounded(t *testing.T) {
-	src := filled(96*mib, 3)
+	src := filled(40*mib, 3)
 	b, _ := write(t, src)
 	var most uint64
 	base := heap()
 	watch := func(stream.Progress) { most = max(most, heap()-base) }
-	if _, err := stream.Write(t.Context(), io.Discard, header(src.Size()), src, every(16, watch)); err != nil {
+	if _, err := stream.Write(t.Context(), io.Discard, header(src.Size()), src, every(8, watch)); err != nil {
 		t.Fatal(err)
 	}
 	wrote := most
 	most, base = 0, heap()
-	if _, err := stream.Verify(t.Context(), bytes.NewReader(b), every(16, watch)); err != nil {
+	if _, err := stream.Verify(t.Context(), bytes.NewReader(b), every(8, watch)); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("write %.1f MiB, read %.1f MiB", float64(wrote)/mib, float64(most)/mib)

@@ -28,16 +28,26 @@ func damaged(t *testing.T, b []byte, reason string, offset, frame int64) {
 	}
 }
 
+// sparse is a volume of a few small frames, so that many readings take no time.
+func sparse() *volume {
+	v := filled(4*mib, 3)
+	for i := range 4 {
+		clear(v.data[i*mib+9000 : (i+1)*mib-900*i])
+	}
+	copy(v.data, "some text, in case that the first part is zero")
+	return v
+}
+
 func TestEveryTruncationIsFound(t *testing.T) {
-	b, _ := write(t, filled(4*mib, 3))
+	b, _ := write(t, sparse())
 	var cuts []int
 	for _, p := range parts(t, b) {
-		for d := -70; d <= 70; d++ {
+		for d := -5; d <= 20; d++ {
 			cuts = append(cuts, p+d)
 		}
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 100 {
+	for range 40 {
 		cuts = append(cuts, rng.IntN(len(b)))
 	}
 	slices.Sort(cuts)
@@ -54,21 +64,20 @@ func TestEveryTruncationIsFound(t *testing.T) {
 }
 
 func TestEveryFlippedBitIsFound(t *testing.T) {
-	src := filled(2*mib, 5)
-	b, _ := write(t, src)
+	b, _ := write(t, sparse())
 	var bits []int
 	all := parts(t, b)
-	for i, p := range all[:len(all)-1] { // each bit of what is not data
-		end := p + 18
-		if i == 0 || i == len(all)-2 {
-			end = all[i+1]
+	for i, p := range all[:len(all)-1] { // each bit of header, trailer and two frames' heads
+		end := all[i+1]
+		if end-p > 1000 {
+			end = p + 18
 		}
 		for bit := 8 * p; bit < 8*end; bit++ {
 			bits = append(bits, bit)
 		}
 	}
 	rng := rand.New(rand.NewPCG(11, 2))
-	for range 400 {
+	for range 150 {
 		bits = append(bits, rng.IntN(8*len(b)))
 	}
 	for _, bit := range bits {

@@ -126,10 +126,12 @@ func TestFileSourceEnds(t *testing.T) {
 	if err := f.Truncate(9 * mib); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte("x"), 8*mib); err != nil {
-		t.Fatal(err)
-	}
-	if start, end, err := src.NextData(0); !errors.Is(err, io.EOF) && end > 3*mib {
-		t.Errorf("data at %d to %d, %v", start, end, err)
+	for _, off := range []int64{8 * mib, 2 * mib} {
+		if _, err := f.WriteAt(fresh(mib+4096, false).data, off); err != nil {
+			t.Fatal(err)
+		}
+		if start, end, err := src.NextData(0); err == nil && (end > 3*mib || start >= end) || err != nil && !errors.Is(err, io.EOF) {
+			t.Errorf("data at %d to %d, %v", start, end, err)
+		}
 	}
 }

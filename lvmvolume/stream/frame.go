@@ -37,12 +37,15 @@ type chunk struct {
 	memory [2][]byte
 }
 
-// content and frame are cut from these; they are made when first needed.
-func (c *chunk) buffers() (content, frame []byte) {
-	if c.memory[0] == nil {
-		c.memory = [2][]byte{make([]byte, MaxContent), make([]byte, maxFrame)}
+// take gives n bytes of one of the two memories, the first for the content and
+// the second for the frame. They grow when they must, up to the most there can
+// be, so that a small volume takes little.
+func (c *chunk) take(which, n int) []byte {
+	if cap(c.memory[which]) < n {
+		const step = 64 << 10
+		c.memory[which] = make([]byte, (n+step-1)/step*step)
 	}
-	return c.memory[0], c.memory[1]
+	return c.memory[which][:n]
 }
 
 func (c *chunk) damage(format string, args ...any) error {

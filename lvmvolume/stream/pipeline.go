@@ -83,10 +83,7 @@ func (p pipeline) first(ctx context.Context, free <-chan *chunk, work, order cha
 
 func (p pipeline) last(ctx context.Context, free chan<- *chunk, order <-chan *chunk) error {
 	for c := range order {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-		}
+		<-c.done
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -126,16 +126,16 @@ func (r *reader) produce(_ context.Context, c *chunk) error {
 
 // frame reads a frame. What its head says counts only when the CRC fits.
 func (r *reader) frame(c *chunk) error {
-	content, b := c.buffers()
-	if _, err := io.ReadFull(r.r, b[:headLen]); err != nil {
+	start, err := r.r.Peek(headLen)
+	if err != nil {
 		return broken(err, "frame", c.at, c.number)
 	}
-	h := parseHead(b)
+	h := parseHead(start)
 	if h.size < 1 || h.size > maxData {
 		return c.damage("a frame has 1 to %d bytes of data, this one %d", maxData, h.size)
 	}
-	b = b[:headLen+h.size+sumLen]
-	if _, err := io.ReadFull(r.r, b[headLen:]); err != nil {
+	b := c.take(1, headLen+int(h.size)+sumLen)
+	if _, err := io.ReadFull(r.r, b); err != nil {
 		return broken(err, "frame", c.at, c.number)
 	}
 	size, floor := uint64(r.sum.Header.Size), uint64(r.floor)
@@ -149,7 +149,7 @@ func (r *reader) frame(c *chunk) error {
 	case h.offset > size || h.length > size-h.offset:
 		return c.damage("it holds %d bytes at byte %d of a volume of %d", h.length, h.offset, size)
 	}
-	c.offset, c.content, c.frame = int64(h.offset), content[:h.length:h.length], b
+	c.offset, c.content, c.frame = int64(h.offset), c.take(0, int(h.length)), b
 	r.floor, r.pos, r.number = int64(h.offset+h.length), r.pos+int64(len(b)), c.number
 	return nil
 }
@@ -179,7 +179,7 @@ func (r *reader) tail(c *chunk) error {
 // unpack decompresses a frame.
 func (r *reader) unpack(c *chunk) error {
 	data := c.frame[headLen : len(c.frame)-sumLen]
-	content, err := r.zstd.DecodeAll(data, c.content[:0])
+	content, err := r.zstd.DecodeAll(data, c.content[:0:len(c.content)])
 	if err != nil {
 		return c.damage("the frame's data does not decompress to %d bytes (%v)", len(c.content), err)
 	}

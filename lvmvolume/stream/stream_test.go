@@ -79,8 +79,8 @@ func filled(size int, seed uint64) *volume {
 		part := v.data[at : at+n]
 		switch rng.IntN(3) {
 		case 0:
-			for i := range part {
-				part[i] = byte(rng.Uint32())
+			for i := 0; i+8 <= n; i += 8 {
+				binary.NativeEndian.PutUint64(part[i:], rng.Uint64())
 			}
 		case 1:
 			copy(part, strings.Repeat(fmt.Sprintf("line %d of a file\n", rng.IntN(1000)), 1+n/16))

@@ -83,8 +83,7 @@ func (w *writer) produce(_ context.Context, c *chunk) error {
 	if err != nil {
 		return err
 	}
-	content, _ := c.buffers()
-	c.offset, c.content, c.frame = offset, content[:length], nil
+	c.offset, c.content, c.frame = offset, c.take(0, length), nil
 	return nil
 }
 
@@ -105,7 +104,7 @@ func (w *writer) pack(c *chunk) error {
 		return nil
 	}
 	c.sum = sha256.Sum256(content)
-	_, frame := c.buffers()
+	frame := c.take(1, len(content)+maxFrame-MaxContent)
 	c.frame = c.end(w.zstd.EncodeAll(content, c.begin(frame)))
 	if len(c.frame) > maxFrame {
 		return fmt.Errorf("compress volume %s at byte %d: %d bytes became %d: %w",
