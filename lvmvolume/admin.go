@@ -34,7 +34,7 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 	d.adminReads(a)
 	pluginsrv.HandleAdmin(a, "POST /v1/volumes", d.adminCreate)
 	pluginsrv.HandleAdmin(a, "POST /v1/resize", func(ctx context.Context, _ pathOf, r api.ResizeRequest) (api.Plan, error) {
-		p, note, err := d.resize(ctx, r.Volume, r.Size, r.DryRun)
+		p, note, err := d.resize(ctx, r)
 		out := d.done(apiPlan(p), r.Volume, r.DryRun)
 		out.Note = note
 		return out, err

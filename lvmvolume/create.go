@@ -170,7 +170,12 @@ func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []s
 	}
 	if err == nil {
 		d.idx.put(born(v, p))
-		d.idx.change(v.ID, func(e *entry) { e.whole, e.active = true, true })
+		d.idx.change(v.ID, func(e *entry) {
+			e.whole, e.active = true, true
+			if v.Type != spec.Thin {
+				e.allocated = e.v.Size
+			}
+		})
 		return nil
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)

@@ -42,6 +42,15 @@ type entry struct {
 	users   []api.User // at the last look
 }
 
+// state is the state as people are told it: what is whole is ready, though the
+// record may follow.
+func (e entry) state() spec.State {
+	if e.v.State == spec.Creating && e.whole {
+		return spec.Ready
+	}
+	return e.v.State
+}
+
 func newIndex() *index {
 	return &index{
 		byID: map[spec.ID]*entry{}, byName: map[string]spec.ID{}, places: map[string]place{},

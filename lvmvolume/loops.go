@@ -68,9 +68,6 @@ func (l *loops) snapshots(spec.Type) error {
 func (l *loops) make(ctx context.Context, v spec.Volume) error {
 	l.busy.Lock()
 	defer l.busy.Unlock()
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return err
-	}
 	if err := l.write(v); err != nil {
 		return err
 	}
@@ -183,9 +180,10 @@ func (l *loops) detach(context.Context, []spec.Volume) error { return nil }
 // list looks at the folder.
 func (l *loops) list() listing {
 	out := listing{place: l, began: time.Now()}
-	entries, err := os.ReadDir(l.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return out
+	err := os.MkdirAll(l.dir, 0o700)
+	var entries []os.DirEntry
+	if err == nil {
+		entries, err = os.ReadDir(l.dir)
 	}
 	if err != nil {
 		out.err = fmt.Errorf("folder of loop images: %w", err)

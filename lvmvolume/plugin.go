@@ -137,7 +137,7 @@ func (d *Driver) status(e entry) map[string]any {
 		users = append(users, shortUser(u))
 	}
 	s := map[string]any{
-		"type": string(e.v.Type), "fs": string(e.v.FS), "state": string(e.v.State),
+		"type": string(e.v.Type), "fs": string(e.v.FS), "state": string(e.state()),
 		"size": spec.Bytes(e.v.Size).String(), "id": string(e.v.ID), "users": users,
 	}
 	if e.v.Type == spec.Loop {

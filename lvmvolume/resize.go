@@ -5,15 +5,17 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
 // resize grows a volume to a size, absolute or with + more than it has, and its
-// file system with it. The note says what is left for later.
-func (d *Driver) resize(ctx context.Context, ref, size string, dry bool) (p plan.Plan, note string, err error) {
-	e, err := d.idx.find(ref, inService)
+// file system with it: at once, or at the next mount where it is not mounted. The
+// note says what is left for then.
+func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, note string, err error) {
+	e, err := d.idx.find(r.Volume, inService)
 	if err != nil {
 		return nil, "", err
 	}
@@ -26,7 +28,7 @@ func (d *Driver) resize(ctx context.Context, ref, size string, dry bool) (p plan
 	if err != nil {
 		return nil, "", err
 	}
-	want, err := d.wanted(e.v, at, size)
+	want, err := d.wanted(e.v, at, r.Size)
 	if err != nil {
 		return nil, "", err
 	}
@@ -42,9 +44,12 @@ func (d *Driver) resize(ctx context.Context, ref, size string, dry bool) (p plan
 		return p, "", nil
 	}
 	if later != "" {
-		note = "volume " + name + " is grown, its file system follows at the next mount: " + later
+		if u.Mounted && !r.AtNextMount {
+			return nil, "", fault.Conflict("volume %s is mounted, and %s: stop its containers first, or let its file system grow at the next mount (--at-next-mount)", name, later)
+		}
+		note = "volume " + name + " has its new size at the next mount: " + later
 	}
-	return d.growTo(ctx, at, e.v, want, p, note, dry)
+	return d.growTo(ctx, at, e.v, want, p, note, r.DryRun)
 }
 
 // wanted is the size to grow to.
@@ -72,7 +77,7 @@ func (d *Driver) growLater(v spec.Volume, u plan.Use) string {
 		return "it is not mounted"
 	}
 	if err := filesystem.CanGrowOnline(filesystem.Type(v.FS)); err != nil {
-		return err.Error() + "; stop its containers and start them again"
+		return "ext4 cannot grow while mounted here, since mos-lvm runs without CAP_SYS_RESOURCE"
 	}
 	return ""
 }
@@ -98,6 +103,11 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 		d.idx.change(v.ID, func(e *entry) { e.touched = time.Time{} })
 		return p, "", err
 	}
+	d.idx.change(v.ID, func(e *entry) {
+		if v.Type != spec.Thin {
+			e.allocated = want
+		}
+	})
 	d.log.InfoContext(ctx, "volume grown", "volume", v.Name, "from", spec.Bytes(v.Size).String(), "to", spec.Bytes(want).String())
 	return p, note, nil
 }

@@ -54,8 +54,8 @@ func shortUser(u api.User) string {
 func (d *Driver) show(e entry) api.Volume {
 	v := e.v
 	out := api.Volume{
-		Name: v.Name, ID: string(v.ID), Type: string(v.Type), FS: string(v.FS), State: string(v.State), Size: v.Size,
-		Usage: d.usage(e), Allocated: e.allocated, Mountpoint: d.mountpoint(v), Users: slices.Concat([]api.User{}, e.users),
+		Name: v.Name, ID: string(v.ID), Type: string(v.Type), FS: string(v.FS), State: string(e.state()), Size: v.Size,
+		Usage: d.usage(e), Allocated: e.allocated, Mountpoint: d.mountpoint(v), Users: append([]api.User{}, e.users...),
 		UID: v.UID, GID: v.GID, Mode: fmt.Sprintf("%04o", v.Mode), MountOpts: v.MountOpts, IOPS: v.IOPS, BPS: v.BPS,
 		From: v.From, Snapshots: []api.Snapshot{}, Created: v.Created,
 	}

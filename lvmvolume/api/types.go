@@ -157,7 +157,10 @@ type CreateRequest struct {
 type ResizeRequest struct {
 	Volume string `json:"volume"`
 	Size   string `json:"size"` // such as 20g, or +5g for more than it has
-	DryRun bool   `json:"dryRun,omitempty"`
+	// AtNextMount takes it for well that the file system of a mounted volume
+	// grows later, where it cannot grow at once.
+	AtNextMount bool `json:"atNextMount,omitempty"`
+	DryRun      bool `json:"dryRun,omitempty"`
 }
 
 // SnapshotRequest takes or removes a snapshot of a volume. An empty name is

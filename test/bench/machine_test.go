@@ -35,7 +35,7 @@ func thisMachine(b *testing.B) *machine {
 	if err != nil {
 		b.Fatal(err)
 	}
-	daemon := exec.CommandContext(b.Context(), lab.Binary(b), "-state_dir="+dir, "-admin="+dir+"/admin.sock")
+	daemon := exec.CommandContext(b.Context(), lab.Program(b, lab.Mosbridge), "-state_dir="+dir, "-admin="+dir+"/admin.sock")
 	daemon.Cancel = func() error { return daemon.Process.Signal(os.Interrupt) }
 	daemon.Stdout, daemon.Stderr = log, log
 	if err := daemon.Start(); err != nil {

@@ -1,6 +1,7 @@
-// Package lab puts mosbridge on the hosts of a rig, as make up puts it on a
-// machine, and gives scenarios the few words they are written in. Every lab ends
-// with docker mos audit: a test that leaves something behind fails.
+// Package lab puts our daemons on the hosts of a rig, as make up puts them on a
+// machine, and gives scenarios the few words they are written in: [New] is
+// mosbridge, [NewVolumes] is mos-lvm. Every lab ends with docker mos audit: a
+// test that leaves something behind fails.
 package lab
 
 import (
@@ -17,24 +18,29 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
+	volumeapi "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
-// Mosbridge is the daemon's name on a rig's host.
-const Mosbridge = "mosbridge"
+// The daemons' names on a rig's host.
+const (
+	Mosbridge = "mosbridge"
+	Lvm       = "mos-lvm"
+)
 
-// Lab is a rig whose hosts run mosbridge.
+// Lab is a rig whose hosts run one of our daemons.
 type Lab struct {
 	*rig.Rig
 	Hosts []*Host
 }
 
-// Host is a rig's host with mosbridge.
+// Host is a rig's host with one of our daemons.
 type Host struct {
 	*rig.Host
-	API *api.Client
-	tb  testing.TB
+	API     *api.Client       // of mosbridge, in a lab of networks
+	Volumes *volumeapi.Client // of mos-lvm, in a lab of volumes
+	tb      testing.TB
 }
 
 // New makes a lab. The daemon collects quickly, so that tests need not wait.
@@ -42,27 +48,40 @@ func New(tb testing.TB, cfg rig.Config, args ...string) *Lab {
 	tb.Helper()
 	cfg.OVS = true
 	l := &Lab{Rig: rig.New(tb, cfg)}
-	program := Binary(tb)
 	for _, h := range l.Rig.Hosts() {
-		host := &Host{Host: h, API: api.New(admin(h)), tb: tb}
-		argv := append([]string{program, "-log.level=debug", "-grace=2s", "-interval=2s"}, args...)
-		err := h.StartDaemon(rig.Daemon{Name: Mosbridge, Argv: argv, Ready: func() error { return dial(h.Path("/run/docker/plugins/mosbridge.sock")) }})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		l.Hosts = append(l.Hosts, host)
+		host := &Host{Host: h, API: api.New(admin(h, Mosbridge)), tb: tb}
+		l.add(host, Mosbridge, append([]string{"-log.level=debug", "-grace=2s", "-interval=2s"}, args...))
 	}
-	tb.Cleanup(func() {
-		for _, h := range l.Hosts {
-			h.ended()
-		}
-	})
 	return l
 }
 
+// NewVolumes makes a lab of volumes: images behind loop devices, since the
+// machine's kernel may have no device mapper. The daemon lets go quickly.
+func NewVolumes(tb testing.TB, cfg rig.Config, args ...string) *Lab {
+	tb.Helper()
+	l := &Lab{Rig: rig.New(tb, cfg)}
+	for _, h := range l.Rig.Hosts() {
+		host := &Host{Host: h, Volumes: volumeapi.New(admin(h, Lvm)), tb: tb}
+		l.add(host, Lvm, append([]string{"-log.level=debug", "-linger=1s", "-interval=2s"}, args...))
+	}
+	return l
+}
+
+// add starts the daemon on a host, which at the test's end is cleaned.
+func (l *Lab) add(h *Host, daemon string, args []string) {
+	h.tb.Helper()
+	socket := h.Path("/run/docker/plugins/" + daemon + ".sock")
+	argv := append([]string{Program(h.tb, daemon)}, args...)
+	if err := h.StartDaemon(rig.Daemon{Name: daemon, Argv: argv, Ready: func() error { return dial(socket) }}); err != nil {
+		h.tb.Fatal(err)
+	}
+	l.Hosts = append(l.Hosts, h)
+	h.tb.Cleanup(h.ended)
+}
+
 // admin is the admin API's socket by a path that outlives a restart of the host.
-func admin(h *rig.Host) string {
-	return filepath.Join(filepath.Dir(h.Socket()), "mos", "mosbridge.sock")
+func admin(h *rig.Host, daemon string) string {
+	return filepath.Join(filepath.Dir(h.Socket()), "mos", daemon+".sock")
 }
 
 // ended removes containers and networks of a host and looks for leftovers.
@@ -70,7 +89,11 @@ func (h *Host) ended() {
 	if h.tb.Failed() {
 		h.record()
 	}
-	if !h.Running(rig.Dockerd) || !h.Running(Mosbridge) {
+	daemon := Mosbridge
+	if h.Volumes != nil {
+		daemon = Lvm
+	}
+	if !h.Running(rig.Dockerd) || !h.Running(daemon) {
 		return
 	}
 	if ids := strings.Fields(h.try("ps", "-aq")); len(ids) > 0 {
@@ -79,18 +102,27 @@ func (h *Host) ended() {
 	for n := range strings.FieldsSeq(h.try("network", "ls", "-q", "-f", "driver=mosbridge")) {
 		h.try("network", "rm", n)
 	}
+	for n := range strings.FieldsSeq(h.try("volume", "ls", "-q", "-f", "driver="+Lvm)) {
+		h.try("volume", "rm", n)
+	}
 	h.Clean()
 }
 
 // record writes what is known of a host beside the daemons' logs.
 func (h *Host) record() {
-	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(Mosbridge)), "state"))
+	commands := []string{"ovs-vsctl show", "ovs-ofctl -O OpenFlow14 dump-flows mosbr0", "ip -br addr", "nft list ruleset"}
+	daemon := Mosbridge
+	if h.Volumes != nil {
+		daemon = Lvm
+		commands = []string{"cat /proc/self/mountinfo", "ls -la /var/lib/mos/mos-lvm/loop /var/lib/mos/mos-lvm/mnt", "docker ps -a", "docker volume ls"}
+	}
+	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(daemon)), "state"))
 	if err != nil {
 		h.tb.Log(err)
 		return
 	}
 	defer f.Close()
-	for _, c := range []string{"ovs-vsctl show", "ovs-ofctl -O OpenFlow14 dump-flows mosbr0", "ip -br addr", "nft list ruleset"} {
+	for _, c := range commands {
 		out, err := h.Exec(context.Background(), strings.Fields(c)...)
 		fmt.Fprintf(f, "$ %s\n%v\n%s\n", c, err, out)
 	}
@@ -183,7 +215,11 @@ func (h *Host) Clean() {
 	err := testx.Poll(20*time.Second, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		a, err := h.API.Audit(ctx)
+		audit := h.API.Audit
+		if h.Volumes != nil {
+			audit = h.Volumes.Audit
+		}
+		a, err := audit(ctx)
 		if err != nil {
 			return err
 		}
@@ -212,36 +248,60 @@ func dial(socket string) error {
 	return c.Close()
 }
 
-var build struct { // built once a test binary
-	once sync.Once
-	dir  string
-	err  error
+// Mos runs `docker mos` on the host and fails the test when that fails; it
+// returns trimmed output.
+func (h *Host) Mos(args ...string) string {
+	h.tb.Helper()
+	out, err := h.TryMos(args...)
+	if err != nil {
+		h.tb.Fatalf("%s: docker mos %s: %v", h.Name, strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(out)
 }
 
-// Binary is the daemon, built from this tree; $MOS_BINARY names another.
-func Binary(tb testing.TB) string {
+// TryMos is [Host.Mos] for what may fail.
+func (h *Host) TryMos(args ...string) (string, error) {
+	return h.Exec(context.WithoutCancel(h.tb.Context()), append([]string{Program(h.tb, "docker-mos"), "mos"}, args...)...)
+}
+
+var build struct { // once a test binary
+	sync.Mutex // guards all below
+	dir        string
+	errs       map[string]error // of what was built
+}
+
+// Program is a command of this tree, built; $MOS_BINARY names another mosbridge.
+func Program(tb testing.TB, name string) string {
 	tb.Helper()
-	if b := os.Getenv("MOS_BINARY"); b != "" {
+	if b := os.Getenv("MOS_BINARY"); b != "" && name == Mosbridge {
 		return b
 	}
-	build.once.Do(func() {
-		build.dir, build.err = os.MkdirTemp("", "mosbin-")
-		if build.err != nil {
-			return
+	build.Lock()
+	defer build.Unlock()
+	if build.errs == nil {
+		build.errs = map[string]error{}
+		dir, err := os.MkdirTemp("", "mosbin-")
+		if err != nil {
+			tb.Fatal(err)
 		}
-		cmd := exec.Command("go", "build", "-o", build.dir, "github.com/mosdocker/mosdocker/cmd/mosbridge")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			build.err = fmt.Errorf("build mosbridge: %w: %s", err, out)
-		}
-	})
-	if build.err != nil {
-		tb.Fatal(build.err)
+		build.dir = dir
 	}
-	return filepath.Join(build.dir, "mosbridge")
+	err, built := build.errs[name]
+	if !built {
+		cmd := exec.Command("go", "build", "-o", build.dir, "github.com/mosdocker/mosdocker/cmd/"+name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, berr := cmd.CombinedOutput(); berr != nil {
+			err = fmt.Errorf("build %s: %w: %s", name, berr, out)
+		}
+		build.errs[name] = err
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(build.dir, name)
 }
 
-// Remove deletes what Binary built; a package's TestMain calls it at the end.
+// Remove deletes what Program built; a package's TestMain calls it at the end.
 func Remove() {
 	if build.dir != "" {
 		_ = os.RemoveAll(build.dir)

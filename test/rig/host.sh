@@ -40,21 +40,22 @@ else
 fi
 
 # What the host writes stays with it. Docker's and containerd's files are on the
-# plain file system: an overlay cannot stand on an overlay.
+# plain file system, since an overlay cannot stand on an overlay, and ours, since
+# a file there is not the one that a loop device sees.
 for top in etc opt var; do
 	mkdir -p "$dir/disk/$top" "$dir/disk/.$top"
 	mount -t overlay -o "lowerdir=/$top,upperdir=$dir/disk/$top,workdir=$dir/disk/.$top" "rig-$top" "/$top"
 done
-for lib in docker containerd; do
+for lib in docker containerd mos; do
 	mkdir -p "$dir/disk/$lib" "/var/lib/$lib"
 	mount --bind "$dir/disk/$lib" "/var/lib/$lib"
 done
 mount --bind "$dir/run" /run
 # A fresh host: the machine's own state of these must not shine through.
-if [ ! -e /var/lib/mos ]; then
+if [ ! -e "$dir/disk/made" ]; then
 	rm -rf /etc/docker /etc/openvswitch /var/lib/openvswitch /var/log/openvswitch /etc/mos
 	mkdir -p /etc/docker/plugins /etc/openvswitch /var/lib/openvswitch /var/log/openvswitch /etc/mos
-	mkdir -p /var/lib/mos
+	touch "$dir/disk/made"
 fi
 mkdir -p /run/lock /run/docker/plugins /run/openvswitch /run/mos
 printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$name" >/etc/hosts

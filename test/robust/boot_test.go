@@ -32,7 +32,7 @@ func TestDockerdBootsWithSocketOnly(t *testing.T) {
 
 			b.end(lab.Mosbridge)
 			b.end(rig.Dockerd)
-			b.activated(lab.Binary(t))
+			b.activated(lab.Program(t, lab.Mosbridge))
 			took := b.boot()
 			t.Logf("3 networks, 1 live-restored container: dockerd starts in %v, with the driver's socket only in %v", normal, took)
 			if took > normal+bootSlack {
