@@ -115,6 +115,9 @@ func (r *Real) Machine() Machine {
 			tb.Fatal(err)
 		}
 		return func() { _ = f.Close() }
+	}, Lose: func(tb testing.TB, device string) {
+		tb.Helper()
+		output(tb, "losetup", "--detach", device)
 	}}
 }
 
@@ -129,5 +132,5 @@ func (f *Fake) Machine(tb testing.TB) Machine {
 			defer f.mu.Unlock()
 			held.open = false
 		}
-	}}
+	}, Lose: func(_ testing.TB, device string) { f.SetMissing(device, true) }}
 }

@@ -17,6 +17,8 @@ type Machine struct {
 	Kernel  bool     // device mapper is there
 	// Hold opens the device of an active volume until release is called.
 	Hold func(tb testing.TB, vg, lv string) (release func())
+	// Lose takes a device away.
+	Lose func(tb testing.TB, device string)
 }
 
 // VG is the name of the group that the tests make.
@@ -47,6 +49,7 @@ func Suite(t *testing.T, open func(t *testing.T) Machine) {
 		{"Rename", false, test.rename},
 		{"Remove", false, test.remove},
 		{"MetadataFull", false, test.metadataFull},
+		{"MissingDevice", false, test.missingDevice},
 		{"Activate", true, test.activate},
 		{"InUse", true, test.inUse},
 		{"Pool", true, test.pool},
@@ -288,4 +291,27 @@ func (t test) metadataFull() {
 		}
 	}
 	t.Error("the metadata area takes 26 volumes of 26 kB")
+}
+
+func (t test) missingDevice() {
+	t.makeGroup()
+	t.makeLinear("a")
+	t.ok(t.Client.ExtendVG(t.Context(), VG, t.Devices[1]))
+	t.ok(t.Client.Deactivate(t.Context(), VG, "a"))
+	t.Lose(t.T, t.Devices[0])
+	r := t.report()
+	if g, _ := r.VG(VG); g.MissingPVs != 1 {
+		t.Errorf("got %+v", g)
+	}
+	if n := slices.IndexFunc(r.PVs, func(p lvm.PV) bool { return p.Missing }); len(r.PVs) != 2 || n < 0 || r.PVs[n].VG != VG {
+		t.Errorf("got devices %+v", r.PVs)
+	}
+	if v := t.lv("a"); v.State.Health != lvm.Partial {
+		t.Errorf("got %+v, want it partial", v)
+	}
+	err := t.Client.CreateLinear(t.Context(), lvm.Linear{VG: VG, Name: "b", Size: mib})
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", err)
+	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.Extend(t.Context(), VG, "a", 8*mib))
+	t.ok(t.Client.Retag(t.Context(), VG, []string{"a"}, []string{"x"}, nil))
+	t.ok(t.Client.Remove(t.Context(), VG, "a"))
 }
