@@ -137,7 +137,7 @@ func put(t *testing.T, h host, files map[string]string) {
 // mosOn runs docker mos on a host whose daemons do not answer.
 func mosOn(t *testing.T, h host, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	for _, variable := range []string{"MOS_BRIDGE_SOCKET", "MOS_LVM_SOCKET"} {
+	for _, variable := range []string{"MOS_BRIDGE_SOCKET", "MOS_LVM_ADMIN"} {
 		t.Setenv(variable, "")
 	}
 	a := newApp(h)
@@ -163,17 +163,20 @@ const mountinfo = "22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n" +
 func TestAuditSearchesForVolumesWithoutMosLVM(t *testing.T) {
 	h, _ := bareHost(t, []string{"lo"}, nil)
 	put(t, h, map[string]string{
-		"proc/self/mountinfo":                mountinfo,
-		"sys/block/loop3/loop/backing_file":  "/var/lib/mos/mos-lvm/images/v1\n",
-		"sys/block/loop4/loop/backing_file":  "/home/user/disk.img\n",
-		"sys/block/loop5/size":               "0",
-		"var/lib/mos/mos-lvm/images/v1.keep": "",
+		"proc/self/mountinfo":               mountinfo,
+		"sys/block/loop3/loop/backing_file": "/var/lib/mos/mos-lvm/images/v1\n",
+		"sys/block/loop4/loop/backing_file": "/home/user/disk.img\n",
+		"sys/block/loop5/size":              "0",
+		"sys/block/loop6/loop/backing_file": "/var/lib/mos/mos-lvm/images/elsewhere\n",
+		"sys/block/loop7/loop/backing_file": "/var/lib/mos/mos-lvm/images/v7 (deleted)\n",
+		"var/lib/mos/mos-lvm/images/v1":     "",
 	})
 	out, remarks, err := mosOn(t, h, "audit")
 	want := "KIND      OBJECT                        DETAIL\n" +
 		"mount     /var/lib/mos/mos-lvm/mnt/v1   ext4 of /dev/loop3 is mounted\n" +
 		"mount     /var/lib/mos/mos-lvm/mnt/v2   xfs of /dev/mapper/mos-v2 is mounted\n" +
-		"loop      /dev/loop3                    image /var/lib/mos/mos-lvm/images/v1 is attached\n"
+		"loop      /dev/loop3                    image /var/lib/mos/mos-lvm/images/v1 is attached\n" +
+		"loop      /dev/loop7                    image /var/lib/mos/mos-lvm/images/v7 (deleted) is attached\n"
 	if diff := cmp.Diff(want, out); diff != "" || !errors.Is(err, errBadNews) {
 		t.Error(diff, err)
 	}

@@ -53,12 +53,19 @@ func (h host) loops(context.Context) ([]adminapi.Finding, error) {
 			continue // detached meanwhile
 		}
 		errs = append(errs, err)
-		if image := strings.TrimSpace(string(b)); strings.HasPrefix(image, volumeDir) {
+		if image := strings.TrimSpace(string(b)); strings.HasPrefix(image, volumeDir) && h.isHere(image) {
 			device := "/dev/" + filepath.Base(filepath.Dir(filepath.Dir(file)))
 			found = append(found, adminapi.Finding{Kind: "loop", Object: device, Detail: "image " + image + " is attached"})
 		}
 	}
 	return found, errors.Join(errs...)
+}
+
+// isHere says whether a loop device's file is one of this host. Loop devices are
+// seen in all mount namespaces of a machine, with the path of their own.
+func (h host) isHere(image string) bool {
+	_, err := os.Stat(filepath.Join(h.root, image))
+	return !errors.Is(err, fs.ErrNotExist) || strings.HasSuffix(image, " (deleted)")
 }
 
 // volumeTools says whether mos-lvm has what it stands on. Either of LVM and loop

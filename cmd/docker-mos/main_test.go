@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			fakes := map[string]*fake{"mosbridge": {answer: bridgeAnswer}, "mos-lvm": {answer: lvmAnswer}}
-			for name, variable := range map[string]string{"mosbridge": "MOS_BRIDGE_SOCKET", "mos-lvm": "MOS_LVM_SOCKET"} {
+			for name, variable := range map[string]string{"mosbridge": "MOS_BRIDGE_SOCKET", "mos-lvm": "MOS_LVM_ADMIN"} {
 				socket := filepath.Join(env.WorkDir, name+".sock")
 				if err := fakes[name].serve(socket); err != nil {
 					return err

@@ -32,7 +32,7 @@ func newApp(h host) *app {
 			clean: "nothing of mosbridge is on this host",
 		},
 		lvm: &daemon[*lvm.Client]{
-			name: "mos-lvm", env: "MOS_LVM_SOCKET", flag: "volume-socket", usual: lvm.DefaultSocket, dial: lvm.New, host: h, optional: true,
+			name: "mos-lvm", env: "MOS_LVM_ADMIN", flag: "volume-socket", usual: lvm.DefaultSocket, dial: lvm.New, host: h, optional: true,
 			looks: []look{h.mounts, h.loops}, tools: h.volumeTools,
 			clean: "no volume of mos-lvm is mounted or attached on this host",
 			blind: "only mounts and loop devices of mos-lvm are looked for: logical volumes, images and the recycle bin are not looked at",

@@ -44,14 +44,26 @@ func (v volume) pool() *cobra.Command {
 func poolColumns() []column[lvm.Pool] {
 	type p = lvm.Pool
 	ratio := func(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) }
+	overcommit := func(x p) string {
+		if x.Ratio == 0 { // what is promised here is there
+			return "-"
+		}
+		return ratio(x.Overcom) + " of " + ratio(x.Ratio)
+	}
+	meta := func(x p) string {
+		if x.VG == "" {
+			return "-"
+		}
+		return share(x.Meta)
+	}
 	return []column[p]{
 		{name: "Name", header: "NAME", whole: true, value: func(x p) string { return x.Name }},
 		{name: "Types", header: "TYPES", value: func(x p) string { return dash(strings.Join(x.Types, ", ")) }},
 		{name: "Size", header: "SIZE", value: func(x p) string { return binary(x.Size) }},
 		{name: "Used", header: "USED", value: func(x p) string { return binary(x.Used) }},
 		{name: "Data", header: "DATA%", value: func(x p) string { return share(x.Data) }},
-		{name: "Meta", header: "META%", value: func(x p) string { return share(x.Meta) }},
-		{name: "Overcommit", header: "OVERCOMMIT", value: func(x p) string { return ratio(x.Overcom) + " of " + ratio(x.Ratio) }},
+		{name: "Meta", header: "META%", value: meta},
+		{name: "Overcommit", header: "OVERCOMMIT", value: overcommit},
 		{name: "State", header: "STATE", value: func(x p) string { return x.State }},
 		{name: "Volumes", header: "VOLUMES", value: func(x p) string { return strconv.Itoa(x.Volumes) }},
 		{name: "VG", header: "VG", extra: true, value: func(x p) string { return dash(x.VG) }},

@@ -139,7 +139,7 @@ func (v volume) agreed(cmd *cobra.Command, r lvm.PurgeRequest, sure bool) ([]str
 		remark(cmd.ErrOrStderr(), "the recycle bin is empty")
 		return nil, nil
 	case !sure && !asks:
-		return nil, hinted(failure(errdefs.ErrFailedPrecondition, "nobody can be asked whether all %d volumes may go for good", len(names)), "give --force")
+		return nil, hinted(failure(errdefs.ErrFailedPrecondition, "the recycle bin is not emptied: nobody can be asked here"), "give --force, since what is purged does not come back")
 	case names != nil && asks:
 		err = confirm(cmd, names)
 	}
