@@ -96,6 +96,15 @@ func TestNothingUncheckedBecomesAnArgument(t *testing.T) {
 			}
 		}
 	}
+	if got := f.Lines(); len(got) > 0 {
+		t.Errorf("ran %q", got)
+	}
+}
+
+func TestTagsAndSizesAreChecked(t *testing.T) {
+	f := &xexec.Fake{}
+	c := newClient(t, lvm.Config{Runner: f})
+	ctx := t.Context()
 	for _, bad := range []string{"", "-x", "a b", "a,b", "a@b", "a\"b", "ä"} {
 		err := c.CreateLinear(ctx, lvm.Linear{VG: "vg", Name: "v", Size: 1, Tags: []string{bad}})
 		if !errdefs.IsInvalidArgument(err) || !errdefs.IsInvalidArgument(c.Retag(ctx, "vg", []string{"v"}, nil, []string{bad})) {

@@ -28,19 +28,25 @@ func startPool(t *testing.T, vg string) *lvmtest.Real {
 	return r
 }
 
+// killer returns a client whose commands are killed by SIGKILL after a time.
+func killer(t *testing.T, r *lvmtest.Real, after *time.Duration) *lvm.Client {
+	t.Helper()
+	cfg := r.Config
+	cfg.Runner = runner(func(ctx context.Context, c xexec.Cmd) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, *after)
+		defer cancel()
+		return xexec.Host{}.Run(ctx, c)
+	})
+	return newClient(t, cfg)
+}
+
 // Whenever lvcreate is killed, its volume is absent or carries its tags, and
 // what is there can be taken away by the verbs of the package.
 func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 	const vg, tag = "mos-killed", "mos.state=creating"
 	r := startPool(t, vg)
-	cfg := r.Config
-	var after time.Duration // how long the next create lives
-	cfg.Runner = runner(func(ctx context.Context, c xexec.Cmd) ([]byte, error) {
-		ctx, cancel := context.WithTimeout(ctx, after)
-		defer cancel()
-		return xexec.Host{}.Run(ctx, c) // kills with SIGKILL
-	})
-	killed := newClient(t, cfg)
+	var after time.Duration
+	killed := killer(t, r, &after)
 	start := time.Now()
 	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "whole", Size: mib, Tags: []string{tag}}))
 	whole := time.Since(start)
@@ -54,14 +60,10 @@ func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 		} else {
 			err = killed.CreateSnapshot(t.Context(), lvm.Snapshot{VG: vg, Origin: "whole", Name: name, Tags: []string{tag}})
 		}
-		rep, rerr := r.Client.Report(t.Context())
-		must(t, rerr)
+		rep := report(t, r)
 		v, there := rep.LV(vg, name)
-		if there && !slices.Equal(v.Tags, []string{tag}) {
-			t.Fatalf("got tags %q", v.Tags)
-		}
-		if err == nil && !there {
-			t.Fatal("made, and absent")
+		if there && !slices.Equal(v.Tags, []string{tag}) || err == nil && !there {
+			t.Fatalf("got there %v, %+v, %v", there, v, err)
 		}
 		states[fmt.Sprintf("killed %v there %v active %v unfinished %v suspended %v", err != nil, there, v.State.Active, v.State.Unfinished, v.State.Suspended)]++
 		if o, _ := rep.LV(vg, "whole"); o.State.Suspended {
@@ -71,14 +73,19 @@ func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 		must(t, r.Client.Remove(t.Context(), vg, name))
 	}
 	t.Log(states)
-	rep, err := r.Client.Report(t.Context())
-	must(t, err)
-	for _, v := range rep.LVs {
+	for _, v := range report(t, r).LVs {
 		if v.State.Suspended || v.State.Unfinished || v.State.Health != lvm.Healthy {
 			t.Errorf("got %+v", v)
 		}
 	}
 	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "last", Size: mib}))
+}
+
+func report(t *testing.T, r *lvmtest.Real) lvm.Report {
+	t.Helper()
+	rep, err := r.Client.Report(t.Context())
+	must(t, err)
+	return rep
 }
 
 // rounds is MOS_ROUNDS, else few.
@@ -118,9 +125,7 @@ func TestDMFullPoolIsSeenAndErrsAtOnce(t *testing.T) {
 	if len(uses) != 1 || uses[0].Mapped != 64*mib {
 		t.Errorf("got %+v", uses)
 	}
-	rep, err := r.Client.Report(t.Context())
-	must(t, err)
-	if v, _ := rep.LV(vg, "p"); v.State.Health != lvm.OutOfData || v.DataPercent != 100 {
+	if v, _ := report(t, r).LV(vg, "p"); v.State.Health != lvm.OutOfData || v.DataPercent != 100 {
 		t.Errorf("got %+v", v)
 	}
 	must(t, r.Client.ExtendPool(t.Context(), vg, "p", 96*mib))
@@ -148,9 +153,7 @@ func TestDMHostDoesNotActivateVolumes(t *testing.T) {
 	host("vgchange", "--setautoactivation=y", vg)
 	must(t, r.Client.Deactivate(t.Context(), vg, "t", "s", "l"))
 	host("vgchange", "--activate=ay")
-	rep, err := r.Client.Report(t.Context())
-	must(t, err)
-	for _, v := range rep.LVs {
+	for _, v := range report(t, r).LVs {
 		if v.State.Active && v.Type != lvm.ThinPool {
 			t.Errorf("the host activated %s", v.Name)
 		}

@@ -13,14 +13,16 @@ import (
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 )
 
-// Each text was written by lvm 2.03.16 and 2.03.31, or by the one that is named.
-func TestErrorsHaveTheirClass(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		code   int
-		stderr string
-		want   error
-	}{
+type mapped struct {
+	name   string
+	code   int
+	stderr string
+	want   error
+}
+
+// recorded are texts of lvm 2.03.16 and 2.03.31, or of the one that is named.
+func recorded() []mapped {
+	return []mapped{
 		{"no_space", 5, `  Volume group "vgw" has insufficient free space (21 extents): 1024 required.`, errdefs.ErrResourceExhausted},
 		{"no_space_extend", 5, `  Insufficient free space: 1022 extents needed, but only 20 available`, errdefs.ErrResourceExhausted},
 		{"metadata_full", 5, "  WARNING: Failed to write mda.\n  metadata on /dev/loop0 (521764 bytes) exceeds maximum metadata size (521472 bytes)\n  Failed to write VG vg.", errdefs.ErrResourceExhausted},
@@ -52,7 +54,11 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 		{"no_devices_file_2.03.31", 5, "  Devices file not found: /etc/lvm/devices/none.devices\n  Failed to set up devices.", errdefs.ErrNotFound},
 		{"other", 5, "  Something else.", errdefs.ErrInternal},
 		{"only_warnings", 5, "  WARNING: Volume group \"x\" not found", errdefs.ErrInternal},
-	} {
+	}
+}
+
+func TestErrorsHaveTheirClass(t *testing.T) {
+	for _, tt := range recorded() {
 		t.Run(tt.name, func(t *testing.T) {
 			cause := &xexec.Error{Argv: []string{"lvm", "lvcreate", "--config=x"}, Code: tt.code, Stderr: strings.TrimSpace(tt.stderr), Err: errors.New("exit status")}
 			err := lvm.MapError("create volume vgw/a", cause)

@@ -172,8 +172,11 @@ func (c *Client) Remove(ctx context.Context, vg string, lvs ...string) error {
 		err = withoutAbsent(doing, err)
 		// lvm stops at a volume in use. The others get a batch without it.
 		busy := inUse(err, vg, rest)
+		if err == nil {
+			err = c.leftover(ctx, vg, rest)
+		}
 		if len(busy) == 0 {
-			return errors.Join(held, err, c.leftover(ctx, err, vg, rest))
+			return errors.Join(held, err)
 		}
 		held = errors.Join(held, err)
 		rest = slices.DeleteFunc(rest, func(lv string) bool { return slices.Contains(busy, lv) })
@@ -197,11 +200,8 @@ func inUse(err error, vg string, lvs []string) []string {
 }
 
 // leftover looks for what a removal without an error left in place: the pools,
-// which the selection spares without a word. removed is that error.
-func (c *Client) leftover(ctx context.Context, removed error, vg string, lvs []string) error {
-	if removed != nil {
-		return nil
-	}
+// which the selection spares without a word.
+func (c *Client) leftover(ctx context.Context, vg string, lvs []string) error {
 	r, err := c.Report(ctx)
 	if err != nil {
 		return err

@@ -163,11 +163,18 @@ func (f *Fake) vgcreate(k call, r *result) {
 	}
 	if pvs := f.pvs(k, k.args[1:], r); pvs != nil {
 		f.groups[name] = &group{
-			name: name, uuid: f.uuid(), extent: extent, mda: k.bytes("metadatasize"), tags: slices.Clone(k.flags["addtag"]),
+			name: name, uuid: f.uuid(), extent: extent, mda: mdaSize(k.bytes("metadatasize")), tags: slices.Clone(k.flags["addtag"]),
 			pvs: pvs, lvs: map[string]*lv{}, seqno: 1,
 		}
 		r.say("Volume group %q successfully created", name)
 	}
+}
+
+// mdaSize is what lvm makes of --metadatasize: the label before it and the area
+// end at a whole MiB.
+func mdaSize(asked int64) int64 {
+	const label, align = 4096, 1 << 20
+	return (asked+label+align-1)/align*align - label
 }
 
 func (f *Fake) vgextend(k call, r *result) {

@@ -19,9 +19,9 @@ func start(t *testing.T) (*lvmtest.Fake, *lvm.Client) {
 	f := lvmtest.NewFake(1024 * mib)
 	c := f.Client(t)
 	err := errors.Join(
-		c.CreateVG(t.Context(), lvm.Group{Name: "vg", Devices: []string{"/dev/sda"}}),
-		c.CreatePool(t.Context(), lvm.Pool{VG: "vg", Name: "p", Size: 64 * mib, MetadataSize: 4 * mib}),
-		c.CreateThin(t.Context(), lvm.Thin{VG: "vg", Pool: "p", Name: "a", Size: 32 * mib, Tags: []string{"x", "a"}}),
+		c.CreateVG(t.Context(), lvm.Group{Name: "g", Devices: []string{"/dev/sda"}}),
+		c.CreatePool(t.Context(), lvm.Pool{VG: "g", Name: "p", Size: 64 * mib, MetadataSize: 4 * mib}),
+		c.CreateThin(t.Context(), lvm.Thin{VG: "g", Pool: "p", Name: "a", Size: 32 * mib, Tags: []string{"x", "a"}}),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -31,11 +31,11 @@ func start(t *testing.T) (*lvmtest.Fake, *lvm.Client) {
 
 func TestFakePrintsItself(t *testing.T) {
 	f, c := start(t)
-	f.SetOpen("vg", "a", true)
-	if err := c.CreateSnapshot(t.Context(), lvm.Snapshot{VG: "vg", Origin: "a", Name: "s"}); err != nil {
+	f.SetOpen("g", "a", true)
+	if err := c.CreateSnapshot(t.Context(), lvm.Snapshot{VG: "g", Origin: "a", Name: "s"}); err != nil {
 		t.Fatal(err)
 	}
-	want := `vg vg size 1006632960 free 931135488 tags 
+	want := `vg g size 1006632960 free 931135488 tags 
   pv /dev/sda size 1006632960
   thin a size 33554432 pool p tags a,x active open
   thin-pool p size 67108864 tags  active
@@ -67,19 +67,19 @@ func TestFakeFailsAsItIsTold(t *testing.T) {
 		if _, err := c.Report(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		err := c.CreateThin(t.Context(), lvm.Thin{VG: "vg", Pool: "p", Name: "b", Size: mib, Tags: []string{"creating"}})
+		err := c.CreateThin(t.Context(), lvm.Thin{VG: "g", Pool: "p", Name: "b", Size: mib, Tags: []string{"creating"}})
 		r, rerr := c.Report(t.Context())
 		if rerr != nil {
 			t.Fatal(rerr)
 		}
-		v, there := r.LV("vg", "b")
+		v, there := r.LV("g", "b")
 		if !want.class(err) || there != want.there || v.State.Active != want.active || v.State.Unfinished != want.unfinished {
 			t.Errorf("%d: got %v, there %v, %+v", how, err, there, v)
 		}
 		if there && len(v.Tags) != 1 {
 			t.Errorf("%d: got tags %q", how, v.Tags)
 		}
-		if err := c.Remove(t.Context(), "vg", "b"); err != nil {
+		if err := c.Remove(t.Context(), "g", "b"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -87,10 +87,10 @@ func TestFakeFailsAsItIsTold(t *testing.T) {
 
 func TestFakeShowsFillAndDamage(t *testing.T) {
 	f, c := start(t)
-	f.SetUsed("vg", "a", 16*mib)
-	f.SetMetadataUsed("vg", "p", mib)
+	f.SetUsed("g", "a", 16*mib)
+	f.SetMetadataUsed("g", "p", mib)
 	status := func() lvm.PoolStatus {
-		p, err := c.PoolStatus(t.Context(), "vg", "p")
+		p, err := c.PoolStatus(t.Context(), "g", "p")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,24 +99,24 @@ func TestFakeShowsFillAndDamage(t *testing.T) {
 	if p := status(); p.DataUsed != 16*mib || p.MetadataUsed != mib || p.OutOfData {
 		t.Errorf("got %+v", p)
 	}
-	f.SetUsed("vg", "p", 48*mib)
+	f.SetUsed("g", "p", 48*mib)
 	if p := status(); !p.OutOfData || p.DataUsed != p.DataTotal {
 		t.Errorf("got %+v", p)
 	}
-	f.SetBroken("vg", "p", true)
+	f.SetBroken("g", "p", true)
 	if p := status(); !p.ReadOnly || !p.NeedsCheck {
 		t.Errorf("got %+v", p)
 	}
-	err := c.CreateThin(t.Context(), lvm.Thin{VG: "vg", Pool: "p", Name: "b", Size: mib})
+	err := c.CreateThin(t.Context(), lvm.Thin{VG: "g", Pool: "p", Name: "b", Size: mib})
 	if !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("got %v", err)
 	}
-	f.SetBroken("vg", "p", false)
-	f.SetSuspended("vg", "a", true)
+	f.SetBroken("g", "p", false)
+	f.SetSuspended("g", "a", true)
 	if r, err := c.Report(t.Context()); err != nil || !r.LVs[0].State.Suspended {
 		t.Errorf("got %+v, %v", r.LVs, err)
 	}
-	if err := c.Refresh(t.Context(), "vg", "a"); err != nil {
+	if err := c.Refresh(t.Context(), "g", "a"); err != nil {
 		t.Error(err)
 	}
 	if r, err := c.Report(t.Context()); err != nil || r.LVs[0].State.Suspended {

@@ -1,6 +1,7 @@
 package lvmtest
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -277,10 +278,10 @@ func (t test) remove() {
 func (t test) metadataFull() {
 	t.ok(t.Client.CreateVG(t.Context(), lvm.Group{Name: VG, Devices: t.Devices[:1], MetadataSize: 64 << 10}))
 	var tags []string
-	for i := range 26 {
-		tags = append(tags, "mos.filler"+string(rune('a'+i))+"="+string(slices.Repeat([]byte{'x'}, 1005)))
+	for i := range 120 {
+		tags = append(tags, fmt.Sprintf("mos.filler%03d=%01000d", i, 0))
 	}
-	for i := range 26 { // 26 kB each
+	for i := range 26 { // 120 kB each
 		err := t.Client.CreateLinear(t.Context(), lvm.Linear{VG: VG, Name: "v" + string(rune('A'+i)), Size: 4 * mib, Tags: tags})
 		if err != nil {
 			t.want(errdefs.IsResourceExhausted, "ResourceExhausted", err)
@@ -290,7 +291,7 @@ func (t test) metadataFull() {
 			return
 		}
 	}
-	t.Error("the metadata area takes 26 volumes of 26 kB")
+	t.Error("the metadata area takes 26 volumes of 120 kB")
 }
 
 func (t test) missingDevice() {
