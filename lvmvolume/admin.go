@@ -3,6 +3,7 @@ package lvmvolume
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -85,13 +86,15 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 func (d *Driver) adminReads(a *pluginsrv.Admin) {
 	pluginsrv.HandleAdmin(a, "GET /v1/status", func(context.Context, pathOf, none) (api.Status, error) { return d.overview(), nil })
 	pluginsrv.HandleAdmin(a, "GET /v1/volumes", func(ctx context.Context, _ pathOf, _ none) ([]api.Volume, error) {
+		_, _, err := d.see(ctx)
 		vs := d.showAll(d.idx.all(inService))
 		d.nameUsers(ctx, vs)
-		return vs, nil
+		return vs, err
 	})
 	pluginsrv.HandleAdmin(a, "GET /v1/volumes/{ref}", func(ctx context.Context, path pathOf, _ none) (api.Volume, error) {
+		_, _, serr := d.see(ctx)
 		e, err := d.idx.find(path("ref"), inService)
-		if err != nil {
+		if err = errors.Join(err, serr); err != nil {
 			return api.Volume{}, err
 		}
 		vs := d.showAll([]entry{e})

@@ -161,7 +161,7 @@ func (d *Driver) doctor(ctx context.Context) api.Doctor {
 	}
 	add("ext4 volumes grow while mounted", filesystem.CanGrowOnline(filesystem.Ext4), "yes", "they grow at their next mount")
 	snap, err := mounts.Take(ctx)
-	if err == nil && snap.Blind() {
+	if err == nil && d.blind(ctx, snap) {
 		err = fault.Conflict("this daemon does not see all processes of the host")
 	}
 	add("the users of volumes are seen", err, "yes", "run it in the host's pid namespace: else idle volumes stay mounted")

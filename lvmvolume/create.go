@@ -162,8 +162,8 @@ func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []s
 	if noRoom(err) && ctx.Err() == nil {
 		d.Nudge() // the place is not what we took it for
 	}
+	d.idx.release(purge...)
 	for _, old := range purge {
-		d.idx.change(old.ID, func(e *entry) { e.pending = false })
 		if err == nil {
 			d.event("info", "trash", old.Title(), "purged from the recycle bin, its space was needed for "+v.Title())
 		}

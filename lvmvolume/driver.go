@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/engine"
@@ -30,12 +31,13 @@ type Driver struct {
 	started time.Time
 
 	names      keylock.Locks // by name: what is done to a volume
-	looking    keylock.Locks // one look at a time
+	looking    sync.Mutex    // one look at a time
 	loadedOnce sync.Once
 	nudge      chan struct{} // look soon
 	sweepSoon  chan struct{} // a volume may be idle
 	ripe       later         // records to write when there is time
 	watch      watchdog
+	engineSeen atomic.Bool // see blind
 
 	mu     sync.Mutex // guards all below
 	events []event

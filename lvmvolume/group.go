@@ -190,7 +190,15 @@ func (g *group) grow(ctx context.Context, v spec.Volume, size uint64) error {
 
 func (g *group) remove(ctx context.Context, vs []spec.Volume) error {
 	defer g.lock()()
-	return g.lvm.Remove(ctx, g.vg, labels(vs)...)
+	if err := g.lvm.Remove(ctx, g.vg, labels(vs)...); err != nil {
+		return err
+	}
+	for _, v := range vs {
+		if v.Type != spec.Thin {
+			g.took(-int64(v.Size))
+		}
+	}
+	return nil
 }
 
 func labels(vs []spec.Volume) []string {
@@ -229,6 +237,16 @@ func (g *group) attached(v spec.Volume) (string, bool) {
 	}
 	size, err := filesystem.DeviceSize(dev)
 	return dev, err == nil && size > 0
+}
+
+func (g *group) attachedAll(vs []spec.Volume) (map[spec.ID]string, error) {
+	out := map[spec.ID]string{}
+	for _, v := range vs {
+		if dev, ok := g.attached(v); ok {
+			out[v.ID] = dev
+		}
+	}
+	return out, nil
 }
 
 func (g *group) detach(ctx context.Context, vs []spec.Volume) error {

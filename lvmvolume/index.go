@@ -9,6 +9,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -20,7 +21,8 @@ type index struct {
 	places map[string]place
 	broken map[string]error // places that could not be read, by name
 	strays []stray
-	loaded chan struct{} // closed after the first look
+	gone   map[spec.ID]time.Time // what we removed: a look of before may list it still
+	loaded chan struct{}         // closed after the first look
 }
 
 // entry is one volume or snapshot.
@@ -32,6 +34,7 @@ type entry struct {
 	// pending entries are being made or removed: nobody sees them, but their
 	// space is taken.
 	pending bool
+	made    bool      // of a pending one: its blocks are there
 	doomed  bool      // its making failed and it could not be removed yet
 	touched time.Time // of the last change by us
 	whole   bool      // formatted in this daemon's life, though the record says creating
@@ -54,7 +57,7 @@ func (e entry) state() spec.State {
 func newIndex() *index {
 	return &index{
 		byID: map[spec.ID]*entry{}, byName: map[string]spec.ID{}, places: map[string]place{},
-		broken: map[string]error{}, loaded: make(chan struct{}),
+		broken: map[string]error{}, gone: map[spec.ID]time.Time{}, loaded: make(chan struct{}),
 	}
 }
 
@@ -154,15 +157,26 @@ func volumesOf(es []entry) []spec.Volume {
 }
 
 // promised is the sum of the sizes in a place that compete with a type: thin
-// volumes for the pool, the others for what the pool leaves.
-func (x *index) promised(p string, t spec.Type) uint64 {
-	var sum uint64
+// volumes for the pool, the others for what the pool leaves. Unborn is the part
+// whose blocks are not made yet, so that the place does not see it.
+func (x *index) promised(p string, t spec.Type) (sum, unborn uint64) {
 	for _, e := range x.byID {
 		if e.v.Place == p && (e.v.Type == spec.Thin) == (t == spec.Thin) {
 			sum += e.v.Size
+			if e.pending && !e.made && e.v.State != spec.Trashed {
+				unborn += e.v.Size
+			}
 		}
 	}
-	return sum
+	return sum, unborn
+}
+
+// space is what a place has to give to a type.
+func (x *index) space(p place, t spec.Type) plan.Space {
+	sum, unborn := x.promised(p.name(), t)
+	s := p.space(t, sum)
+	s.Free -= min(s.Free, unborn)
+	return s
 }
 
 // bin is what of the recycle bin can make room for a type. A snapshot of a
@@ -186,7 +200,7 @@ func (x *index) bin(p string, t spec.Type) []spec.Volume {
 func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Volume, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	purge, err := p.space(v.Type, x.promised(v.Place, v.Type)).Admit(more, x.bin(v.Place, v.Type))
+	purge, err := x.space(p, v.Type).Admit(more, x.bin(v.Place, v.Type))
 	if err != nil || dry {
 		return purge, err
 	}
@@ -214,7 +228,7 @@ func (x *index) put(v spec.Volume) {
 	if x.byName[e.v.Name] == v.ID {
 		delete(x.byName, e.v.Name)
 	}
-	e.v, e.pending, e.touched = v, false, time.Now()
+	e.v, e.pending, e.made, e.touched = v, false, true, time.Now()
 	if inService(v) && v.State != spec.Filling {
 		x.byName[v.Name] = v.ID
 	}
@@ -236,6 +250,40 @@ func (x *index) forget(id spec.ID) {
 		delete(x.byName, e.v.Name)
 	}
 	delete(x.byID, id)
+	x.gone[id] = time.Now()
+}
+
+// claim takes a volume of the recycle bin, or a snapshot, out of everybody
+// else's sight; only one caller gets it. release or put gives it back.
+func (x *index) claim(id spec.ID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.byID[id]
+	if e == nil || e.pending {
+		return false
+	}
+	e.pending, e.made = true, true
+	return true
+}
+
+// release gives back what was claimed, or marked by admit, and is there still.
+func (x *index) release(vs ...spec.Volume) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, v := range vs {
+		if e := x.byID[v.ID]; e != nil {
+			e.pending = false
+		}
+	}
+}
+
+// starting says whether Docker was given the volume for a container that no
+// process of may be seen yet.
+func (x *index) starting(id spec.ID, within time.Duration) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	e := x.byID[id]
+	return e != nil && len(e.hints) > 0 && time.Since(e.mounted) < within
 }
 
 // change changes an entry in place.

@@ -174,6 +174,17 @@ func (l *loops) attached(v spec.Volume) (string, bool) {
 	return info.Device, err == nil
 }
 
+func (l *loops) attachedAll([]spec.Volume) (map[spec.ID]string, error) {
+	devices, err := loop.List(l.dir)
+	out := map[spec.ID]string{}
+	for _, d := range devices {
+		if id, ok := idOf(filepath.Base(d.Backing), imageExt); ok && !d.Deleted {
+			out[id] = d.Device
+		}
+	}
+	return out, err
+}
+
 // detach has nothing to do: the kernel detaches a loop device at its last close.
 func (l *loops) detach(context.Context, []spec.Volume) error { return nil }
 
@@ -189,22 +200,16 @@ func (l *loops) list() listing {
 		out.err = fmt.Errorf("folder of loop images: %w", err)
 		return out
 	}
-	devices, err := loop.List(l.dir)
+	active, err := l.attachedAll(nil)
 	if err != nil {
 		out.err = err
 		return out
-	}
-	active := map[spec.ID]bool{}
-	for _, d := range devices {
-		if id, ok := idOf(filepath.Base(d.Backing), imageExt); ok {
-			active[id] = true
-		}
 	}
 	records := map[spec.ID]bool{}
 	for _, e := range entries {
 		if id, ok := idOf(e.Name(), recordExt); ok {
 			records[id] = true
-			l.listOne(id, active[id], &out)
+			l.listOne(id, active[id] != "", &out)
 		}
 	}
 	for _, e := range entries {

@@ -29,6 +29,7 @@ func (d *Driver) mount(ctx context.Context, name, id string) (string, error) {
 		e.mounted = time.Now()
 		e.hints[id] = e.mounted
 	})
+	poke(d.sweepSoon) // to see who it is
 	return d.dataOf(e.v), nil
 }
 

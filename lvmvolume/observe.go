@@ -12,7 +12,8 @@ import (
 
 // look reads all places and takes over what they list.
 func (d *Driver) look(ctx context.Context) error {
-	defer d.looking.Lock("")()
+	d.looking.Lock()
+	defer d.looking.Unlock()
 	var errs []error
 	for _, l := range d.list(ctx) {
 		for _, change := range d.idx.take(l) {
@@ -58,6 +59,7 @@ func (x *index) take(l listing) (gone []stray) {
 			x.forget(id)
 		}
 	}
+	maps.DeleteFunc(x.gone, func(_ spec.ID, at time.Time) bool { return time.Since(at) > 2*lookLimit })
 	x.nameAll()
 	return gone
 }
@@ -65,6 +67,9 @@ func (x *index) take(l listing) (gone []stray) {
 func (x *index) takeOne(f found, began time.Time) {
 	e := x.byID[f.v.ID]
 	if e == nil {
+		if !x.gone[f.v.ID].Before(began) {
+			return // removed since the look began
+		}
 		e = &entry{}
 		x.byID[f.v.ID] = e
 	}

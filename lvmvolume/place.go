@@ -36,8 +36,10 @@ type place interface {
 	// attach gives the block device. It stays at least until hold is closed, and
 	// as long as it is mounted.
 	attach(ctx context.Context, v spec.Volume) (device string, hold io.Closer, err error)
-	// attached gives the device of an attached volume without a command.
+	// attached gives the device of an attached volume, and attachedAll those of
+	// all, without a command.
 	attached(v spec.Volume) (device string, ok bool)
+	attachedAll(vs []spec.Volume) (map[spec.ID]string, error)
 	detach(ctx context.Context, vs []spec.Volume) error
 }
 

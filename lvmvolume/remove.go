@@ -2,6 +2,7 @@ package lvmvolume
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -19,6 +20,9 @@ func (d *Driver) trash(ctx context.Context, name string, dry bool) (plan.Plan, e
 	}
 	if err := d.free(ctx, e.v, "removed"); err != nil {
 		return nil, err
+	}
+	if d.idx.starting(e.v.ID, d.cfg.Linger.Duration) {
+		return nil, fault.Conflict("volume %s was just given to a container that starts: try again in %v", name, d.cfg.Linger)
 	}
 	u := d.use(e.v)
 	u.Attached = false // the sweep detaches it, nobody has to wait for that
@@ -67,14 +71,15 @@ func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Pl
 	if _, taken := d.idx.named(name); taken {
 		return nil, e.v, fault.Exists("there is a volume %s already: restore this one under another name, with --as", name)
 	}
-	// The bin may have been purged while we waited.
-	if e, err = d.inBin(string(e.v.ID)); err != nil {
-		return nil, e.v, err
-	}
 	p := plan.Restore(e.v, name, time.Now())
 	if dry {
 		return p, e.v, nil
 	}
+	// The bin may have been purged while we waited.
+	if !d.idx.claim(e.v.ID) {
+		return nil, e.v, fault.NotFound("volume %s is not in the recycle bin any more: it was purged or restored meanwhile", ref)
+	}
+	defer d.idx.release(e.v)
 	return p, p[0].Volume, d.run(ctx, p)
 }
 
@@ -102,13 +107,10 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 		if err := d.free(ctx, v, "purged"); err != nil {
 			return nil, err
 		}
-		d.idx.change(v.ID, func(e *entry) { e.pending = true })
 	}
-	defer func() {
-		for _, v := range vs {
-			d.idx.change(v.ID, func(e *entry) { e.pending = false })
-		}
-	}()
+	vs = slices.DeleteFunc(vs, func(v spec.Volume) bool { return !d.idx.claim(v.ID) })
+	defer func() { d.idx.release(vs...) }()
+	p = plan.Purge(vs, d.use, cause)
 	r := newRunner(d)
 	defer r.close()
 	r.said = said

@@ -93,9 +93,7 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 		return p, note, nil
 	}
 	err = d.run(ctx, p)
-	for _, old := range purge {
-		d.idx.change(old.ID, func(e *entry) { e.pending = false })
-	}
+	d.idx.release(purge...)
 	if err != nil {
 		d.Nudge()
 		// Whether the blocks grew is seen at the next look; what is promised
@@ -104,6 +102,7 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 		return p, "", err
 	}
 	d.idx.change(v.ID, func(e *entry) {
+		e.v.Size, e.touched = want, time.Now() // a look may have come between
 		if v.Type != spec.Thin {
 			e.allocated = want
 		}

@@ -79,9 +79,9 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 	}
 	switch s.Op {
 	case plan.Make:
-		return at.make(ctx, v)
+		err = at.make(ctx, v)
 	case plan.Snapshot:
-		return at.snapshot(ctx, v, s.Was)
+		err = at.snapshot(ctx, v, s.Was)
 	case plan.Record:
 		if err = at.record(ctx, []spec.Volume{s.Was}, []spec.Volume{v}); err == nil {
 			d.idx.put(v)
@@ -96,8 +96,12 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 	case plan.Unmount:
 		return d.unmountIt(v)
 	case plan.Attach, plan.Format, plan.Fill, plan.Zero, plan.GrowFS, plan.Mount:
+		return r.onDevice(ctx, at, s)
 	}
-	return r.onDevice(ctx, at, s)
+	if err == nil {
+		d.idx.change(v.ID, func(e *entry) { e.made = true })
+	}
+	return err
 }
 
 func (r *runner) remove(ctx context.Context, at place, steps []plan.Step) error {

@@ -2,6 +2,7 @@ package lvmvolume
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
@@ -11,9 +12,10 @@ import (
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
-// hintKeep is how long a mount id keeps a volume mounted that no process has.
-// Docker does not always take its ids back, and a container may be slow to start.
-const hintKeep = 5 * time.Minute
+// hintKeep is how many lingers long a mount id keeps a volume mounted that no
+// process has. Docker does not always take its ids back, and a container may be
+// slow to start.
+const hintKeep = 30
 
 // detachBatch is how many idle volumes one command detaches.
 const detachBatch = 50
@@ -27,18 +29,22 @@ func (d *Driver) sweep(ctx context.Context) (again bool) {
 			again = true
 		}
 	}
-	snap, err := mounts.Take(ctx)
+	devices, snap, err := d.see(ctx)
 	if err != nil {
 		d.log.WarnContext(ctx, "who uses which volume is not known", "err", err)
 		return true
 	}
+	blind := d.blind(ctx, snap)
 	idle := map[place][]spec.Volume{}
 	for _, e := range d.idx.all(anything) {
-		if d.keep(snap, e) {
-			again = again || len(e.users) == 0
+		if devices[e.v.ID] == "" {
 			continue
 		}
-		if at, err := d.idx.placeOf(e.v); err == nil && d.releaseIt(ctx, at, e.v) {
+		if d.keep(blind, e.v.ID) {
+			again = again || !d.used(e.v.ID)
+			continue
+		}
+		if at, err := d.idx.placeOf(e.v); err == nil && d.releaseIt(ctx, e.v) {
 			idle[at] = append(idle[at], e.v)
 		}
 	}
@@ -48,36 +54,69 @@ func (d *Driver) sweep(ctx context.Context) (again bool) {
 	return again
 }
 
-// keep says whether a volume stays where it is. It notes who has it.
-func (d *Driver) keep(snap *mounts.Snapshot, e entry) bool {
-	at, err := d.idx.placeOf(e.v)
-	if err != nil {
-		return true
+// see looks which volumes are attached and who has them, and notes it.
+func (d *Driver) see(ctx context.Context) (devices map[spec.ID]string, snap *mounts.Snapshot, err error) {
+	byPlace := map[place][]spec.Volume{}
+	for _, e := range d.idx.all(anything) {
+		if at, err := d.idx.placeOf(e.v); err == nil {
+			byPlace[at] = append(byPlace[at], e.v)
+		}
 	}
-	dev, ok := at.attached(e.v)
-	if !ok {
-		d.idx.change(e.v.ID, func(e *entry) { e.users, e.active = nil, false })
-		return false
+	devices = map[spec.ID]string{}
+	for at, vs := range byPlace {
+		there, err := at.attachedAll(vs)
+		if err != nil {
+			return nil, nil, err
+		}
+		maps.Copy(devices, there)
+	}
+	if snap, err = mounts.Take(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, vs := range byPlace {
+		for _, v := range vs {
+			users := d.usersOn(snap, v, devices[v.ID])
+			d.idx.change(v.ID, func(e *entry) { e.users, e.active = users, devices[v.ID] != "" })
+		}
+	}
+	return devices, snap, nil
+}
+
+// usersOn are the holders of a volume's device, none when it has no device.
+func (d *Driver) usersOn(snap *mounts.Snapshot, v spec.Volume, dev string) []api.User {
+	if dev == "" {
+		return nil
 	}
 	n, err := mounts.DevOf(dev)
 	if err != nil {
+		return nil // it went away meanwhile
+	}
+	return usersOf(snap.Holders(n, d.dirOf(v)))
+}
+
+func (d *Driver) used(id spec.ID) bool {
+	e, ok := d.idx.entry(id)
+	return ok && len(e.users) > 0
+}
+
+// keep says whether an attached volume stays where it is.
+func (d *Driver) keep(blind bool, id spec.ID) bool {
+	linger := d.cfg.Linger.Duration
+	if blind || d.used(id) {
 		return true
 	}
-	users := usersOf(snap.Holders(n, d.dirOf(e.v)))
-	keep := len(users) > 0 || snap.Blind()
-	now := time.Now()
-	d.idx.change(e.v.ID, func(e *entry) {
-		e.users, e.active = users, true
+	if time.Since(d.started) < 6*linger {
+		return true // a call of before our start may be on its way to a container
+	}
+	keep, now := false, time.Now()
+	d.idx.change(id, func(e *entry) {
 		for id, since := range e.hints {
-			if now.Sub(since) >= hintKeep && len(users) == 0 && !snap.Blind() {
+			if now.Sub(since) >= hintKeep*linger {
 				delete(e.hints, id)
 			}
 		}
-		keep = keep || len(e.hints) > 0 || now.Sub(e.mounted) < d.cfg.Linger.Duration || now.Sub(e.touched) < d.cfg.Linger.Duration
+		keep = e.pending || len(e.hints) > 0 || now.Sub(e.mounted) < linger || now.Sub(e.touched) < linger
 	})
-	if !keep && time.Since(d.started) < d.cfg.Linger.Duration {
-		return true // a call of before our start may be on its way to a container
-	}
 	return keep
 }
 
@@ -90,7 +129,7 @@ func usersOf(hs []mounts.Holder) []api.User {
 }
 
 // releaseIt unmounts an idle volume. It says whether the volume is to be detached.
-func (d *Driver) releaseIt(ctx context.Context, at place, v spec.Volume) bool {
+func (d *Driver) releaseIt(ctx context.Context, v spec.Volume) bool {
 	unlock, ok := d.names.TryLock(v.Name)
 	if !ok {
 		return false // somebody is at it
