@@ -85,7 +85,7 @@ func findingList(empty string) *list[adminapi.Finding] {
 		empty: empty,
 		columns: []column[f]{
 			{name: "Kind", header: "KIND", value: func(x f) string { return x.Kind }},
-			{name: "Object", header: "OBJECT", value: func(x f) string { return x.Object }},
+			{name: "Object", header: "OBJECT", wholeIf: func(x f) bool { return x.Kind == "volume" }, value: func(x f) string { return x.Object }},
 			{name: "Detail", header: "DETAIL", value: func(x f) string { return x.Detail }},
 			{name: "Hint", header: "HINT", extra: true, value: func(x f) string { return dash(x.Hint) }},
 		},

@@ -172,11 +172,11 @@ func TestAuditSearchesForVolumesWithoutMosLVM(t *testing.T) {
 		"var/lib/mos/mos-lvm/images/v1":     "",
 	})
 	out, remarks, err := mosOn(t, h, "audit")
-	want := "KIND      OBJECT                        DETAIL\n" +
-		"mount     /var/lib/mos/mos-lvm/mnt/v1   ext4 of /dev/loop3 is mounted\n" +
-		"mount     /var/lib/mos/mos-lvm/mnt/v2   xfs of /dev/mapper/mos-v2 is mounted\n" +
-		"loop      /dev/loop3                    image /var/lib/mos/mos-lvm/images/v1 is attached\n" +
-		"loop      /dev/loop7                    image /var/lib/mos/mos-lvm/images/v7 (deleted) is attached\n"
+	want := "KIND          OBJECT                        DETAIL\n" +
+		"mount         /var/lib/mos/mos-lvm/mnt/v1   ext4 of /dev/loop3 is mounted\n" +
+		"mount         /var/lib/mos/mos-lvm/mnt/v2   xfs of /dev/mapper/mos-v2 is mounted\n" +
+		"loop device   /dev/loop3                    image /var/lib/mos/mos-lvm/images/v1 is attached\n" +
+		"loop device   /dev/loop7                    image /var/lib/mos/mos-lvm/images/v7 (deleted) is attached\n"
 	if diff := cmp.Diff(want, out); diff != "" || !errors.Is(err, errBadNews) {
 		t.Error(diff, err)
 	}

@@ -21,6 +21,8 @@ type column[T any] struct {
 	value  func(T) string
 	extra  bool // only when a template asks for it
 	whole  bool // never cut: a name may look like an id
+
+	wholeIf func(T) bool // whole for some objects only, nil for none
 }
 
 // list is how objects of one kind are listed, docker's way.
@@ -179,7 +181,7 @@ func (l *list[T]) rows(out io.Writer, t *template.Template, table bool, objects 
 	for _, o := range objects {
 		row := map[string]string{}
 		for _, c := range l.columns {
-			row[c.name] = l.cut(c.value(o), c.whole)
+			row[c.name] = l.cut(c.value(o), c.whole || c.wholeIf != nil && c.wholeIf(o))
 		}
 		if err := t.Execute(&b, row); err != nil {
 			return usage("--format: %s", err)

@@ -87,7 +87,10 @@ func lvmSays(r *http.Request) (any, int) {
 			{Time: on(2, 10), Level: "error", Kind: "pool", Object: "mos/pool", Detail: "97 % full: 1 container paused"},
 		}, 200
 	case "/v1/audit":
-		return lvm.Audit{Findings: []lvm.Finding{{Kind: "lv", Object: "mos/x1", Detail: "has no volume", Hint: "docker mos volume gc"}}}, 200
+		return lvm.Audit{Findings: []lvm.Finding{
+			{Kind: "lv", Object: "mos/x1", Detail: "has no volume", Hint: "docker mos volume gc"},
+			{Kind: "volume", Object: id("f"), Detail: "its making was cut off"},
+		}}, 200
 	case "/v1/doctor":
 		return lvm.Doctor{Checks: []lvm.Check{{Name: "lvm answers", OK: true, Detail: "2.03.16"}}}, 200
 	case "/v1/export":
