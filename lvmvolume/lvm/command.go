@@ -12,16 +12,21 @@ import (
 // volumes and snapshots, and a second command would break the crash rule.)
 func notByHost() []string { return []string{"--setactivationskip=y", "--ignoreactivationskip"} }
 
-// settings is the part of lvm.conf that every command overrides.
+// settings is the part of lvm.conf that every command overrides; own says that
+// it runs on our devices file.
 //
 //   - hints and the udev list are of no use beside a devices file; scan_lvs would
 //     look for groups inside the volumes themselves.
 //   - backups are the caller's: lvm would write the whole metadata into two
 //     files at each change, and read the folder of the old ones.
 //   - pools are watched by the caller, not by dmeventd.
-func (c *Client) settings() string {
+func (c *Client) settings(own bool) string {
+	devices := `hints="none" scan_lvs=0 obtain_device_list_from_udev=0`
+	if own {
+		devices += ` use_devicesfile=1`
+	}
 	s := []string{
-		`devices{hints="none" scan_lvs=0 obtain_device_list_from_udev=0 use_devicesfile=1}`,
+		`devices{` + devices + `}`,
 		`backup{backup=0 archive=0}`,
 		`global{notify_dbus=0 use_lvmpolld=0}`,
 		`report{output_format="basic"}`,
@@ -35,15 +40,20 @@ func (c *Client) settings() string {
 
 // command begins the arguments of one of lvm's commands.
 func (c *Client) command(name string, args ...string) []string {
-	argv := []string{"lvm", name, "--devicesfile=" + c.cfg.DevicesFile, "--config=" + c.settings()}
+	return append(c.hostCommand(name, "--devicesfile="+c.cfg.DevicesFile, "--config="+c.settings(true)), args...)
+}
+
+// hostCommand is a command on the devices that the host's own LVM sees.
+func (c *Client) hostCommand(name string, args ...string) []string {
+	argv := []string{"lvm", name}
 	if c.cfg.NoKernel {
 		argv = append(argv, "--driverloaded=n")
 	}
 	return append(argv, args...)
 }
 
-func (c *Client) reportArgs() []string {
-	argv := c.command("fullreport", "--reportformat=json", "--units=b", "--nosuffix", "--binary")
+func reportArgs() []string {
+	argv := []string{"--reportformat=json", "--units=b", "--nosuffix", "--binary"}
 	for _, r := range []struct{ name, fields, only string }{
 		{"vg", "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_tags,vg_mda_size,vg_mda_free,vg_missing_pv_count,vg_seqno", ""},
 		{"pv", "pv_name,pv_uuid,vg_name,pv_size,pv_free,pv_missing", ""},

@@ -64,7 +64,8 @@ func TestCommandsAreAsTheyWere(t *testing.T) {
 		_, err2 := c.ListDevices(ctx)
 		_, err3 := c.Pools(ctx)
 		_, err4 := c.ThinUses(ctx)
-		if err := errors.Join(err, err2, err3, err4); err != nil {
+		_, err5 := c.HostReport(ctx)
+		if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 			t.Fatal(err)
 		}
 		b.WriteString(strings.Join(f.Lines(), "\n") + "\n\n")

@@ -49,11 +49,11 @@ func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 	killed := killer(t, r, &after)
 	start := time.Now()
 	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "whole", Size: mib, Tags: []string{tag}}))
-	whole := time.Since(start)
+	whole := time.Since(start) * 2 / 3
 	states := map[string]int{}
-	for i := range rounds(t, 6) {
+	for i := range rounds(t, 10) {
 		name := "v" + strconv.Itoa(i)
-		after = time.Duration((0.2 + 0.8*rand.Float64()) * float64(whole))
+		after = time.Duration((0.3 + 0.7*rand.Float64()) * float64(whole))
 		var err error
 		if i%2 == 0 {
 			err = killed.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: name, Size: mib, Tags: []string{tag}})
@@ -66,6 +66,13 @@ func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 			t.Fatalf("got there %v, %+v, %v", there, v, err)
 		}
 		states[fmt.Sprintf("killed %v there %v active %v unfinished %v suspended %v", err != nil, there, v.State.Active, v.State.Unfinished, v.State.Suspended)]++
+		// Aim at the middle: later when nothing was done, earlier when all was.
+		switch {
+		case err == nil:
+			whole = whole * 3 / 4
+		case !there:
+			whole = whole * 6 / 5
+		}
 		if o, _ := rep.LV(vg, "whole"); o.State.Suspended {
 			states["origin suspended"]++
 			must(t, r.Client.Refresh(t.Context(), vg, "whole"))

@@ -75,13 +75,25 @@ func (r Report) LV(vg, name string) (LV, bool) {
 
 // Report asks for all groups, devices and volumes by one command.
 func (c *Client) Report(ctx context.Context) (Report, error) {
-	out, err := c.read(ctx, "read LVM's report", c.reportArgs())
+	return c.report(ctx, "read LVM's report", c.command("fullreport", reportArgs()...))
+}
+
+// HostReport is [Client.Report] for all devices that the host's own LVM sees,
+// not only those of our devices file. It is for finding a group's devices, to
+// add them; it is slow where there are many.
+func (c *Client) HostReport(ctx context.Context) (Report, error) {
+	argv := c.hostCommand("fullreport", append([]string{"--config=" + c.settings(false)}, reportArgs()...)...)
+	return c.report(ctx, "read the LVM report of the host", argv)
+}
+
+func (c *Client) report(ctx context.Context, doing string, argv []string) (Report, error) {
+	out, err := c.read(ctx, doing, argv)
 	if err != nil {
 		return Report{}, err
 	}
 	r, err := parseReport(out)
 	if err != nil {
-		return Report{}, fmt.Errorf("read LVM's report: %w", err)
+		return Report{}, fmt.Errorf("%s: %w", doing, err)
 	}
 	return r, nil
 }

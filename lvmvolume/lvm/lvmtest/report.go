@@ -14,12 +14,13 @@ type row map[string]string
 
 func num(n int64) string { return strconv.FormatInt(n, 10) }
 
-// fullreport prints the groups with a listed device, in the form of lvm.
-func (f *Fake) fullreport(_ call, r *result) {
+// fullreport prints the groups with a listed device, or without a devices file
+// all of them, in the form of lvm.
+func (f *Fake) fullreport(k call, r *result) {
 	var groups []map[string][]row
 	for _, name := range sortedKeys(f.groups) {
 		g := f.groups[name]
-		if !slices.ContainsFunc(g.pvs, func(p *pv) bool { return f.listed[p.device] }) {
+		if k.has("devicesfile") && !slices.ContainsFunc(g.pvs, func(p *pv) bool { return f.listed[p.device] }) {
 			continue
 		}
 		groups = append(groups, map[string][]row{"vg": {g.row()}, "pv": g.pvRows(), "lv": g.lvRows(), "pvseg": {}, "seg": {}})

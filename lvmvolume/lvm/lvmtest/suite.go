@@ -183,7 +183,11 @@ func (t test) devices() {
 	if r := t.report(); len(r.VGs) != 0 {
 		t.Errorf("got %+v without a device in the file", r.VGs)
 	}
-	err := t.Client.CreateLinear(t.Context(), lvm.Linear{VG: VG, Name: "a", Size: mib})
+	r, err := t.Client.HostReport(t.Context())
+	if g, there := r.VG(VG); err != nil || !there || g.Size == 0 {
+		t.Errorf("got %+v, %v for the host", r.VGs, err)
+	}
+	err = t.Client.CreateLinear(t.Context(), lvm.Linear{VG: VG, Name: "a", Size: mib})
 	t.want(errdefs.IsNotFound, "NotFound", err)
 	t.ok(t.Client.AddDevices(t.Context(), t.Devices[0]))
 	t.makeLinear("a")
