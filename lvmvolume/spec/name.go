@@ -4,28 +4,32 @@ import (
 	"strings"
 )
 
-// longestName is what one LVM tag holds with room to spare.
-const longestName = 255
+// longestName and longestSnapshot are what one LVM tag holds, both and what else
+// is in it, with room to spare.
+const (
+	longestName     = 255
+	longestSnapshot = 100
+)
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 // CheckName refuses names that Docker's own driver would not take either. The
 // Engine does not check those of plugins.
 func CheckName(name string) error {
-	return checkName("volume", name)
+	return checkName("volume", name, longestName)
 }
 
 // CheckSnapshotName does so for the part behind the @.
 func CheckSnapshotName(name string) error {
-	return checkName("snapshot", name)
+	return checkName("snapshot", name, longestSnapshot)
 }
 
-func checkName(what, name string) error {
+func checkName(what, name string, longest int) error {
 	switch {
 	case name == "":
 		return invalid("the %s has no name", what)
-	case len(name) > longestName:
-		return invalid("%s name %.20q… has %d characters: at most %d are possible", what, name, len(name), longestName)
+	case len(name) > longest:
+		return invalid("%s name %.20q… has %d characters: at most %d are possible", what, name, len(name), longest)
 	case strings.Trim(name, letters+"_.-") != "" || !strings.ContainsAny(name[:1], letters):
 		return invalid("%q is no %s name: it begins with a letter or digit and has only letters, digits, '_', '.' and '-'", name, what)
 	}

@@ -97,11 +97,13 @@ func setMode(v *Volume, s string) error {
 	return nil
 }
 
-// setMountOpts bounds what one tag has to hold; what the options mean is checked
-// where they are used.
+// longestOpts bounds what one tag has to hold, after escaping.
+const longestOpts = 400
+
+// setMountOpts leaves to those who use the options what they mean.
 func setMountOpts(v *Volume, s string) error {
-	if len(s) > 200 {
-		return invalid("%.20q… has %d characters: at most 200 are possible", s, len(s))
+	if n := len(escape(s)); n > longestOpts {
+		return invalid("%.20q… is too long: with three for each ',' and '=' it has %d characters, at most %d are possible", s, n, longestOpts)
 	}
 	v.MountOpts = s
 	return nil
@@ -252,8 +254,12 @@ func Same(r Request, want, have Volume) error {
 			return have.Mode != want.Mode
 		case "mountopts":
 			return have.MountOpts != want.MountOpts
+		case "iops":
+			return have.IOPS != want.IOPS
+		case "bps":
+			return have.BPS != want.BPS
 		}
-		return false
+		return false // stripes: nobody records how many there are
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Options)) {
 		if differs(key) {

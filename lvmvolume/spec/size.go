@@ -15,9 +15,11 @@ func (b Bytes) String() string { return units.BytesSize(float64(b)) }
 func ParseSize(s string) (uint64, error) {
 	n, err := units.RAMInBytes(s)
 	switch {
-	case err != nil || strings.TrimSpace(s) != s:
+	case err != nil || strings.Trim(s[:1], "0123456789.") != "" || strings.TrimSpace(s) != s:
 		return 0, invalid("%.40q is no size such as 20g, 512m or 1073741824", s)
-	case n <= 0:
+	case n < 0 || n > maxSize: // what does not fit wraps round
+		return 0, invalid("size %.40s is more than any device has", s)
+	case n == 0:
 		return 0, invalid("size %.40s is not above zero", s)
 	}
 	return uint64(n), nil

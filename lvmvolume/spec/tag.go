@@ -38,16 +38,21 @@ func (v Volume) stateTag() string {
 func (v Volume) specTag() string {
 	fields := []string{"v=" + version, "fs=" + string(v.FS), "made=" + strconv.FormatInt(v.Created.Unix(), 10)}
 	add := func(key, value string) {
-		if value != "" && value != "0" {
+		if value != "" {
 			fields = append(fields, key+"="+escape(value))
 		}
 	}
-	add("uid", strconv.Itoa(v.UID))
-	add("gid", strconv.Itoa(v.GID))
+	number := func(key string, n uint64) {
+		if n > 0 {
+			add(key, strconv.FormatUint(n, 10))
+		}
+	}
+	number("uid", uint64(v.UID))
+	number("gid", uint64(v.GID))
 	fields = append(fields, "mode="+strconv.FormatUint(uint64(v.Mode), 8))
 	add("opts", v.MountOpts)
-	add("iops", strconv.FormatUint(v.IOPS, 10))
-	add("bps", strconv.FormatUint(v.BPS, 10))
+	number("iops", v.IOPS)
+	number("bps", v.BPS)
 	add("from", v.From)
 	add("snap", v.Snapshot)
 	add("of", string(v.Of))
@@ -91,7 +96,24 @@ func FromTags(id ID, tags []string) (Volume, error) {
 			return v, invalid("%s has %d tags that begin with %s, want one", id.Label(), seen[prefix], prefix)
 		}
 	}
-	return v, nil
+	return v, v.check()
+}
+
+// check refuses a record that can be read but does not describe a volume.
+func (v Volume) check() error {
+	err := CheckName(v.Name)
+	if err == nil && v.Snapshot != "" {
+		err = CheckSnapshotName(v.Snapshot)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("record of %s: %w", v.ID.Label(), err)
+	case v.FS != Ext4 && v.FS != XFS:
+		return invalid("record of %s: file system %q is not known", v.ID.Label(), v.FS)
+	case v.UID < 0 || v.GID < 0 || v.Mode > 0o7777:
+		return invalid("record of %s: owner %d:%d and mode %o cannot be", v.ID.Label(), v.UID, v.GID, v.Mode)
+	}
+	return nil
 }
 
 func (v *Volume) readName(s string) (err error) {
