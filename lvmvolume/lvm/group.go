@@ -37,25 +37,24 @@ func (c *Client) CreateVG(ctx context.Context, g Group) error {
 	if len(g.Devices) == 0 {
 		return fault.Invalid("create volume group %s: no device is named", g.Name)
 	}
-	if err := c.AddDevices(ctx, g.Devices...); err != nil {
+	return c.withDevices(ctx, g.Devices, func(devices []string) error {
+		g.Devices = devices
+		_, err := c.change(ctx, "create volume group "+g.Name+" on "+strings.Join(devices, ", "), c.createVGArgs(g))
 		return err
-	}
-	_, err := c.change(ctx, "create volume group "+g.Name+" on "+strings.Join(g.Devices, ", "), c.createVGArgs(g))
-	return err
+	})
 }
 
 // ExtendVG adds devices to a group. The devices get metadata areas of the
 // default size. It never wipes.
 func (c *Client) ExtendVG(ctx context.Context, vg string, devices ...string) error {
-	if err := ValidVGName(vg); err != nil {
+	if err := ValidVGName(vg); err != nil || len(devices) == 0 {
 		return err
 	}
-	if err := c.AddDevices(ctx, devices...); err != nil || len(devices) == 0 {
+	return c.withDevices(ctx, devices, func(devices []string) error {
+		argv := c.command("vgextend", "--metadatasize="+sizeArg(DefaultMetadataSize), vg)
+		_, err := c.change(ctx, "extend volume group "+vg+" by "+strings.Join(devices, ", "), append(argv, devices...))
 		return err
-	}
-	argv := c.command("vgextend", "--metadatasize="+sizeArg(DefaultMetadataSize), vg)
-	_, err := c.change(ctx, "extend volume group "+vg+" by "+strings.Join(devices, ", "), append(argv, devices...))
-	return err
+	})
 }
 
 // RemoveVG removes a group that has no volumes, takes LVM's labels from its

@@ -135,6 +135,9 @@ func (t test) group() {
 	}
 	t.want(errdefs.IsAlreadyExists, "AlreadyExists", t.Client.CreateVG(t.Context(), lvm.Group{Name: VG, Devices: t.Devices[1:2], MetadataSize: mib}))
 	t.want(errdefs.IsFailedPrecondition, "FailedPrecondition", t.Client.CreateVG(t.Context(), lvm.Group{Name: "other", Devices: t.Devices[:1], MetadataSize: mib}))
+	if diff := cmp.Diff(t.Devices[:1], t.listed()); diff != "" {
+		t.Errorf("the devices file after refusals: %s", diff)
+	}
 	t.ok(t.Client.ExtendVG(t.Context(), VG, t.Devices[1]))
 	if after, _ := t.report().VG(VG); after.Size <= g.Size {
 		t.Errorf("got size %d after the second device, %d before", after.Size, g.Size)
@@ -149,31 +152,34 @@ func (t test) group() {
 	}
 }
 
-func (t test) devices() {
-	list := func() (paths []string) {
-		ds, err := t.Client.ListDevices(t.Context())
-		t.ok(err)
-		for _, d := range ds {
-			if d.IDType == "" || d.IDName == "" {
-				t.Errorf("no identity in %+v", d)
-			}
-			paths = append(paths, d.Path)
+// listed are the paths in the devices file.
+func (t test) listed() (paths []string) {
+	t.Helper()
+	ds, err := t.Client.ListDevices(t.Context())
+	t.ok(err)
+	for _, d := range ds {
+		if d.IDType == "" || d.IDName == "" {
+			t.Errorf("no identity in %+v", d)
 		}
-		return paths
+		paths = append(paths, d.Path)
 	}
-	if got := list(); len(got) != 0 {
+	return paths
+}
+
+func (t test) devices() {
+	if got := t.listed(); len(got) != 0 {
 		t.Errorf("got %q at the start", got)
 	}
 	for range 2 {
 		t.ok(t.Client.AddDevices(t.Context(), t.Devices[0]))
 	}
-	if diff := cmp.Diff(t.Devices[:1], list()); diff != "" {
+	if diff := cmp.Diff(t.Devices[:1], t.listed()); diff != "" {
 		t.Error(diff)
 	}
 	for range 2 {
 		t.ok(t.Client.RemoveDevices(t.Context(), t.Devices[0]))
 	}
-	if got := list(); len(got) != 0 {
+	if got := t.listed(); len(got) != 0 {
 		t.Errorf("got %q at the end", got)
 	}
 	t.want(errdefs.IsNotFound, "NotFound", t.Client.AddDevices(t.Context(), "/dev/mos-no-such-device"))
