@@ -178,21 +178,3 @@ func TestGrowOfflineRefusesDamageAndUse(t *testing.T) {
 		t.Errorf("got %v for a damaged one", err)
 	}
 }
-
-func FuzzParseSuper(f *testing.F) {
-	for _, name := range []string{"ext4", "xfs"} {
-		if b, err := os.ReadFile(filepath.Join("testdata", name+".super")); err == nil {
-			f.Add(b)
-		}
-	}
-	path := filepath.Join(f.TempDir(), "image")
-	f.Fuzz(func(t *testing.T, head []byte) {
-		if err := os.WriteFile(path, head, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		i, err := filesystem.Probe(path)
-		if err == nil && (i.Size <= 0 || i.BlockSize < 512 || i.Size%i.BlockSize != 0 || len(i.UUID) != 36) {
-			t.Errorf("got %+v", i)
-		}
-	})
-}

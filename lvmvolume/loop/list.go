@@ -144,16 +144,23 @@ func find(image inode) (*os.File, Info, error) {
 		return nil, Info{}, err
 	}
 	for _, n := range numbers {
-		d, info, err := openBound(n)
+		d, gone, err := openDevice(n, os.O_RDONLY)
 		if err != nil {
 			return nil, Info{}, err
 		}
-		if d != nil && info.image == image {
+		if gone {
+			continue
+		}
+		// The whole of its state is read for the one that is meant.
+		st, err := unix.IoctlLoopGetStatus64(int(d.Fd()))
+		if err == nil && (inode{st.Device, st.Inode}) == image {
+			info, err := status(d, n)
+			if err != nil {
+				return nil, Info{}, errors.Join(err, d.Close())
+			}
 			return d, info, nil
 		}
-		if d != nil {
-			_ = d.Close()
-		}
+		_ = d.Close()
 	}
 	return nil, Info{}, nil
 }
