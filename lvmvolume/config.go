@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
@@ -50,8 +51,8 @@ type Config struct {
 func Defaults() Config {
 	c := Config{
 		Socket:      "/run/docker/plugins/mos-lvm.sock",
-		Admin:       "/run/mos/mos-lvm.sock",
-		StateDir:    "/var/lib/mos/mos-lvm",
+		Admin:       api.DefaultSocket,
+		StateDir:    api.DefaultState,
 		DockerHost:  "unix:///run/docker.sock",
 		Type:        "auto",
 		Pool:        "mos-pool",

@@ -115,12 +115,13 @@ func (d *Driver) serveExport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Trailer", api.TrailerError)
-	w.Header().Set("Mos-Size", strconv.FormatUint(s.v.Size, 10))
+	w.Header().Set("Trailer", api.TrailerError+", "+api.TrailerCode)
 	start := time.Now()
 	sum, err := stream.Write(ctx, w, d.headerOf(s.v), src, nil)
 	if err != nil {
+		_, code := pluginsrv.Class(err)
 		w.Header().Set(api.TrailerError, err.Error())
+		w.Header().Set(api.TrailerCode, code)
 		d.log.WarnContext(ctx, "export broke off", "volume", s.v.Title(), "err", err)
 		return
 	}
@@ -191,7 +192,7 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if err != nil {
 		return nil, v, err
 	}
-	p := append(plan.Purge(purge, d.use, "its space is needed"), plan.Import(v, v.Created)...)
+	p := append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), plan.Import(v, v.Created)...)
 	if dry {
 		return p, v, nil
 	}

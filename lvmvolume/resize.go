@@ -58,14 +58,11 @@ func (d *Driver) wanted(v spec.Volume, at place, size string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := v.FS.CheckSize(want); err != nil {
-		return 0, err
-	}
 	want = at.round(v.Type, want)
 	if want < v.Size {
 		return 0, fault.Invalid("volume %s has %s and cannot shrink to %s: file systems are not cut while data may be behind the cut; make a smaller volume and copy", v.Name, spec.Bytes(v.Size), spec.Bytes(want))
 	}
-	return want, nil
+	return want, v.FS.CheckSize(want)
 }
 
 // growLater says why the file system cannot grow at this moment, "" when it can.
@@ -88,7 +85,7 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 	if err != nil {
 		return nil, "", err
 	}
-	p = append(plan.Purge(purge, d.use, "its space is needed"), p...)
+	p = append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), p...)
 	if dry {
 		return p, note, nil
 	}

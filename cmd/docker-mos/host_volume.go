@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/adminapi"
+	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 )
 
 // Where mos-lvm keeps images of loop volumes, and mounts volumes.
 const (
-	volumeDir    = "/var/lib/mos/mos-lvm/"
+	volumeDir    = lvm.DefaultState + "/"
 	volumeMounts = volumeDir + "mnt/"
 )
 

@@ -31,14 +31,17 @@ func (v volume) resize() *cobra.Command {
 		Use:   "resize [OPTIONS] VOLUME SIZE",
 		Short: "Grow a volume and its file system, while it is in use",
 		Long: "A size is absolute, such as 20g, or more than the volume has, such as +5g; units are binary. " +
-			"The size that it has is fine; a smaller one is refused, since file systems cannot shrink while they are mounted, and xfs never.",
+			"The size that it has is fine; a smaller one is refused, since file systems cannot shrink while they are mounted, and xfs never.\n\n" +
+			"A volume that is not mounted has its new size at its next mount. One that is mounted grows at once; where the kernel does not let mos-lvm do that, it is refused unless --at-next-mount is given.",
 		Example: "docker mos volume resize data 40g\ndocker mos volume resize data +5g",
 		Args:    exactly("VOLUME", "SIZE"), ValidArgsFunction: v.names(1, volumeNames),
 	}
+	var later bool
+	cmd.Flags().BoolVar(&later, "at-next-mount", false, "Grow a file system that cannot grow while mounted when its containers start the next time")
 	ch := v.change(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return ch.run(cmd, args[:1], func(ctx context.Context, c *lvm.Client, ref string) (lvm.Plan, string, error) {
-			p, err := c.Resize(ctx, lvm.ResizeRequest{Volume: ref, Size: args[1], DryRun: ch.dry})
+			p, err := c.Resize(ctx, lvm.ResizeRequest{Volume: ref, Size: args[1], AtNextMount: later, DryRun: ch.dry})
 			return p, named(p, ref), err
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +13,11 @@ import (
 	"github.com/mosdocker/mosdocker/internal/adminapi"
 )
 
-// DefaultSocket is where the daemon serves.
-const DefaultSocket = "/run/mos/mos-lvm.sock"
+// Where the daemon serves, and what it keeps, unless it is configured otherwise.
+const (
+	DefaultSocket = "/run/mos/mos-lvm.sock"
+	DefaultState  = "/var/lib/mos/mos-lvm"
+)
 
 // Client asks one daemon. Its methods may be called at once. A daemon that
 // does not answer gives an error of class Unavailable.
@@ -137,13 +139,17 @@ func (c *Client) Export(ctx context.Context, ref string, w io.Writer) (int64, er
 	defer func() { _ = resp.Body.Close() }()
 	n, err := io.Copy(w, resp.Body)
 	if err == nil && resp.Trailer.Get(TrailerError) != "" {
-		err = errors.New(resp.Trailer.Get(TrailerError))
+		err = adminapi.NewError(resp.Trailer.Get(TrailerError), resp.Trailer.Get(TrailerCode))
 	}
 	return n, err
 }
 
-// TrailerError is the HTTP trailer that says why an export broke off.
-const TrailerError = "Mos-Error"
+// The HTTP trailers that say why an export broke off: a sentence, and the word of
+// its class.
+const (
+	TrailerError = "Mos-Error"
+	TrailerCode  = "Mos-Code"
+)
 
 // Import makes a volume of a stream that Export wrote. An empty name is that in
 // the stream; options win over those of the stream.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -168,17 +166,8 @@ func id(kind string, i int) string {
 	return fmt.Sprintf("%s%07d%s", digit, i, strings.Repeat("0", 56))
 }
 
-// rss is the daemon's memory in MiB.
+// rss is mosbridge's memory in MiB.
 func rss(b *testing.B, h *lab.Host) float64 {
 	b.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.Pid(lab.Mosbridge)))
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, v, _ := strings.Cut(string(status), "VmRSS:")
-	kb, err := strconv.ParseFloat(strings.Fields(v)[0], 64)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return kb / 1024
+	return memoryOf(b, h.Pid(lab.Mosbridge))
 }
