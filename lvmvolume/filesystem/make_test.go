@@ -121,9 +121,9 @@ func TestMakeOnADeviceFullOfOldData(t *testing.T) {
 	})
 }
 
-func TestSignaturesNameWhatIsThereAndWipeRemovesIt(t *testing.T) {
-	dir := looptest.Dir(t)
-	for name, script := range map[string]string{
+// owners are scripts that put somebody's data on the device $D, by its type.
+func owners() map[string]string {
+	return map[string]string{
 		"empty":       ":",
 		"ext4":        "mkfs.ext4 -q -F $D",
 		"xfs":         "mkfs.xfs -q -f $D",
@@ -132,7 +132,12 @@ func TestSignaturesNameWhatIsThereAndWipeRemovesIt(t *testing.T) {
 		"dos":         `printf '\0\0\0\0\203\0\0\0\0\010\0\0\0\200\0\0' | dd of=$D bs=1 seek=446 conv=notrunc status=none; printf '\125\252' | dd of=$D bs=1 seek=510 conv=notrunc status=none`,
 		"LVM2_member": "lvm pvcreate -q -q --driverloaded n --config 'devices{use_devicesfile=0}' $D >/dev/null 2>&1",
 		"data":        "printf x | dd of=$D bs=1 seek=70000 conv=notrunc status=none",
-	} {
+	}
+}
+
+func TestSignaturesNameWhatIsThereAndWipeRemovesIt(t *testing.T) {
+	dir := looptest.Dir(t)
+	for name, script := range owners() {
 		t.Run(name, func(t *testing.T) {
 			h := looptest.Attach(t, looptest.Image(t, dir, name, 320*mib))
 			cmd := exec.Command("sh", "-ec", script)

@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,24 +46,9 @@ func start(tb testing.TB, what, dir string) *exec.Cmd {
 
 func child(what, dir string) error {
 	ctx := context.Background()
-	path := filepath.Join(dir, "child.img")
 	switch what {
-	case "churn": // until it is killed
-		for {
-			if err := loop.Create(ctx, path, 16*mib); err != nil {
-				return err
-			}
-			h, err := loop.Attach(ctx, path, false)
-			if err != nil {
-				return err
-			}
-			if err := h.Close(); err != nil {
-				return err
-			}
-			if err := os.Remove(path); err != nil {
-				return err
-			}
-		}
+	case "churn":
+		return churn(ctx, filepath.Join(dir, "child.img"))
 	case "attach": // prints the device, waits for the end of its input
 		h, err := loop.Attach(ctx, filepath.Join(dir, "volume.img"), false)
 		if err != nil {
@@ -72,13 +58,14 @@ func child(what, dir string) error {
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		return h.Close()
 	case "bare-dev":
-		if err := syscall.Mount("tmpfs", "/dev", "tmpfs", 0, "mode=755"); err != nil {
-			return err
-		}
-		is, err := loop.List(dir)
-		if err != nil || len(is) != 1 {
-			return fmt.Errorf("got devices %+v, %w, want the parent's", is, err)
-		}
+		return bareDev(ctx, dir)
+	}
+	return fmt.Errorf("no child %q", what)
+}
+
+// churn makes, attaches and removes an image until it is killed.
+func churn(ctx context.Context, path string) error {
+	for {
 		if err := loop.Create(ctx, path, 16*mib); err != nil {
 			return err
 		}
@@ -86,12 +73,31 @@ func child(what, dir string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := filesystem.DeviceSize(h.Device); err != nil {
+		if err := errors.Join(h.Close(), os.Remove(path)); err != nil {
 			return err
 		}
-		return h.Close()
 	}
-	return fmt.Errorf("no child %q", what)
+}
+
+// bareDev works where /dev is empty, but for a parent's image that is attached.
+func bareDev(ctx context.Context, dir string) error {
+	if err := syscall.Mount("tmpfs", "/dev", "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	is, err := loop.List(dir)
+	if err != nil || len(is) != 1 {
+		return fmt.Errorf("got devices %+v, %w, want the parent's", is, err)
+	}
+	path := filepath.Join(dir, "child.img")
+	if err := loop.Create(ctx, path, 16*mib); err != nil {
+		return err
+	}
+	h, err := loop.Attach(ctx, path, false)
+	if err != nil {
+		return err
+	}
+	_, err = filesystem.DeviceSize(h.Device)
+	return errors.Join(err, h.Close())
 }
 
 // allocated returns how many bytes of the host's disk a file has.

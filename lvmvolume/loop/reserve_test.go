@@ -29,46 +29,50 @@ func TestNothingGivesTheReserveBack(t *testing.T) {
 			if _, err := exec.LookPath("mkfs." + string(typ)); err != nil {
 				t.Skip(err)
 			}
-			size := filesystem.MinSize(typ) + 256*mib
-			image := looptest.Image(t, dir, "volume", size)
-			full := func(when string) {
-				t.Helper()
-				unix.Sync()
-				if n := allocated(t, image); n < size {
-					t.Errorf("after %s the image has %d bytes of the disk, want %d", when, n, size)
-				}
-			}
-			h := looptest.Attach(t, image)
-			if got := queue(t, h, "discard_max_bytes"); got != "0" {
-				t.Errorf("got discard_max_bytes %s", got)
-			}
-			mnt := mountVolume(t, typ, h.Device)
-			full("mkfs and mount")
-			file := filepath.Join(mnt, "file")
-			if err := os.WriteFile(file, bytes.Repeat([]byte("x"), 100*mib), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			run(t, "fallocate", "--zero-range", "--offset", "1000", "--length", "50000000", file)
-			full("zeroing in a file")
-			if err := os.Remove(file); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := filesystem.Trim(t.Context(), mnt); !errdefs.IsNotImplemented(err) {
-				t.Errorf("got %v for trimming", err)
-			}
-			full("trimming")
-			if err := filesystem.Unmount(mnt); err != nil {
-				t.Fatal(err)
-			}
-			if err := blkdiscard(h.Device); err == nil {
-				t.Error("the device takes discards")
-			}
-			_ = blkdiscard(h.Device, "--zeroout")
-			full("zeroing the device")
-			if err := h.Close(); err != nil {
-				t.Fatal(err)
-			}
+			keepsReserve(t, typ, looptest.Image(t, dir, "volume", filesystem.MinSize(typ)+256*mib))
 		})
+	}
+}
+
+func keepsReserve(t *testing.T, typ filesystem.Type, image string) {
+	t.Helper()
+	size := allocated(t, image)
+	full := func(when string) {
+		t.Helper()
+		unix.Sync()
+		if n := allocated(t, image); n < size {
+			t.Errorf("after %s the image has %d bytes of the disk, want %d", when, n, size)
+		}
+	}
+	h := looptest.Attach(t, image)
+	if got := queue(t, h, "discard_max_bytes"); got != "0" {
+		t.Errorf("got discard_max_bytes %s", got)
+	}
+	mnt := mountVolume(t, typ, h.Device)
+	full("mkfs and mount")
+	file := filepath.Join(mnt, "file")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), 100*mib), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "fallocate", "--zero-range", "--offset", "1000", "--length", "50000000", file)
+	full("zeroing in a file")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filesystem.Trim(t.Context(), mnt); !errdefs.IsNotImplemented(err) {
+		t.Errorf("got %v for trimming", err)
+	}
+	full("trimming")
+	if err := filesystem.Unmount(mnt); err != nil {
+		t.Fatal(err)
+	}
+	if err := blkdiscard(h.Device); err == nil {
+		t.Error("the device takes discards")
+	}
+	_ = blkdiscard(h.Device, "--zeroout")
+	full("zeroing the device")
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -119,40 +123,40 @@ func TestHostWithLargeSectors(t *testing.T) {
 	defer run(t, "umount", host)
 	for _, typ := range filesystem.Types() {
 		t.Run(string(typ), func(t *testing.T) {
-			// Made on a host with small sectors, moved to this one.
-			size := filesystem.MinSize(typ)
-			small := looptest.Image(t, dir, "small-"+string(typ), size)
-			h := looptest.Attach(t, small)
-			if got := queue(t, h, "logical_block_size"); got != "512" {
-				t.Logf("this host has sectors of %s bytes", got)
-			}
-			fs := filesystem.FS{Runner: xexec.Host{}}
-			if err := fs.Make(t.Context(), typ, h.Device, filesystem.MakeOptions{Zeroed: true}); err != nil {
-				t.Fatal(err)
-			}
-			if err := h.Close(); err != nil {
-				t.Fatal(err)
-			}
-			moved := filepath.Join(host, string(typ))
-			run(t, "cp", "--sparse=never", small, moved)
-			defer os.Remove(moved)
-			m, err := loop.Attach(t.Context(), moved, false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Close()
-			t.Logf("direct %v, sectors of %s bytes", m.DirectIO, queue(t, m, "logical_block_size"))
-			if !m.DirectIO || queue(t, m, "logical_block_size") != "4096" {
-				t.Error("want direct I/O in sectors of 4096 bytes")
-			}
-			mnt := filepath.Join(t.TempDir(), "mnt")
-			_ = os.Mkdir(mnt, 0o755)
-			if err := filesystem.Mount(m.Device, mnt, typ, filesystem.Options{}, false); err != nil {
-				t.Fatal(err)
-			}
-			if err := filesystem.Unmount(mnt); err != nil {
-				t.Error(err)
-			}
+			small := looptest.Image(t, dir, "small-"+string(typ), filesystem.MinSize(typ))
+			moves(t, typ, small, filepath.Join(host, string(typ)))
 		})
+	}
+}
+
+// moves makes a file system in an image on a host with small sectors and mounts it
+// on one with large sectors.
+func moves(t *testing.T, typ filesystem.Type, small, moved string) {
+	t.Helper()
+	h := looptest.Attach(t, small)
+	fs := filesystem.FS{Runner: xexec.Host{}}
+	if err := fs.Make(t.Context(), typ, h.Device, filesystem.MakeOptions{Zeroed: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "cp", "--sparse=never", small, moved)
+	defer os.Remove(moved)
+	m, err := loop.Attach(t.Context(), moved, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if got := queue(t, m, "logical_block_size"); got != "4096" || !m.DirectIO {
+		t.Errorf("got sectors of %s bytes, direct %v, want direct I/O in sectors of 4096 bytes", got, m.DirectIO)
+	}
+	mnt := filepath.Join(t.TempDir(), "mnt")
+	_ = os.Mkdir(mnt, 0o755)
+	if err := filesystem.Mount(m.Device, mnt, typ, filesystem.Options{}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := filesystem.Unmount(mnt); err != nil {
+		t.Error(err)
 	}
 }
