@@ -34,7 +34,7 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 	if v.From != "" {
 		p = plan.Copy(v, src, v.Created)
 	}
-	p = append(plan.Purge(purge, d.use, "its space is needed"), p...)
+	p = append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), p...)
 	if dry {
 		return p, nil
 	}

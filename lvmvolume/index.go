@@ -216,7 +216,7 @@ func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Vol
 	return purge, nil
 }
 
-// put makes a volume what it is now.
+// put makes a volume what it is now. One that is being purged stays unseen.
 func (x *index) put(v spec.Volume) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -228,7 +228,7 @@ func (x *index) put(v spec.Volume) {
 	if x.byName[e.v.Name] == v.ID {
 		delete(x.byName, e.v.Name)
 	}
-	e.v, e.pending, e.made, e.touched = v, false, true, time.Now()
+	e.v, e.pending, e.made, e.touched = v, e.pending && v.State == spec.Filling, true, time.Now()
 	if inService(v) && v.State != spec.Filling {
 		x.byName[v.Name] = v.ID
 	}

@@ -28,7 +28,7 @@ func (d *Driver) trash(ctx context.Context, name string, dry bool) (plan.Plan, e
 	u.Attached = false // the sweep detaches it, nobody has to wait for that
 	p := plan.Trash(e.v, u, time.Now())
 	if d.cfg.Trash.Keep.Duration == 0 {
-		p = plan.Purge(d.withSnapshots([]spec.Volume{e.v}), d.use, "asked for, and the recycle bin keeps nothing")
+		p = plan.Purge(d.withSnapshots([]spec.Volume{e.v}), d.use, time.Now(), "asked for, and the recycle bin keeps nothing")
 	}
 	if dry {
 		return p, nil
@@ -99,7 +99,7 @@ func (d *Driver) inBin(ref string) (entry, error) {
 // purge removes volumes of the recycle bin for good.
 func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry bool, said func(string, uint64, uint64)) (plan.Plan, error) {
 	vs = d.withSnapshots(vs)
-	p := plan.Purge(vs, d.use, cause)
+	p := plan.Purge(vs, d.use, time.Now(), cause)
 	if dry || len(p) == 0 {
 		return p, nil
 	}
@@ -110,7 +110,7 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 	}
 	vs = slices.DeleteFunc(vs, func(v spec.Volume) bool { return !d.idx.claim(v.ID) })
 	defer func() { d.idx.release(vs...) }()
-	p = plan.Purge(vs, d.use, cause)
+	p = plan.Purge(vs, d.use, time.Now(), cause)
 	r := newRunner(d)
 	defer r.close()
 	r.said = said

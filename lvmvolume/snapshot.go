@@ -46,7 +46,7 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	if err != nil {
 		return nil, snap, err
 	}
-	p := append(plan.Purge(purge, d.use, "its space is needed"), plan.TakeSnapshot(snap, src.v, now)...)
+	p := append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), plan.TakeSnapshot(snap, src.v, now)...)
 	if dry {
 		return p, snap, nil
 	}

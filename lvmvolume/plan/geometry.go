@@ -14,6 +14,8 @@ const (
 	chunkCost = 80
 	// volumesRoom is for thousands of volumes and snapshots beside their chunks.
 	volumesRoom = 16 * mib
+	// mostMeta is what the metadata of a pool can be, a little less than 16 GiB.
+	mostMeta = 15 << 30
 )
 
 // PoolGeometry lays a pool out in a share of a volume group's free space. LVM
@@ -29,7 +31,7 @@ func PoolGeometry(free uint64, share float64) Geometry {
 		g.Meta += volumesRoom
 	}
 	const unit = 4 * mib
-	g.Meta = min(max((g.Meta+unit-1)/unit*unit, 2*unit), 15<<30)
+	g.Meta = min(max((g.Meta+unit-1)/unit*unit, 2*unit), mostMeta)
 	if whole > 2*g.Meta+64*mib {
 		g.Data = (whole - 2*g.Meta) / unit * unit
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -53,14 +54,17 @@ func (e *exhausted) Unwrap() error { return errdefs.ErrResourceExhausted }
 
 // Admit says whether a place can promise so many bytes more. Without room it
 // names the volumes of the recycle bin, oldest first, whose purge makes some;
-// when even all of them are too few the error is of class ResourceExhausted.
+// when even all of them are too few the error is of class ResourceExhausted. Of
+// one age the snapshots go first: one without its volume is of no use.
 func (s Space) Admit(need uint64, bin []spec.Volume) (purge []spec.Volume, err error) {
 	if s.Refuse != "" {
 		return nil, &exhausted{fmt.Sprintf("%s takes no more: %s", s.Name, s.Refuse)}
 	}
 	room := less(s.Limit(), s.Promised)
 	bin = slices.Clone(bin)
-	slices.SortStableFunc(bin, func(a, b spec.Volume) int { return cmp.Compare(a.Since.UnixNano(), b.Since.UnixNano()) })
+	slices.SortFunc(bin, func(a, b spec.Volume) int {
+		return cmp.Or(a.Since.Compare(b.Since), -strings.Compare(a.Snapshot, b.Snapshot), strings.Compare(string(a.ID), string(b.ID)))
+	})
 	for _, v := range bin {
 		if room >= need {
 			break

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
@@ -18,17 +20,21 @@ func Create(v spec.Volume, now time.Time) Plan {
 	}
 }
 
-// Copy makes a volume that shares its blocks with a source. It is whole at once;
-// its file system grows at the first mount.
+// Copy makes a volume that shares its blocks with a source. One of the same size
+// is whole at once; the file system of a larger one grows at the first mount.
 func Copy(v, src spec.Volume, now time.Time) Plan {
 	v = v.In(spec.Ready, now)
-	atFirst := v
-	atFirst.Size = src.Size
-	p := Plan{{Op: Snapshot, Volume: atFirst, Was: src, Cause: "asked for, from " + v.From}}
-	if v.Size > src.Size {
-		p = append(p, Step{Op: Grow, Volume: v, Was: atFirst, Cause: "it is to be larger than its source"})
+	if v.Size == src.Size {
+		return Plan{{Op: Snapshot, Volume: v, Was: src, Cause: "asked for, from " + v.From}}
 	}
-	return p
+	larger := v.In(spec.Filling, now)
+	atFirst := larger
+	atFirst.Size = src.Size
+	return Plan{
+		{Op: Snapshot, Volume: atFirst, Was: src, Cause: "asked for, from " + v.From},
+		{Op: Grow, Volume: larger, Was: atFirst, Cause: "it is to be larger than its source"},
+		{Op: Record, Volume: v, Was: larger, Cause: "it is whole"},
+	}
 }
 
 // Import makes a volume whose contents come from a stream.
@@ -120,23 +126,33 @@ func Restore(v spec.Volume, name string, now time.Time) Plan {
 	return Plan{{Op: Record, Volume: back, Was: v, Cause: "asked for"}}
 }
 
-// Purge removes volumes and snapshots for good.
-func Purge(vs []spec.Volume, use func(spec.Volume) Use, cause string) Plan {
+// Purge removes volumes and snapshots for good. One that is overwritten first is
+// recorded as no longer whole, so that nobody gets it after a cut.
+func Purge(vs []spec.Volume, use func(spec.Volume) Use, now time.Time, cause string) Plan {
 	var p Plan
 	for _, v := range vs {
-		u := use(v)
-		if u.Mounted {
+		if use(v).Mounted {
 			p = append(p, Step{Op: Unmount, Volume: v, Cause: cause})
 		}
-		if v.Type == spec.Linear || v.Type == spec.Striped {
-			p = append(p, Step{Op: Zero, Volume: v, Cause: "its blocks may become another volume's"})
+		if readable(v) {
+			gone := v.In(spec.Filling, now)
+			p = append(p,
+				Step{Op: Record, Volume: gone, Was: v, Cause: "nobody is to get it half overwritten"},
+				Step{Op: Zero, Volume: gone, Cause: "its blocks may become another volume's"})
 		}
 	}
+	// The snapshots first, so that a cut leaves none without its volume.
+	vs = slices.Clone(vs)
+	slices.SortStableFunc(vs, func(a, b spec.Volume) int { return -cmp.Compare(min(1, len(a.Snapshot)), min(1, len(b.Snapshot))) })
 	for _, v := range vs {
 		p = append(p, Step{Op: Remove, Volume: v, Cause: cause})
 	}
 	return p
 }
+
+// readable says whether a volume's blocks, once free, show their contents to who
+// has them next. A thin pool and a file give out zeros.
+func readable(v spec.Volume) bool { return v.Type == spec.Linear || v.Type == spec.Striped }
 
 // Repair finishes or takes back what a cut left half done.
 func Repair(vs []spec.Volume, now time.Time) Plan {
@@ -148,7 +164,10 @@ func Repair(vs []spec.Volume, now time.Time) Plan {
 				Step{Op: Format, Volume: v, Cause: "its making was cut off before anybody had it"},
 				Step{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is whole"})
 		case spec.Filling:
-			p = append(p, Step{Op: Remove, Volume: v, Cause: "its filling was cut off"})
+			if readable(v) {
+				p = append(p, Step{Op: Zero, Volume: v, Cause: "its blocks may become another volume's"})
+			}
+			p = append(p, Step{Op: Remove, Volume: v, Cause: "its filling or its purge was cut off"})
 		case spec.Ready, spec.Trashed:
 		}
 	}

@@ -37,22 +37,24 @@ func (l Levels) At(f Fullness) Level {
 }
 
 // Resume says whether containers that were paused may go on: a pool must have
-// come well below the level, or they would be paused again at once.
+// come well below the level, or they would be paused again at once. Where nothing
+// is paused any more, those of before go on.
 func (l Levels) Resume(f Fullness) bool {
-	return max(f.Data, f.Meta) < l.Pause-0.02
+	return l.Pause <= 0 || max(f.Data, f.Meta) < l.Pause-0.02
 }
 
 // ExtendBy says by how many bytes the data and the metadata of a pool are to grow:
-// a fifth of what they have, as far as the volume group gives.
+// a fifth of what they have, as far as the volume group gives. The spare that LVM
+// keeps for repairs grows with the metadata.
 func (l Levels) ExtendBy(f Fullness, data, meta, free uint64) (moreData, moreMeta uint64) {
 	if l.Extend <= 0 {
 		return 0, 0
 	}
 	if f.Meta >= l.Extend {
-		moreMeta = min(max(meta/5, 4<<20), free)
+		moreMeta = min(max(meta/5, 4<<20), free/2, less(mostMeta, meta))
 	}
 	if f.Data >= l.Extend {
-		moreData = min(max(data/5, 64<<20), free-moreMeta)
+		moreData = min(max(data/5, 64<<20), free-2*moreMeta)
 	}
 	return moreData, moreMeta
 }

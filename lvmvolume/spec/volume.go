@@ -37,7 +37,8 @@ const (
 	// Creating volumes were never mounted. One whose making was cut off is
 	// formatted again and finished: it is as empty as it was promised.
 	Creating State = "creating"
-	// Filling volumes are copied into. One that was cut off is removed.
+	// Filling volumes are copied into, or overwritten before they go. One that was
+	// cut off is removed.
 	Filling State = "filling"
 	Ready   State = "ready"
 	// Trashed volumes are in the recycle bin.
