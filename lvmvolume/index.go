@@ -158,12 +158,14 @@ func volumesOf(es []entry) []spec.Volume {
 
 // promised is the sum of the sizes in a place that compete with a type: thin
 // volumes for the pool, the others for what the pool leaves. Unborn is the part
-// whose blocks are not made yet, so that the place does not see it.
+// whose blocks are still to be had, so that the place does not see it.
 func (x *index) promised(p string, t spec.Type) (sum, unborn uint64) {
 	for _, e := range x.byID {
 		if e.v.Place == p && (e.v.Type == spec.Thin) == (t == spec.Thin) {
 			sum += e.v.Size
-			if e.pending && !e.made && e.v.State != spec.Trashed {
+			// A copy of an image shares blocks, and needs its own as it is written to.
+			shares := e.v.Type == spec.Loop && (e.v.Snapshot != "" || e.v.From != "")
+			if shares || e.pending && !e.made && e.v.State != spec.Trashed {
 				unborn += e.v.Size
 			}
 		}

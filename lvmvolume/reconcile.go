@@ -26,6 +26,9 @@ func (d *Driver) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	d.thaw()
+	if err := loop.Sweep(); err != nil {
+		d.log.WarnContext(ctx, "loop devices without an image stay", "err", err)
+	}
 	d.openTrials(ctx)
 	work.Go(func() { d.watchPools(ctx) })
 	work.Go(func() { d.sweepIdle(ctx) })

@@ -36,6 +36,12 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 	later := d.growLater(e.v, u)
 	if u.Mounted || u.Attached {
 		if dev, ok := at.attached(e.v); ok {
+			if n, err := filesystem.DeviceSize(dev); err == nil && uint64(n) < e.v.Size && !r.DryRun {
+				// A growth was cut off between the blocks and their device.
+				if err := at.grow(ctx, e.v, e.v.Size); err != nil {
+					return nil, "", err
+				}
+			}
 			u.FSShort, _ = filesystem.NeedsGrow(dev) // a file system that cannot be read is the mount's to tell
 		}
 	}

@@ -138,10 +138,12 @@ func inPath(name string) bool {
 }
 
 func deviceMapper() error {
-	if _, err := os.Stat("/dev/mapper/control"); err != nil {
+	// Opening tells: lvm makes the node also where no kernel is behind it.
+	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+	if err != nil {
 		return fmt.Errorf("the kernel has no device mapper: %w", err)
 	}
-	return nil
+	return f.Close()
 }
 
 func newest() error {
