@@ -22,15 +22,17 @@
 // in whatever order the kernel lets them; reports share the lock and wait for
 // changes. Commands on different groups run side by side, except those that
 // change the devices file ([Client.AddDevices], [Client.RemoveDevices],
-// [Client.CreateVG], [Client.ExtendVG], [Client.RemoveVG]). [Client.Pools] and
-// [Client.PoolStatus] ask the kernel and take no lock. Batches ([Client.Remove],
-// [Client.Retag], [Client.Activate]) cost little more than one of their volumes.
+// [Client.CreateVG], [Client.ExtendVG], [Client.RemoveVG]). [Client.Pools],
+// [Client.ThinUses] and [Client.PoolStatus] ask the kernel and take no lock.
+// Batches ([Client.Remove], [Client.Retag], [Client.Activate]) take less than half
+// the time of their single commands: 276 ms against 8 times 83 for a tag on 8 of
+// 1,000 volumes.
 //
 // # The end of a context
 //
 // A report is cut when its context ends. A change that has begun is not: lvm
-// killed at the wrong moment leaves a device suspended, and with it all who
-// write to it. Changes end by themselves or at [Config.Limit].
+// killed at the wrong moment leaves a device suspended, and all who write to it
+// hanging, until [Client.Refresh]. Changes end by themselves or at [Config.Limit].
 //
 // # Crash rule
 //
