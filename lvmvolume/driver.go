@@ -25,6 +25,7 @@ type Driver struct {
 	lvm     *lvm.Client
 	groups  *groups
 	loops   *loops
+	disk    disk
 	fs      filesystem.FS
 	engine  *engine.Engine
 	metrics *metrics
@@ -49,11 +50,19 @@ type closer interface{ Close() error }
 // Open makes a driver. It needs neither Docker nor LVM to be there, and changes
 // nothing on the host; [Driver.Run] does.
 func Open(cfg Config, log *logx.Logger) (*Driver, error) {
-	return open(cfg, log, xexec.Host{})
+	run := xexec.Host{}
+	return open(cfg, log, machine{run: run, disk: hostDisk{run}})
 }
 
-func open(cfg Config, log *logx.Logger, run xexec.Runner) (*Driver, error) {
-	c, err := lvm.New(lvm.Config{Runner: run, DevicesFile: cfg.DevicesFile})
+// machine is what a driver drives.
+type machine struct {
+	run    xexec.Runner
+	disk   disk
+	lvmDir string // LVM's system folder; empty is /etc/lvm
+}
+
+func open(cfg Config, log *logx.Logger, m machine) (*Driver, error) {
+	c, err := lvm.New(lvm.Config{Runner: m.run, DevicesFile: cfg.DevicesFile, SystemDir: m.lvmDir})
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +72,13 @@ func open(cfg Config, log *logx.Logger, run xexec.Runner) (*Driver, error) {
 	}
 	d := &Driver{
 		cfg: cfg, log: log, idx: newIndex(), lvm: c, engine: eng,
-		fs:        filesystem.FS{Runner: run},
+		disk:      m.disk,
+		fs:        filesystem.FS{Runner: m.run},
 		started:   time.Now(),
 		nudge:     make(chan struct{}, 1),
 		sweepSoon: make(chan struct{}, 1),
 	}
-	d.groups = newGroups(c, &d.cfg)
+	d.groups = newGroups(c, m.disk, &d.cfg)
 	d.loops = &loops{dir: cfg.loopDir(), cfg: &d.cfg}
 	d.metrics = newMetrics(d)
 	return d, nil

@@ -13,9 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
-	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
-	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
@@ -24,6 +22,7 @@ import (
 // group, so changes wait here, where that costs no process.
 type group struct {
 	lvm  *lvm.Client
+	disk disk
 	cfg  *Config
 	vg   string
 	busy sync.Mutex // held over each command that changes the group
@@ -229,14 +228,9 @@ func (g *group) attach(ctx context.Context, v spec.Volume) (string, io.Closer, e
 	return dev, nothing{}, nil
 }
 
-// attached looks for the device. One without a table, which a cut leaves, has no size.
 func (g *group) attached(v spec.Volume) (string, bool) {
 	dev := lvm.DevicePath(g.vg, v.ID.Label())
-	if _, err := mounts.DevOf(dev); err != nil {
-		return "", false
-	}
-	size, err := filesystem.DeviceSize(dev)
-	return dev, err == nil && size > 0
+	return dev, g.disk.there(dev)
 }
 
 func (g *group) attachedAll(vs []spec.Volume) (map[spec.ID]string, error) {
@@ -257,6 +251,7 @@ func (g *group) detach(ctx context.Context, vs []spec.Volume) error {
 // groups is all volume groups that are ours.
 type groups struct {
 	lvm      *lvm.Client
+	disk     disk
 	cfg      *Config
 	expected expected
 
@@ -264,8 +259,8 @@ type groups struct {
 	byVG map[string]*group
 }
 
-func newGroups(c *lvm.Client, cfg *Config) *groups {
-	return &groups{lvm: c, cfg: cfg, expected: expected{dir: cfg.StateDir}, byVG: map[string]*group{}}
+func newGroups(c *lvm.Client, disk disk, cfg *Config) *groups {
+	return &groups{lvm: c, disk: disk, cfg: cfg, expected: expected{dir: cfg.StateDir}, byVG: map[string]*group{}}
 }
 
 // list makes one report and a listing of each group in it or expected. A host
@@ -300,7 +295,7 @@ func (gs *groups) group(vg string) *group {
 	defer gs.mu.Unlock()
 	g := gs.byVG[vg]
 	if g == nil {
-		g = &group{lvm: gs.lvm, cfg: gs.cfg, vg: vg}
+		g = &group{lvm: gs.lvm, disk: gs.disk, cfg: gs.cfg, vg: vg}
 		gs.byVG[vg] = g
 	}
 	return g

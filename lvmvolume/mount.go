@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
-	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
@@ -71,7 +70,7 @@ func (d *Driver) mountLocked(ctx context.Context, e entry) error {
 			return fmt.Errorf("attach volume %s: %w", e.v.Name, err)
 		}
 		u.Attached = true
-		if u.FSShort, err = filesystem.NeedsGrow(dev); err != nil {
+		if u.FSShort, err = d.disk.needsGrow(dev); err != nil {
 			return fmt.Errorf("look at volume %s: %w", e.v.Name, err)
 		}
 		p = plan.MountIt(e.v, u, time.Now())
@@ -114,11 +113,7 @@ func (d *Driver) holders(ctx context.Context, v spec.Volume) ([]mounts.Holder, e
 	if !ok {
 		return nil, nil
 	}
-	n, err := mounts.DevOf(dev)
-	if err != nil {
-		return nil, err
-	}
-	return mounts.Holders(ctx, n, d.dirOf(v))
+	return d.disk.holders(ctx, dev, d.dirOf(v))
 }
 
 // free refuses when somebody has the volume mounted.

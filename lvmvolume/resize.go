@@ -42,7 +42,7 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 					return nil, "", err
 				}
 			}
-			u.FSShort, _ = filesystem.NeedsGrow(dev) // a file system that cannot be read is the mount's to tell
+			u.FSShort, _ = d.disk.needsGrow(dev) // a file system that cannot be read is the mount's to tell
 		}
 	}
 	p = plan.Resize(e.v, want, u, later)

@@ -128,11 +128,11 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 	dir := r.d.dirOf(v)
 	switch s.Op {
 	case plan.Format:
-		return r.d.fs.Make(ctx, t, dev, filesystem.MakeOptions{Zeroed: s.Fresh})
+		return r.d.disk.format(ctx, t, dev, s.Fresh)
 	case plan.Fill:
 		return r.fill(ctx, dev)
 	case plan.Zero:
-		return filesystem.Zero(ctx, dev, func(done, total int64) {
+		return r.d.disk.zero(ctx, dev, func(done, total int64) {
 			if r.said != nil {
 				r.said(v.Title(), uint64(done), uint64(total))
 			}
@@ -141,7 +141,7 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 		if mountedFrom(dir, dev) {
 			return filesystem.GrowOnline(ctx, t, dev, dir)
 		}
-		return r.d.fs.GrowOffline(ctx, t, dev)
+		return r.d.disk.growOffline(ctx, t, dev)
 	case plan.Mount:
 		return r.d.mountIt(v, dev)
 	default: // Attach

@@ -1,0 +1,56 @@
+package lvmvolume
+
+import (
+	"context"
+
+	"github.com/mosdocker/mosdocker/internal/xexec"
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
+)
+
+// disk is what is done to block devices as such. It is apart so that all but the
+// mounts can be driven, and cut at any step, on a machine without such devices.
+type disk interface {
+	// there says whether a device is there and has a table: one without, which a
+	// cut leaves, has no size.
+	there(device string) bool
+	// holders are those who have the device mounted, but for us at dir.
+	holders(ctx context.Context, device, dir string) ([]mounts.Holder, error)
+	format(ctx context.Context, t filesystem.Type, device string, zeroed bool) error
+	zero(ctx context.Context, device string, said func(done, total int64)) error
+	needsGrow(device string) (bool, error)
+	growOffline(ctx context.Context, t filesystem.Type, device string) error
+}
+
+// hostDisk is the devices of this host.
+type hostDisk struct{ run xexec.Runner }
+
+func (hostDisk) there(device string) bool {
+	if _, err := mounts.DevOf(device); err != nil {
+		return false
+	}
+	size, err := filesystem.DeviceSize(device)
+	return err == nil && size > 0
+}
+
+func (hostDisk) holders(ctx context.Context, device, dir string) ([]mounts.Holder, error) {
+	n, err := mounts.DevOf(device)
+	if err != nil {
+		return nil, err
+	}
+	return mounts.Holders(ctx, n, dir)
+}
+
+func (h hostDisk) format(ctx context.Context, t filesystem.Type, device string, zeroed bool) error {
+	return filesystem.FS{Runner: h.run}.Make(ctx, t, device, filesystem.MakeOptions{Zeroed: zeroed})
+}
+
+func (hostDisk) zero(ctx context.Context, device string, said func(done, total int64)) error {
+	return filesystem.Zero(ctx, device, said)
+}
+
+func (hostDisk) needsGrow(device string) (bool, error) { return filesystem.NeedsGrow(device) }
+
+func (h hostDisk) growOffline(ctx context.Context, t filesystem.Type, device string) error {
+	return filesystem.FS{Runner: h.run}.GrowOffline(ctx, t, device)
+}
