@@ -16,6 +16,7 @@ import (
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
+	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
@@ -35,8 +36,12 @@ type InitRequest struct {
 	ForceWipe bool
 }
 
-// tagOurs marks the groups that Init made.
-const tagOurs = "mos:owner=mos-lvm"
+// tagOurs marks the groups that Init made, tagBegun those that it has not
+// finished.
+const (
+	tagOurs  = "mos:owner=mos-lvm"
+	tagBegun = "mos:init=begun"
+)
 
 // Init makes a volume group ours, and lets a running daemon know. What it did is
 // told line by line to out. It may be repeated after it was cut off.
@@ -47,7 +52,7 @@ func Init(ctx context.Context, cfg Config, log *logx.Logger, r InitRequest, out 
 	}
 	defer d.closeTrials()
 	i := initializer{d: d, r: r, out: out}
-	if err := i.check(ctx); err != nil {
+	if err := i.check(); err != nil {
 		return err
 	}
 	if err := i.run(ctx); err != nil {
@@ -70,10 +75,9 @@ func tellDaemon(ctx context.Context, cfg Config) error {
 }
 
 type initializer struct {
-	d      *Driver
-	r      InitRequest
-	out    io.Writer
-	report lvm.Report
+	d   *Driver
+	r   InitRequest
+	out io.Writer
 }
 
 func (i *initializer) say(format string, args ...any) {
@@ -81,7 +85,7 @@ func (i *initializer) say(format string, args ...any) {
 }
 
 // check refuses before anything is changed.
-func (i *initializer) check(ctx context.Context) error {
+func (i *initializer) check() error {
 	r := i.r
 	if err := lvm.ValidVGName(r.VG); err != nil {
 		return err
@@ -103,11 +107,6 @@ func (i *initializer) check(ctx context.Context) error {
 	}
 	if slices.Contains(known, r.VG) {
 		return fault.Exists("volume group %s is ours already", r.VG)
-	}
-	for _, dev := range r.Devices {
-		if err := i.checkDevice(ctx, dev); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -132,6 +131,14 @@ func (i *initializer) run(ctx context.Context) error {
 	if i.r.Adopt {
 		return i.adopt(ctx)
 	}
+	if whole, err := i.former(ctx); err != nil || whole {
+		return err
+	}
+	for _, dev := range i.r.Devices {
+		if err := i.checkDevice(ctx, dev); err != nil {
+			return err
+		}
+	}
 	devices := i.r.Devices
 	if len(devices) == 0 {
 		dev, err := i.trialDisk(ctx)
@@ -141,16 +148,89 @@ func (i *initializer) run(ctx context.Context) error {
 		devices = []string{dev}
 	}
 	if err := i.makeGroup(ctx, devices); err != nil {
-		return errors.Join(err, i.takeBack(ctx, devices))
+		return errors.Join(err, i.takeBack(ctx))
 	}
 	return nil
+}
+
+// former looks for what an init that was cut off left: a group that it had made
+// is whole, one that it had begun is taken away, to begin anew.
+func (i *initializer) former(ctx context.Context) (whole bool, err error) {
+	if i.r.Size > 0 {
+		if _, err := os.Stat(i.trialFile()); err == nil {
+			if _, err := i.trialDisk(ctx); err != nil {
+				return false, err
+			}
+		}
+	}
+	report, err := i.d.lvm.Report(ctx)
+	if err != nil {
+		return false, err
+	}
+	vg, there := report.VG(i.r.VG)
+	switch {
+	case there && slices.Contains(vg.Tags, tagBegun):
+		i.say("volume group %s was not finished by an earlier init: beginning anew", vg.Name)
+		return false, i.d.lvm.DiscardVG(ctx, vg.Name)
+	case there && !slices.Contains(vg.Tags, tagOurs):
+		return false, fault.Exists("there is a volume group %s already: take it as it is with -adopt, or choose another name with -vg", vg.Name)
+	case there:
+		if err := i.sameDisks(report); err != nil {
+			return false, err
+		}
+		i.say("volume group %s is there already, with its disks and what is on them", vg.Name)
+		return true, nil
+	}
+	var bare []string
+	for _, pv := range report.PVs {
+		if !slices.ContainsFunc(i.r.Devices, func(d string) bool { return sameDevice(d, pv.Device) }) {
+			continue
+		}
+		if pv.VG != "" {
+			return false, fault.Conflict("%s is a disk of volume group %s, which is ours: not even -force-wipe takes it from there", pv.Device, pv.VG)
+		}
+		bare = append(bare, pv.Device)
+	}
+	return false, i.d.lvm.RemovePVs(ctx, bare...)
+}
+
+// sameDisks refuses to take a group for the one that is asked for when it has
+// other disks.
+func (i *initializer) sameDisks(report lvm.Report) error {
+	var have []string
+	for _, pv := range report.PVs {
+		if pv.VG == i.r.VG {
+			have = append(have, pv.Device)
+		}
+	}
+	for _, d := range i.r.Devices {
+		if !slices.ContainsFunc(have, func(h string) bool { return sameDevice(d, h) }) {
+			return fault.Exists("there is a volume group %s already, on %s: take it as it is with -adopt, or choose another name with -vg", i.r.VG, strings.Join(have, ", "))
+		}
+	}
+	return nil
+}
+
+// sameDevice says whether two paths lead to one device.
+func sameDevice(a, b string) bool {
+	x, err := mounts.DevOf(a)
+	if err != nil {
+		return false
+	}
+	y, err := mounts.DevOf(b)
+	return err == nil && x == y
+}
+
+// trialFile is the file that serves as the disk of a trial group.
+func (i *initializer) trialFile() string {
+	return filepath.Join(i.d.cfg.trialDir(), i.r.VG+imageExt)
 }
 
 // trialDisk makes the file that serves as a disk, and attaches it. One that a
 // cut left is used.
 func (i *initializer) trialDisk(ctx context.Context) (string, error) {
 	d := i.d
-	path := filepath.Join(d.cfg.trialDir(), i.r.VG+imageExt)
+	path := i.trialFile()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
@@ -191,11 +271,14 @@ func (i *initializer) makeGroup(ctx context.Context, devices []string) error {
 	if i.r.Size > 0 && i.r.Size < 4<<30 {
 		meta = 16 << 20
 	}
-	if err := c.CreateVG(ctx, lvm.Group{Name: i.r.VG, Devices: devices, MetadataSize: meta, Tags: []string{tagOurs}}); err != nil {
+	if err := c.CreateVG(ctx, lvm.Group{Name: i.r.VG, Devices: devices, MetadataSize: meta, Tags: []string{tagOurs, tagBegun}}); err != nil {
 		return err
 	}
 	i.say("made volume group %s on %s", i.r.VG, strings.Join(devices, ", "))
-	return i.makePool(ctx)
+	if err := i.makePool(ctx); err != nil {
+		return err
+	}
+	return c.RetagVG(ctx, i.r.VG, nil, []string{tagBegun})
 }
 
 func (i *initializer) makePool(ctx context.Context) error {
@@ -220,7 +303,7 @@ func (i *initializer) makePool(ctx context.Context) error {
 }
 
 // takeBack removes what a failed init made.
-func (i *initializer) takeBack(ctx context.Context, devices []string) error {
+func (i *initializer) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	c := i.d.lvm
@@ -229,13 +312,12 @@ func (i *initializer) takeBack(ctx context.Context, devices []string) error {
 		return err
 	}
 	var errs []error
-	if vg, there := report.VG(i.r.VG); there && slices.Contains(vg.Tags, tagOurs) {
-		errs = append(errs, c.RemovePool(ctx, i.r.VG, i.d.cfg.Pool), c.RemoveVG(ctx, i.r.VG))
+	if vg, there := report.VG(i.r.VG); there && slices.Contains(vg.Tags, tagBegun) {
+		errs = append(errs, c.DiscardVG(ctx, i.r.VG))
 	}
-	errs = append(errs, c.RemoveDevices(ctx, devices...))
 	if i.r.Size > 0 {
 		i.d.closeTrials()
-		errs = append(errs, ignoreAbsent(os.Remove(filepath.Join(i.d.cfg.trialDir(), i.r.VG+imageExt))))
+		errs = append(errs, ignoreAbsent(os.Remove(i.trialFile())))
 	}
 	return errors.Join(errs...)
 }
@@ -243,11 +325,7 @@ func (i *initializer) takeBack(ctx context.Context, devices []string) error {
 // adopt lists the disks of a group that exists in our devices file. Nothing in
 // the group is changed.
 func (i *initializer) adopt(ctx context.Context) error {
-	all, err := lvm.New(lvm.Config{Runner: i.d.fs.Runner})
-	if err != nil {
-		return err
-	}
-	report, err := all.Report(ctx)
+	report, err := i.d.lvm.HostReport(ctx)
 	if err != nil {
 		return err
 	}

@@ -89,3 +89,58 @@ func (c *Client) RemoveVG(ctx context.Context, vg string) error {
 	}
 	return c.RemoveDevices(ctx, devices...)
 }
+
+// RetagVG takes the tags del from a group and puts the tags add on it, by one
+// commit. Tags that are there or gone already are no error.
+func (c *Client) RetagVG(ctx context.Context, vg string, add, del []string) error {
+	if err := errors.Join(ValidVGName(vg), checkTags(add...), checkTags(del...)); err != nil {
+		return err
+	}
+	if len(add)+len(del) == 0 {
+		return nil
+	}
+	argv := append(c.command("vgchange", tagArgs("--deltag=", del)...), tagArgs("--addtag=", add)...)
+	_, err := c.change(ctx, "retag volume group "+vg, append(argv, vg))
+	return err
+}
+
+// DiscardVG removes a group with all that is in it, whole or not, and then does
+// what [Client.RemoveVG] does. It is for a group whose making was cut off.
+func (c *Client) DiscardVG(ctx context.Context, vg string) error {
+	if err := ValidVGName(vg); err != nil {
+		return err
+	}
+	doing := "discard volume group " + vg
+	r, err := c.Report(ctx)
+	if err != nil {
+		return err
+	}
+	// The group itself goes last, by RemoveVG, which knows its devices.
+	var lvs []string
+	for _, lv := range r.LVs {
+		if lv.VG == vg {
+			lvs = append(lvs, vg+"/"+lv.Name)
+		}
+	}
+	if len(lvs) > 0 {
+		_, err := c.change(ctx, doing, append(c.command("lvremove", "--yes", "--force", "--force"), lvs...))
+		if err = withoutAbsent(doing, err); err != nil {
+			return err
+		}
+	}
+	return c.RemoveVG(ctx, vg)
+}
+
+// RemovePVs takes LVM's labels from devices that are in no group, as a cut
+// vgcreate leaves them, and these from the devices file.
+func (c *Client) RemovePVs(ctx context.Context, devices ...string) error {
+	devices, err := resolve(devices)
+	if err != nil || len(devices) == 0 {
+		return err
+	}
+	doing := "take LVM's label from " + strings.Join(devices, ", ")
+	if _, err := c.change(ctx, doing, append(c.command("pvremove"), devices...)); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return c.RemoveDevices(ctx, devices...)
+}
