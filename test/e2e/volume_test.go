@@ -12,11 +12,20 @@ import (
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
+// shortly makes the daemon unmount so soon that a wrong unmount is seen.
+const shortly = "-linger=300ms"
+
 // volumes makes a host with mos-lvm for each engine.
 func volumes(t *testing.T, f func(t *testing.T, h *lab.Host)) {
+	t.Helper()
+	volumesWith(t, nil, f)
+}
+
+func volumesWith(t *testing.T, args []string, f func(t *testing.T, h *lab.Host)) {
+	t.Helper()
 	for _, engine := range rig.Engines() {
 		t.Run(string(engine), func(t *testing.T) {
-			f(t, lab.NewVolumes(t, rig.Config{Engine: engine, LiveRestore: true}).Hosts[0])
+			f(t, lab.NewVolumes(t, rig.Config{Engine: engine, LiveRestore: true}, args...).Hosts[0])
 		})
 	}
 }
