@@ -1,6 +1,7 @@
 package lvmvolume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -81,11 +82,13 @@ func (x *index) takeOne(f found, began time.Time) {
 }
 
 // nameAll gives names to the volumes in service. Of two with one name, which a
-// restored backup or a moved disk can bring, the older one keeps it.
+// restored backup or a moved disk can bring, the older one keeps it; one that is
+// not whole yields, since nobody had it.
 func (x *index) nameAll() {
 	clear(x.byName)
 	ids := slices.SortedFunc(maps.Keys(x.byID), func(a, b spec.ID) int {
-		return x.byID[a].v.Created.Compare(x.byID[b].v.Created)
+		one, other := x.byID[a], x.byID[b]
+		return cmp.Or(cmp.Compare(unborn(one), unborn(other)), one.v.Created.Compare(other.v.Created))
 	})
 	for _, id := range ids {
 		e := x.byID[id]
@@ -101,6 +104,14 @@ func (x *index) nameAll() {
 		}
 		x.byName[e.v.Name] = id
 	}
+}
+
+// unborn is 1 for a volume whose making was cut off, else 0.
+func unborn(e *entry) int {
+	if e.v.State == spec.Creating && !e.whole {
+		return 1
+	}
+	return 0
 }
 
 var errTwice = errors.New("another, older volume has its name: rename one of them by docker volume rm and docker mos volume trash restore --as")

@@ -69,7 +69,7 @@ func (d *Driver) reconcile(ctx context.Context) error {
 	defer cancel()
 	start := time.Now()
 	err := d.look(ctx)
-	err = errors.Join(err, d.repair(ctx))
+	err = errors.Join(err, d.resumeSuspended(ctx), d.repair(ctx))
 	d.metrics.look(start, err)
 	if err != nil && ctx.Err() == nil {
 		d.log.WarnContext(ctx, "not all is as it should be", "err", err)
@@ -94,6 +94,9 @@ func (d *Driver) repairOne(ctx context.Context, v spec.Volume) error {
 		return nil // it was finished meanwhile, or is being made
 	}
 	p := plan.Repair([]spec.Volume{e.v}, time.Now())
+	if other, taken := d.idx.named(v.Name); taken && other.v.ID != v.ID && e.v.State == spec.Creating {
+		p = plan.Plan{{Op: plan.Remove, Volume: e.v, Cause: "its making was cut off, and it was made again under its name"}}
+	}
 	for _, s := range p {
 		d.log.InfoContext(ctx, "repair", "op", string(s.Op), "volume", s.Object(), "cause", s.Cause)
 	}
