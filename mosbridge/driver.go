@@ -34,11 +34,11 @@ type Driver struct {
 	started time.Time
 
 	nudge      chan struct{}
-	waiting    atomic.Bool // Open vSwitch may wait for flows since it started
-	busy       gate        // calls go in together, a repair alone
-	creating   keylock.Locks// by bridge: creating and deleting networks
-	endpoints  keylock.Locks// by endpoint id
-	publishing sync.Mutex  // guards who holds published ports
+	waiting    atomic.Bool   // Open vSwitch may wait for flows since it started
+	busy       gate          // calls go in together, a repair alone
+	creating   keylock.Locks // by bridge: creating and deleting networks
+	endpoints  keylock.Locks // by endpoint id
+	publishing sync.Mutex    // guards who holds published ports
 
 	mu      sync.Mutex // guards all below
 	repairs repairs

@@ -3,44 +3,27 @@ package mosbridge
 import (
 	"context"
 	"errors"
-	"io"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"go.uber.org/goleak"
 
 	"github.com/mosdocker/mosdocker/internal/engine"
-	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // lonely is a driver on a host without Open vSwitch and Docker.
 func lonely(t *testing.T, dir string) *Driver {
 	t.Helper()
 	cfg := Defaults()
 	cfg.StateDir, cfg.OVSRunDir, cfg.DockerHost = dir, dir, "unix://"+dir+"/docker.sock"
-	log, err := logx.New(io.Discard, logx.Config{Level: "debug", Format: "text"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	start := time.Now()
-	d, err := Open(cfg, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := opened(t, cfg)
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("opening took %v with nothing there", took)
 	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return d
 }
 

@@ -49,7 +49,9 @@ func (c *Client) Endpoint(ctx context.Context, ref string) (Endpoint, error) {
 }
 
 // Ports lists the published ports.
-func (c *Client) Ports(ctx context.Context) ([]Port, error) { return adminapi.Get[[]Port](ctx, c.Client, "/v1/ports") }
+func (c *Client) Ports(ctx context.Context) ([]Port, error) {
+	return adminapi.Get[[]Port](ctx, c.Client, "/v1/ports")
+}
 
 // Leases lists the addresses that IPAM holds or keeps.
 func (c *Client) Leases(ctx context.Context) ([]Lease, error) {
@@ -73,10 +75,14 @@ func (c *Client) Trace(ctx context.Context, r TraceRequest) (Trace, error) {
 }
 
 // Plan is what a repair would do.
-func (c *Client) Plan(ctx context.Context) (Plan, error) { return adminapi.Get[Plan](ctx, c.Client, "/v1/plan") }
+func (c *Client) Plan(ctx context.Context) (Plan, error) {
+	return adminapi.Get[Plan](ctx, c.Client, "/v1/plan")
+}
 
 // Audit is the leak check.
-func (c *Client) Audit(ctx context.Context) (Audit, error) { return adminapi.Get[Audit](ctx, c.Client, "/v1/audit") }
+func (c *Client) Audit(ctx context.Context) (Audit, error) {
+	return adminapi.Get[Audit](ctx, c.Client, "/v1/audit")
+}
 
 // GC collects at once what Docker does not know.
 func (c *Client) GC(ctx context.Context, r GCRequest) (GC, error) {

@@ -173,14 +173,22 @@ type Trace struct {
 	Raw     string   `json:"raw"`    // as Open vSwitch prints it
 }
 
-// The types that all admin APIs share.
+// The types that all admin APIs share: see package adminapi.
 type (
-	Finding   = adminapi.Finding
-	Audit     = adminapi.Audit
+	// Finding is one thing that is not as it should be.
+	Finding = adminapi.Finding
+	// Audit is the leak check's answer.
+	Audit = adminapi.Audit
+	// GCRequest asks to collect.
 	GCRequest = adminapi.GCRequest
-	GC        = adminapi.GC
-	Check     = adminapi.Check
-	Doctor    = adminapi.Doctor
-	LogLevel  = adminapi.LogLevel
-	Error     = adminapi.Error
+	// GC is what was collected.
+	GC = adminapi.GC
+	// Check is one question of the doctor.
+	Check = adminapi.Check
+	// Doctor is the doctor's answer.
+	Doctor = adminapi.Doctor
+	// LogLevel is what is logged from now on.
+	LogLevel = adminapi.LogLevel
+	// Error is the answer to a request that was not done.
+	Error = adminapi.Error
 )
