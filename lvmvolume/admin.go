@@ -41,11 +41,7 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 		return out, err
 	})
 	pluginsrv.HandleAdmin(a, "POST /v1/remove", func(ctx context.Context, _ pathOf, r api.RemoveRequest) (api.Plan, error) {
-		e, err := d.idx.find(r.Volume, inService)
-		if err != nil {
-			return api.Plan{}, err
-		}
-		p, err := d.trash(ctx, e.v.Name, r.DryRun)
+		p, err := d.trashRef(ctx, r.Volume, r.DryRun)
 		return apiPlan(p), err
 	})
 	pluginsrv.HandleAdmin(a, "POST /v1/snapshots", func(ctx context.Context, _ pathOf, r api.SnapshotRequest) (api.Plan, error) {

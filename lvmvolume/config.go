@@ -76,9 +76,9 @@ func (c *Config) Check() error {
 	if c.Type != "auto" && !slices.Contains(spec.Types(), spec.Type(c.Type)) {
 		fault("type: want auto, thin, linear, striped or loop, not %q", c.Type)
 	}
-	for key, v := range map[string]string{"socket": c.Socket, "admin": c.Admin, "state_dir": c.StateDir} {
-		if !filepath.IsAbs(v) {
-			fault("%s: want an absolute path, not %q", key, v)
+	for _, p := range [][2]string{{"socket", c.Socket}, {"admin", c.Admin}, {"state_dir", c.StateDir}} {
+		if !filepath.IsAbs(p[1]) {
+			fault("%s: want an absolute path, not %q", p[0], p[1])
 		}
 	}
 	if strings.Contains(c.DevicesFile, "/") || c.DevicesFile == "" {
@@ -93,8 +93,19 @@ func (c *Config) Check() error {
 	if c.Thin.Overcommit < 0.1 || c.Thin.Overcommit > 100 {
 		fault("thin.overcommit: want 0.1 to 100, not %v", c.Thin.Overcommit)
 	}
-	if l := c.levels(); l.Extend < 0 || l.Warn <= 0 || l.Warn > l.Refuse || l.Refuse > 1 || l.Pause < 0 || l.Pause > 1 || l.Pause > 0 && l.Pause < l.Refuse {
+	if l := c.levels(); l.Warn <= 0 || l.Warn > l.Refuse || l.Refuse > 1 || l.Pause < 0 || l.Pause > 1 || l.Pause > 0 && l.Pause < l.Refuse {
 		fault("thin: want 0 < warn <= refuse <= pause <= 1, not %v, %v, %v", l.Warn, l.Refuse, l.Pause)
+	}
+	if e := c.Thin.Extend; e < 0 || e > 1 {
+		fault("thin.extend: want 0 to 1, not %v", e)
+	}
+	for _, t := range []struct {
+		key string
+		config.Duration
+	}{{"linger", c.Linger}, {"trim", c.Trim}, {"trash.keep", c.Trash.Keep}} {
+		if t.Duration.Duration < 0 {
+			fault("%s: want 0s at least, not %v", t.key, t.Duration)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -74,7 +74,7 @@ func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) 
 
 // inherit makes v a copy of what it names.
 func (d *Driver) inherit(r spec.Request, v spec.Volume) (out, src spec.Volume, err error) {
-	from, err := d.idx.find(v.From, func(v spec.Volume) bool { return inService(v) || isSnapshot(v) })
+	from, err := d.idx.find(v.From, func(v spec.Volume) bool { return inService(v) || d.idx.served(v) })
 	if err != nil {
 		return v, src, err
 	}
@@ -122,16 +122,20 @@ func (d *Driver) settle(v spec.Volume) (spec.Volume, error) {
 	return v, nil
 }
 
-// defaultType is the type of volumes that name neither type nor group.
+// defaultType is the type of volumes that name neither type nor group, "" when the
+// configured group is not there: to put them elsewhere would surprise.
 func (d *Driver) defaultType() spec.Type {
 	if d.cfg.Type != "auto" {
 		return spec.Type(d.cfg.Type)
 	}
 	g, err := d.chooseGroup(spec.Volume{})
-	if err != nil {
-		return spec.Loop
+	switch {
+	case err == nil:
+		return g.types()[0]
+	case d.cfg.VG != "":
+		return ""
 	}
-	return g.types()[0]
+	return spec.Loop
 }
 
 // chooseGroup finds the volume group that v names, or the host's.

@@ -40,7 +40,7 @@ func (s *source) release() {
 // open prepares an export: of a snapshot as it is, of a volume through a
 // snapshot of this moment, or, where there are none, of a volume that nobody uses.
 func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err error) {
-	e, err := d.idx.find(ref, func(v spec.Volume) bool { return inService(v) || isSnapshot(v) })
+	e, err := d.idx.find(ref, func(v spec.Volume) bool { return inService(v) || d.idx.served(v) })
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ type entry struct {
 	// space is taken.
 	pending bool
 	made    bool      // of a pending one: its blocks are there
+	growing uint64    // of its size, what is not there yet
 	doomed  bool      // its making failed and it could not be removed yet
 	touched time.Time // of the last change by us
 	whole   bool      // formatted in this daemon's life, though the record says creating
@@ -84,6 +85,9 @@ func (x *index) copyOf(id spec.ID) (entry, bool) {
 		return entry{}, false
 	}
 	c := *e
+	if of := x.byID[c.v.Of]; of != nil {
+		c.v.Name = of.v.Name // it may have been restored under another
+	}
 	c.hints = nil // shared, and guarded
 	c.users = slices.Clone(e.users)
 	return c, true
@@ -95,14 +99,16 @@ func (x *index) find(ref string, among func(spec.Volume) bool) (entry, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	var byName, byID []spec.ID
-	for id, e := range x.byID {
+	start := strings.TrimPrefix(ref, "mos-")
+	for id := range x.byID {
+		e, _ := x.copyOf(id)
 		if e.pending || !among(e.v) {
 			continue
 		}
 		if e.v.Title() == ref {
 			byName = append(byName, id)
 		}
-		if len(ref) >= 4 && strings.HasPrefix(string(id), strings.TrimPrefix(ref, "mos-")) {
+		if len(start) >= 4 && strings.HasPrefix(string(id), start) {
 			byID = append(byID, id)
 		}
 	}
@@ -148,6 +154,13 @@ func inTrash(v spec.Volume) bool    { return v.Snapshot == "" && v.State == spec
 func isSnapshot(v spec.Volume) bool { return v.Snapshot != "" }
 func anything(spec.Volume) bool     { return true }
 
+// served are the snapshots of volumes in service, and of none. It is for find and
+// all, which have the lock.
+func (x *index) served(v spec.Volume) bool {
+	of := x.byID[v.Of]
+	return isSnapshot(v) && (of == nil || inService(of.v))
+}
+
 func volumesOf(es []entry) []spec.Volume {
 	var vs []spec.Volume
 	for _, e := range es {
@@ -168,6 +181,7 @@ func (x *index) promised(p string, t spec.Type) (sum, unborn uint64) {
 			if shares || e.pending && !e.made && e.v.State != spec.Trashed {
 				unborn += e.v.Size
 			}
+			unborn += e.growing
 		}
 	}
 	return sum, unborn
@@ -187,7 +201,7 @@ func (x *index) bin(p string, t spec.Type) []spec.Volume {
 	var out []spec.Volume
 	for _, e := range x.byID {
 		v := e.v
-		if of := x.byID[v.Of]; v.Snapshot != "" && of != nil && of.v.State == spec.Trashed {
+		if of := x.byID[v.Of]; v.Snapshot != "" && of != nil && of.v.State == spec.Trashed && !of.pending {
 			v.State, v.Since = spec.Trashed, of.v.Since
 		}
 		if !e.pending && v.State == spec.Trashed && v.Place == p && (v.Type == spec.Thin) == (t == spec.Thin) {
@@ -211,6 +225,7 @@ func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Vol
 	}
 	if e := x.byID[v.ID]; e != nil {
 		e.v.Size += more
+		e.growing += more
 		e.touched = time.Now()
 	} else {
 		x.byID[v.ID] = &entry{v: v, pending: true, touched: time.Now()}
@@ -227,13 +242,23 @@ func (x *index) put(v spec.Volume) {
 		e = &entry{}
 		x.byID[v.ID] = e
 	}
-	if x.byName[e.v.Name] == v.ID {
-		delete(x.byName, e.v.Name)
-	}
+	freed := x.unname(e)
 	e.v, e.pending, e.made, e.touched = v, e.pending && v.State == spec.Filling, true, time.Now()
 	if inService(v) && v.State != spec.Filling {
 		x.byName[v.Name] = v.ID
 	}
+	if freed && x.byName[e.v.Name] != v.ID {
+		x.nameAll()
+	}
+}
+
+// unname takes a volume's name away from it, if it has it.
+func (x *index) unname(e *entry) bool {
+	if e.v.ID == "" || x.byName[e.v.Name] != e.v.ID {
+		return false
+	}
+	delete(x.byName, e.v.Name)
+	return true
 }
 
 // drop forgets a volume.
@@ -248,20 +273,20 @@ func (x *index) forget(id spec.ID) {
 	if e == nil {
 		return
 	}
-	if x.byName[e.v.Name] == id {
-		delete(x.byName, e.v.Name)
-	}
 	delete(x.byID, id)
 	x.gone[id] = time.Now()
+	if x.unname(e) {
+		x.nameAll() // another may have waited for the name
+	}
 }
 
-// claim takes a volume of the recycle bin, or a snapshot, out of everybody
-// else's sight; only one caller gets it. release or put gives it back.
-func (x *index) claim(id spec.ID) bool {
+// claim takes a volume out of everybody else's sight, if it still is of the kind
+// that the caller found; only one caller gets it. release or put gives it back.
+func (x *index) claim(id spec.ID, among func(spec.Volume) bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := x.byID[id]
-	if e == nil || e.pending {
+	if e == nil || e.pending || !among(e.v) {
 		return false
 	}
 	e.pending, e.made = true, true

@@ -41,10 +41,24 @@ func (d *Driver) usable(name string) (entry, error) {
 		}
 		return e, fault.NotFound("there is no volume %.80s", name)
 	}
+	return e, sound(e)
+}
+
+func sound(e entry) error {
 	if e.fault != nil {
-		return e, fault.Conflict("volume %s cannot be used: %w", name, e.fault)
+		return fault.Conflict("volume %s cannot be used: %w", e.v.Name, e.fault)
 	}
-	return e, nil
+	return nil
+}
+
+// still returns what became of a volume in service that was found before its lock
+// was had. It is asked by id: of two volumes with one name only one has it.
+func (d *Driver) still(was entry) (entry, error) {
+	e, ok := d.idx.entry(was.v.ID)
+	if !ok || e.pending || !inService(e.v) {
+		return e, fault.NotFound("there is no volume %.80s any more", was.v.Name)
+	}
+	return e, sound(e)
 }
 
 func (d *Driver) mountLocked(ctx context.Context, e entry) error {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
@@ -18,6 +20,25 @@ func (d *Driver) trash(ctx context.Context, name string, dry bool) (plan.Plan, e
 	if !ok {
 		return nil, d.idx.whole()
 	}
+	return d.trashIt(ctx, e, dry)
+}
+
+// trashRef is trash for a name or an id.
+func (d *Driver) trashRef(ctx context.Context, ref string, dry bool) (plan.Plan, error) {
+	e, err := d.idx.find(ref, inService)
+	if err != nil {
+		return nil, err
+	}
+	defer d.names.Lock(e.v.Name)()
+	// What is wrong with it is no matter.
+	if e, err = d.still(e); errdefs.IsNotFound(err) {
+		return nil, err
+	}
+	return d.trashIt(ctx, e, dry)
+}
+
+func (d *Driver) trashIt(ctx context.Context, e entry, dry bool) (plan.Plan, error) {
+	name := e.v.Name
 	if err := d.free(ctx, e.v, "removed"); err != nil {
 		return nil, err
 	}
@@ -76,7 +97,7 @@ func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Pl
 		return p, e.v, nil
 	}
 	// The bin may have been purged while we waited.
-	if !d.idx.claim(e.v.ID) {
+	if !d.idx.claim(e.v.ID, inTrash) {
 		return nil, e.v, fault.NotFound("volume %s is not in the recycle bin any more: it was purged or restored meanwhile", ref)
 	}
 	defer d.idx.release(e.v)
@@ -108,8 +129,11 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 			return nil, err
 		}
 	}
-	vs = slices.DeleteFunc(vs, func(v spec.Volume) bool { return !d.idx.claim(v.ID) })
-	defer func() { d.idx.release(vs...) }()
+	vs = d.claimAll(vs)
+	defer d.idx.release(vs...)
+	if len(vs) == 0 {
+		return nil, fault.NotFound("nothing is there to purge any more: it was restored or purged meanwhile")
+	}
 	p = plan.Purge(vs, d.use, time.Now(), cause)
 	r := newRunner(d)
 	defer r.close()
@@ -123,6 +147,30 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 	return p, err
 }
 
+// claimAll takes what is to be purged: volumes that are in the bin still, their
+// snapshots, and snapshots that go by themselves.
+func (d *Driver) claimAll(vs []spec.Volume) (taken []spec.Volume) {
+	mine, listed := map[spec.ID]bool{}, map[spec.ID]bool{}
+	claim := func(v spec.Volume, among func(spec.Volume) bool) {
+		if d.idx.claim(v.ID, among) {
+			mine[v.ID] = true
+			taken = append(taken, v)
+		}
+	}
+	for _, v := range vs {
+		listed[v.ID] = true
+		if !isSnapshot(v) {
+			claim(v, inTrash)
+		}
+	}
+	for _, v := range vs {
+		if isSnapshot(v) && (mine[v.Of] || !listed[v.Of]) {
+			claim(v, isSnapshot)
+		}
+	}
+	return taken
+}
+
 // trashOf resolves what a request to purge names; a name means all that had it.
 func (d *Driver) trashOf(refs []string, all bool) ([]spec.Volume, error) {
 	bin := d.idx.all(inTrash)
@@ -132,22 +180,22 @@ func (d *Driver) trashOf(refs []string, all bool) ([]spec.Volume, error) {
 	if len(refs) == 0 {
 		return nil, fault.Invalid("nothing to purge: name volumes of the recycle bin, or all")
 	}
-	var out []spec.Volume
+	wanted := map[spec.ID]bool{}
 	for _, ref := range refs {
-		n := len(out)
+		named := false
 		for _, e := range bin {
 			if e.v.Name == ref {
-				out = append(out, e.v)
+				wanted[e.v.ID], named = true, true
 			}
 		}
-		if n < len(out) {
+		if named {
 			continue
 		}
 		e, err := d.idx.find(ref, inTrash)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, e.v)
+		wanted[e.v.ID] = true
 	}
-	return out, nil
+	return volumesOf(slices.DeleteFunc(bin, func(e entry) bool { return !wanted[e.v.ID] })), nil
 }

@@ -21,7 +21,7 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 	}
 	name := e.v.Name
 	defer d.names.Lock(name)()
-	if e, err = d.usable(name); err != nil {
+	if e, err = d.still(e); err != nil {
 		return nil, "", err
 	}
 	at, err := d.idx.placeOf(e.v)
@@ -101,11 +101,11 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 		d.Nudge()
 		// Whether the blocks grew is seen at the next look; what is promised
 		// meanwhile is only more than needed.
-		d.idx.change(v.ID, func(e *entry) { e.touched = time.Time{} })
+		d.idx.change(v.ID, func(e *entry) { e.touched, e.growing = time.Time{}, 0 })
 		return p, "", err
 	}
 	d.idx.change(v.ID, func(e *entry) {
-		e.v.Size, e.touched = want, time.Now() // a look may have come between
+		e.v.Size, e.growing, e.touched = want, 0, time.Now() // a look may have come between
 		if v.Type != spec.Thin {
 			e.allocated = want
 		}

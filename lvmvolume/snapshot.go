@@ -16,7 +16,7 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 		return nil, spec.Volume{}, err
 	}
 	defer d.names.Lock(src.v.Name)()
-	if src, err = d.usable(src.v.Name); err != nil {
+	if src, err = d.still(src); err != nil {
 		return nil, spec.Volume{}, err
 	}
 	if src.v.State == spec.Creating && !src.whole {
@@ -32,7 +32,7 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	snap := src.v
 	snap.ID, snap.Of, snap.Snapshot, snap.From = newID(), src.v.ID, name, ""
 	snap.Created = now
-	if _, err := d.idx.find(snap.Title(), isSnapshot); err == nil {
+	if _, err := d.idx.find(snap.Title(), func(v spec.Volume) bool { return isSnapshot(v) && v.Of == src.v.ID }); err == nil {
 		return nil, snap, fault.Exists("volume %s has a snapshot %s already: choose another name", src.v.Name, name)
 	}
 	at, err := d.idx.placeOf(src.v)
@@ -55,7 +55,7 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 
 // removeSnapshot removes a snapshot for good. Copies made of it go on.
 func (d *Driver) removeSnapshot(ctx context.Context, volume, name string, dry bool) (plan.Plan, error) {
-	e, err := d.idx.find(volume+"@"+name, isSnapshot)
+	e, err := d.idx.find(volume+"@"+name, d.idx.served)
 	if err != nil {
 		return nil, fault.NotFound("volume %.80s has no snapshot %.80s", volume, name)
 	}

@@ -95,10 +95,8 @@ func showSnapshot(e entry) api.Snapshot {
 
 func (d *Driver) snapshots() []api.Snapshot {
 	out := []api.Snapshot{}
-	for _, e := range d.idx.all(isSnapshot) {
-		if of, ok := d.idx.entry(e.v.Of); !ok || inService(of.v) {
-			out = append(out, showSnapshot(e))
-		}
+	for _, e := range d.idx.all(d.idx.served) {
+		out = append(out, showSnapshot(e))
 	}
 	return out
 }

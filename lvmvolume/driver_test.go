@@ -1,0 +1,423 @@
+package lvmvolume
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// TestLifeOfAVolume is the whole life without a mount.
+func TestLifeOfAVolume(t *testing.T) {
+	r := newRig(t)
+	v := r.make("data", "size", "1g")
+	if v.Type != spec.Thin || v.Place != vg0 || v.State != spec.Creating || !r.disk.formatted(v) {
+		t.Fatalf("made %+v", v)
+	}
+	before := len(r.lvm.Lines())
+	if _, err := r.create(t.Context(), request("data", "size", "1g"), false); err != nil {
+		t.Errorf("a repeated create is refused: %v", err)
+	}
+	if len(r.lvm.Lines()) != before {
+		t.Error("a repeated create ran a command")
+	}
+	snap := r.snap("data", "monday")
+	r.make("copy", "from", "data@monday", "size", "2g")
+	if c := r.volume("copy"); c.Size != 2*gib || c.State != spec.Ready || c.From != "data@monday" {
+		t.Errorf("the copy is %+v", c)
+	}
+	r.remove("data")
+	r.remove("data") // absent is well
+	if r.titles(inService) != "copy" || r.titles(inTrash) != "data" || r.titles(isSnapshot) != "data@monday" {
+		t.Errorf("in service %q, in the bin %q, snapshots %q", r.titles(inService), r.titles(inTrash), r.titles(isSnapshot))
+	}
+	r.make("data", "size", "1g") // the name is free at once
+	if _, _, err := r.restore(t.Context(), "data", "", false); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("restored over another volume: %v", err)
+	}
+	if _, _, err := r.restore(t.Context(), "data", "old", false); err != nil {
+		t.Fatal(err)
+	}
+	if old := r.volume("old"); old.ID != v.ID || r.titles(isSnapshot) != "old@monday" {
+		t.Errorf("restored %+v with snapshots %q", old, r.titles(isSnapshot))
+	}
+	r.remove("old")
+	if _, err := r.purge(t.Context(), []spec.Volume{r.idx.all(inTrash)[0].v}, "asked for", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.ours(), " "); strings.Contains(got, v.ID.Label()) || strings.Contains(got, snap.ID.Label()) || len(r.ours()) != 2 {
+		t.Errorf("after the purge there are %s", got)
+	}
+}
+
+func TestQuestionsRunNoCommand(t *testing.T) {
+	r := newRig(t)
+	for i := range 20 {
+		r.make(fmt.Sprint("v", i), "size", "16m")
+	}
+	before := len(r.lvm.Lines())
+	for i := range 20 {
+		if _, err := r.certain(t.Context(), fmt.Sprint("v", i)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.certain(t.Context(), "other"); !errdefs.IsNotFound(err) {
+		t.Error(err)
+	}
+	r.pools()
+	r.overview()
+	if n := len(r.lvm.Lines()) - before; n != 0 {
+		t.Errorf("%d commands", n)
+	}
+}
+
+func TestRecordsAreWrittenInOneCommand(t *testing.T) {
+	r := newRig(t)
+	for i := range 30 {
+		r.make(fmt.Sprint("v", i), "size", "16m")
+	}
+	r.recordReady(t.Context(), time.Hour)
+	if r.volume("v0").State != spec.Creating {
+		t.Error("written before its time")
+	}
+	before := len(r.lvm.Lines())
+	unlock := r.names.Lock("v7") // somebody is at it
+	r.recordReady(t.Context(), 0)
+	unlock()
+	if n := r.commands(before, "lvchange"); n != 1 {
+		t.Errorf("%d commands for 29 volumes, want 1", n)
+	}
+	if r.volume("v7").State != spec.Creating || r.volume("v8").State != spec.Ready {
+		t.Errorf("v7 is %s, v8 is %s", r.volume("v7").State, r.volume("v8").State)
+	}
+	r.recordReady(t.Context(), 0)
+	r.restart()
+	r.mustLook()
+	for _, e := range r.idx.all(inService) {
+		if e.v.State != spec.Ready {
+			t.Errorf("%s is recorded as %s", e.v.Name, e.v.State)
+		}
+	}
+}
+
+// TestParallelCreatesPromiseNoMoreThanThereIs makes 50 at once in places that
+// have room for a part of them.
+func TestParallelCreatesPromiseNoMoreThanThereIs(t *testing.T) {
+	for _, typ := range []string{"thin", "linear"} {
+		t.Run(typ, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
+			var work sync.WaitGroup
+			var mu sync.Mutex
+			made := 0
+			for i := range 50 {
+				work.Go(func() {
+					_, err := r.create(t.Context(), request(fmt.Sprint("v", i), "size", "3g", "type", typ), false)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						made++
+					case !errdefs.IsResourceExhausted(err) || strings.Contains(err.Error(), "lvcreate"):
+						t.Errorf("%v is not refused by admission", err)
+					}
+				})
+			}
+			work.Wait()
+			want := 20 / 3 // the pool
+			if typ == "linear" {
+				want = (80 - 20) / 3
+			}
+			if made > want || made < want-1 || len(r.ours()) != made {
+				t.Errorf("%d made and %d there, want %d", made, len(r.ours()), want)
+			}
+		})
+	}
+}
+
+func TestGrowthAndCreationsShareTheSpace(t *testing.T) {
+	r := newRig(t)
+	r.make("a", "size", "30g", "type", "linear")
+	v := r.volume("a")
+	at := r.group()
+	// 60 GiB less the metadata are free for both: only one of two large wishes fits.
+	if _, err := r.idx.admit(at, v, 20*gib, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.create(t.Context(), request("b", "size", "20g", "type", "linear"), false); !errdefs.IsResourceExhausted(err) || strings.Contains(err.Error(), "lvcreate") {
+		t.Errorf("got %v, want a refusal by admission: the growth has the room", err)
+	}
+}
+
+func TestPressurePurgesTheOldest(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
+	for i, name := range []string{"a", "b", "c"} {
+		r.make(name, "size", "5g")
+		if name == "b" {
+			r.snap("b", "s")
+		}
+		v := r.volume(name)
+		r.remove(name)
+		since := time.Now().Add(time.Duration(i-10) * time.Hour)
+		r.idx.change(v.ID, func(e *entry) { e.v.Since = since })
+	}
+	p, err := r.create(t.Context(), request("new", "size", "10g"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.String(); !strings.Contains(got, "remove b@s") || !strings.Contains(got, "remove a ") || strings.Contains(got, "remove c") {
+		t.Errorf("the plan is\n%s", got)
+	}
+	if r.titles(inTrash) != "a b c" {
+		t.Error("a dry run changed the bin")
+	}
+	r.make("new", "size", "10g")
+	if r.titles(inTrash) != "b c" || r.titles(isSnapshot) != "" {
+		t.Errorf("in the bin are %q, snapshots %q", r.titles(inTrash), r.titles(isSnapshot))
+	}
+	// Too much even for an empty bin: nothing goes for nothing.
+	if _, err := r.create(t.Context(), request("huge", "size", "15g"), false); !errdefs.IsResourceExhausted(err) {
+		t.Error(err)
+	}
+	if r.titles(inTrash) != "b c" {
+		t.Errorf("in the bin are %q", r.titles(inTrash))
+	}
+}
+
+func TestFailedMakingIsTakenBack(t *testing.T) {
+	r := newRig(t)
+	r.disk.fail = errors.New("mkfs: no such program")
+	if _, err := r.create(t.Context(), request("v", "size", "1g"), false); err == nil {
+		t.Fatal("made without a file system")
+	}
+	if n := len(r.ours()); n != 0 || r.titles(anything) != "" {
+		t.Errorf("%d volumes stay", n)
+	}
+	// And when it cannot be removed either, its space stays taken until it is gone.
+	r.lvm.FailNext(2, 0) // the removal
+	_, err := r.create(t.Context(), request("v", "size", "1g"), false)
+	if err == nil || !strings.Contains(err.Error(), "could not be removed yet") {
+		t.Fatalf("got %v", err)
+	}
+	if sum, _ := r.idx.promised(vg0, spec.Thin); sum != gib || len(r.idx.doomedOnes()) != 1 {
+		t.Errorf("%d promised, doomed %d", sum, len(r.idx.doomedOnes()))
+	}
+	if a := r.audit(t.Context()); len(a.Findings) == 0 || !strings.Contains(a.Findings[0].Detail, "could not be removed yet") {
+		t.Errorf("the audit says %+v", a)
+	}
+	r.disk.fail = nil
+	r.make("v", "size", "1g") // the name is free
+	r.sweep(t.Context())
+	if len(r.ours()) != 1 || len(r.idx.doomedOnes()) != 0 {
+		t.Errorf("there are %v", r.ours())
+	}
+}
+
+func TestDefaultTypeAndPlace(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		set   func(*Config)
+		setup func(*rig)
+		opts  []string
+		want  string // type place, or a part of the error
+	}{
+		{"no group", nil, nil, nil, "loop loop"},
+		{"pool", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "thin vg0"},
+		{"group without pool", nil, func(r *rig) { r.makeGroup(vg0, 0, "/dev/sda") }, nil, "linear vg0"},
+		{"asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "linear"}, "linear vg0"},
+		{"loop beside a group", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "loop"}, "loop loop"},
+		{"striped", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda", "/dev/sdb") }, []string{"type", "striped"}, "striped vg0"},
+		{"striped on one disk", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "striped"}, "one disk"},
+		{"thin without pool", nil, func(r *rig) { r.makeGroup(vg0, 0, "/dev/sda") }, []string{"type", "thin"}, "no thin pool"},
+		{"thin without group", nil, nil, []string{"type", "thin"}, "no volume group of ours"},
+		{"unknown group", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"vg", "other"}, "mos-lvm init -adopt"},
+		{"group asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, []string{"vg", "vg1"}, "linear vg1"},
+		{"first of two", nil, func(r *rig) { r.makeGroup("vg1", gib, "/dev/sda"); r.makeGroup(vg0, 0, "/dev/sdb") }, nil, "linear vg0"},
+		{"configured group", func(c *Config) { c.VG = "vg1" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, nil, "linear vg1"},
+		{"configured group is not ours", func(c *Config) { c.VG = "vgx" }, nil, nil, "mos-lvm init -adopt vgx"},
+		{"configured type", func(c *Config) { c.Type = "linear" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "linear vg0"},
+		{"configured type without group", func(c *Config) { c.Type = "thin" }, nil, nil, "no volume group of ours"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			set := tt.set
+			if set == nil {
+				set = func(*Config) {}
+			}
+			r := bareRig(t, set)
+			if tt.setup != nil {
+				tt.setup(r)
+			}
+			r.mustLook()
+			v, _, _, err := r.wish(request("v", append(tt.opts, "size", "64m")...))
+			got := string(v.Type) + " " + strings.TrimPrefix(v.Place, r.cfg.StateDir+"/")
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tt.want && (err == nil || !strings.Contains(got, tt.want)) {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestResize(t *testing.T) {
+	r := newRig(t)
+	r.make("v", "size", "1g")
+	for _, tt := range []struct{ size, want string }{
+		{"1g", ""}, {"512m", "cannot shrink"}, {"x", "no size such as"}, {"500g", "has room for"}, {"+1g", ""}, {"2g", ""},
+	} {
+		_, _, err := r.resize(t.Context(), resizeRequest("v", tt.size))
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", tt.size, err, tt.want)
+		}
+	}
+	if v := r.volume("v"); v.Size != 2*gib {
+		t.Errorf("it has %v", spec.Bytes(v.Size))
+	}
+	r.lvm.FailNext(1, 0)
+	if _, _, err := r.resize(t.Context(), resizeRequest("v", "3g")); err == nil {
+		t.Error("grown by a command that failed")
+	}
+	r.mustLook()
+	if v := r.volume("v"); v.Size != 2*gib {
+		t.Errorf("after a look it has %v", spec.Bytes(v.Size))
+	}
+}
+
+func TestSnapshotNames(t *testing.T) {
+	r := newRig(t)
+	r.make("v", "size", "1g")
+	r.snap("v", "s")
+	if _, _, err := r.takeSnapshot(t.Context(), "v", "s", false); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("two of one name: %v", err)
+	}
+	if _, _, err := r.takeSnapshot(t.Context(), "v", "a/b", false); !errdefs.IsInvalidArgument(err) {
+		t.Error(err)
+	}
+	// The names of a volume in the bin are no longer in the way.
+	r.remove("v")
+	r.make("v", "size", "1g")
+	mine := r.snap("v", "s")
+	if _, err := r.removeSnapshot(t.Context(), "v", "s", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := r.idx.entry(mine.ID); there || len(r.idx.all(isSnapshot)) != 1 {
+		t.Errorf("the snapshot of the volume in the bin was removed, not that of v")
+	}
+	if _, err := r.removeSnapshot(t.Context(), "v", "s", false); !errdefs.IsNotFound(err) {
+		t.Errorf("a snapshot of the volume in the bin is taken for one of v: %v", err)
+	}
+	if _, err := r.create(t.Context(), request("c", "from", "v@s"), false); !errdefs.IsNotFound(err) {
+		t.Errorf("copied from a snapshot of the volume in the bin: %v", err)
+	}
+}
+
+func TestKeepingNothingRemovesAtOnce(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Trash.Keep = config.Duration{} })
+	r.make("v", "size", "1g")
+	r.snap("v", "s")
+	r.make("flat", "size", "1g", "type", "linear")
+	r.remove("v")
+	r.remove("flat")
+	if n := len(r.ours()); n != 0 || r.titles(anything) != "" {
+		t.Errorf("%d volumes stay: %s", n, r.titles(anything))
+	}
+}
+
+func TestPurgeByName(t *testing.T) {
+	r := newRig(t)
+	for range 2 {
+		r.make("v", "size", "16m")
+		r.remove("v")
+	}
+	r.make("w", "size", "16m")
+	r.remove("w")
+	w := r.idx.all(inTrash)[2].v
+	for _, tt := range []struct {
+		refs []string
+		all  bool
+		want int
+	}{
+		{nil, true, 3}, {[]string{"v"}, false, 2}, {[]string{"w", string(w.ID), "w"}, false, 1}, {nil, false, 0}, {[]string{"x"}, false, 0},
+	} {
+		vs, err := r.trashOf(tt.refs, tt.all)
+		if len(vs) != tt.want || (err == nil) != (tt.want > 0) {
+			t.Errorf("%v: got %d volumes, %v, want %d", tt.refs, len(vs), err, tt.want)
+		}
+	}
+	if _, _, err := r.restore(t.Context(), "v", "", false); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "give the id") {
+		t.Errorf("one of two was restored: %v", err)
+	}
+}
+
+// TestPurgeAndRestoreHaveOneWinner: nobody is told that a volume is back which
+// goes at that moment.
+func TestPurgeAndRestoreHaveOneWinner(t *testing.T) {
+	r := newRig(t)
+	for range 30 {
+		r.make("v", "size", "16m")
+		r.remove("v")
+		v := r.idx.all(inTrash)[0].v
+		var work sync.WaitGroup
+		var restored, purged error
+		work.Go(func() { _, _, restored = r.restore(t.Context(), string(v.ID), "", false) })
+		work.Go(func() { _, purged = r.purge(t.Context(), []spec.Volume{v}, "asked for", false, nil) })
+		work.Wait()
+		_, back := r.idx.named("v")
+		there := len(r.ours()) == 1
+		if back != (restored == nil) || back != there {
+			t.Fatalf("restore says %v, purge says %v, the volume is there: %v", restored, purged, there)
+		}
+		if back {
+			r.remove("v")
+			if _, err := r.purge(t.Context(), []spec.Volume{v}, "asked for", false, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestConfigRefusals(t *testing.T) {
+	good := Defaults()
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for name, set := range map[string]func(*Config){
+		"type": func(c *Config) { c.Type = "raid" }, "socket": func(c *Config) { c.Socket = "x" }, "admin": func(c *Config) { c.Admin = "" },
+		"state_dir": func(c *Config) { c.StateDir = "." }, "devices_file": func(c *Config) { c.DevicesFile = "a/b" },
+		"interval": func(c *Config) { c.Interval.Duration = 0 }, "thin.interval": func(c *Config) { c.Thin.Interval.Duration = 1 },
+		"overcommit": func(c *Config) { c.Thin.Overcommit = 0 }, "warn": func(c *Config) { c.Thin.Warn = 0.99 },
+		"pause": func(c *Config) { c.Thin.Pause = 0.5 }, "extend": func(c *Config) { c.Thin.Extend = 70 },
+		"linger": func(c *Config) { c.Linger.Duration = -1 }, "trash.keep": func(c *Config) { c.Trash.Keep.Duration = -1 },
+	} {
+		c := Defaults()
+		set(&c)
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestSizesOfTheConfiguration(t *testing.T) {
+	for text, want := range map[string]Size{"0": 0, "512m": 512 * mib, "1536m": 1536 * mib, "3g": 3 * gib, "2t": 2 << 40, "1025": 1025} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%s: got %d, %v", text, s, err)
+		}
+		b, err := s.MarshalText()
+		if d := cmp.Diff(text, string(b)); err != nil || d != "" {
+			t.Error(err, d)
+		}
+	}
+	var s Size
+	if s.UnmarshalText([]byte("x")) == nil || s.UnmarshalText(nil) == nil {
+		t.Error("no size is taken")
+	}
+}
