@@ -70,7 +70,7 @@ func NewVolumes(tb testing.TB, cfg rig.Config, args ...string) *Lab {
 // add starts the daemon on a host, which at the test's end is cleaned.
 func (l *Lab) add(h *Host, daemon string, args []string) {
 	h.tb.Helper()
-	socket := h.Path("/run/docker/plugins/" + daemon + ".sock")
+	socket := filepath.Join(h.PluginDir(), daemon+".sock") // by a path that outlives a restart of the host
 	argv := append([]string{Program(h.tb, daemon)}, args...)
 	if err := h.StartDaemon(rig.Daemon{Name: daemon, Argv: argv, Ready: func() error { return dial(socket) }}); err != nil {
 		h.tb.Fatal(err)
