@@ -18,6 +18,8 @@ import (
 	"github.com/mosdocker/mosdocker/test/vm/machine"
 )
 
+const module = "github.com/mosdocker/mosdocker"
+
 // system is a VM on which the bundle was installed as on a host of service.
 type system struct {
 	*vm.VM
@@ -30,7 +32,7 @@ func install(t *testing.T, cfg vm.Config) *system {
 	s := &system{vm.Start(t, cfg), t}
 	dir := t.TempDir()
 	for _, argv := range [][]string{
-		{"go", "build", "-o", dir + "/bin/", "github.com/mosdocker/mosdocker/cmd/mosbridge", "github.com/mosdocker/mosdocker/cmd/docker-mos"},
+		{"go", "build", "-o", dir + "/bin/", module + "/cmd/mosbridge", module + "/cmd/mos-lvm", module + "/cmd/docker-mos", module + "/test/e2evm/volumecheck"},
 		{"cp", "-r", "../../deploy", dir + "/deploy"},
 		{"tar", "-C", dir, "-czf", dir + "/mos.tar.gz", "bin", "deploy"},
 	} {

@@ -1,0 +1,144 @@
+package e2evm
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// resizes lets writers run through growth, on each type and file system.
+func (s *system) resizes() {
+	type grown struct {
+		name, opts, pad, to string
+		count               int
+	}
+	var all []grown
+	for _, typ := range []string{"thin", "linear"} {
+		all = append(all,
+			grown{typ + "-ext4", "-o type=" + typ + " -o size=64m", "25m", "128m", 900},
+			grown{typ + "-xfs", "-o type=" + typ + " -o fs=xfs -o size=320m", "240m", "400m", 1000})
+	}
+	all = append(all, grown{"striped-ext4", "-o type=striped -o size=64m", "25m", "128m", 900})
+	for _, g := range all {
+		// The writer needs more than the old size, which it reaches a while later.
+		s.sh("docker volume create -d mos-lvm " + g.opts + " " + g.name)
+		s.sh(run("-d --name w-"+g.name+" -v "+g.name+":/data") +
+			fmt.Sprintf("sh -c 'fallocate -l %s /data/pad; exec /mos/volumecheck write -file /data/f -seed 3 -count %d -sync 20 -pause 15ms'", g.pad, g.count) +
+			" && docker mos volume resize " + g.name + " " + g.to)
+	}
+	for _, g := range all {
+		s.want("docker wait w-"+g.name, "0")
+		out := s.sh("docker logs w-" + g.name + " | tail -1")
+		if out != fmt.Sprint("synced ", g.count) {
+			s.t.Errorf("%s: the writer said %q", g.name, out)
+		}
+	}
+	s.sh("docker rm $(docker ps -aq --filter name=w-) >/dev/null")
+	s.want("docker volume ls -q -f driver=mos-lvm | grep -c -e thin- -e linear- -e striped-", "5")
+	// Looked at with fresh eyes, after the pages are gone.
+	s.sh("echo 3 >/proc/sys/vm/drop_caches")
+	for _, g := range all {
+		s.sh("/opt/mos/bin/volumecheck check -volume " + g.name + fmt.Sprintf(" -file f -seed 3 -count %d", g.count))
+	}
+	s.refused("docker mos volume resize thin-ext4 64m", "shrink")
+	s.sh("docker mos volume resize thin-ext4 128m")
+	// The size is hard, and what was written before the end lasts.
+	s.refused("/opt/mos/bin/volumecheck write -volume thin-ext4 -file g -seed 4", "no space left")
+	s.sh("/opt/mos/bin/volumecheck check -volume thin-ext4 -file f -seed 3 -count 900")
+	stripes := s.sh("lvs --devicesfile mos-lvm.devices --noheadings -o stripes mosvg | sort -n | tail -1 | xargs")
+	if stripes != "2" {
+		s.t.Errorf("the striped volume has %s stripes", stripes)
+	}
+	// Not mounted: the file system follows at the next mount.
+	s.sh("docker volume create -d mos-lvm -o size=64m later")
+	s.idle()
+	s.sh("docker mos volume resize later 200m")
+	if out := s.sh(run("--rm -v later:/data") + "df -m /data | tail -1 | awk '{print ($2 > 150)}'"); out != "1" {
+		s.t.Errorf("the file system did not follow: %s", out)
+	}
+	s.sh("docker volume rm later thin-ext4 thin-xfs linear-ext4 linear-xfs striped-ext4 >/dev/null")
+}
+
+// bins takes volumes through the recycle bin.
+func (s *system) bins() {
+	s.sh("docker mos volume trash purge --all --force >/dev/null")
+	for _, typ := range []string{"thin", "linear"} {
+		s.sh("docker volume create -d mos-lvm -o size=64m -o type=" + typ + " gone")
+		s.sh("/opt/mos/bin/volumecheck write -volume gone -file f -seed 77 -count 200")
+		id := s.sh("docker volume inspect -f '{{.Status.lv}}' gone")
+		s.sh("docker volume rm gone")
+		s.want("docker mos volume trash ls --format '{{.Name}}'", "gone")
+		// The name is free at once, and the old one comes back under another.
+		s.sh("docker volume create -d mos-lvm -o size=64m gone && docker mos volume trash restore --as back gone")
+		s.sh("/opt/mos/bin/volumecheck check -volume back -file f -seed 77 -count 200")
+		s.want("docker volume inspect -f '{{.Status.lv}}' back", id)
+		places := s.sh("lvs --devicesfile mos-lvm.devices --noheadings -o seg_pe_ranges mosvg/" + id)
+		pages := s.raw(id, 77)
+		if pages < 200*16 {
+			s.t.Errorf("%s: the scan sees %d pages of the old volume", typ, pages)
+		}
+		s.sh("docker volume rm back gone >/dev/null && docker mos volume trash purge --all --force >/dev/null")
+		s.sh("docker volume create -d mos-lvm -o size=64m -o type=" + typ + " next")
+		next := s.sh("docker volume inspect -f '{{.Status.lv}}' next")
+		if now := s.sh("lvs --devicesfile mos-lvm.devices --noheadings -o seg_pe_ranges mosvg/" + next); typ == "linear" && now != places {
+			s.t.Errorf("the next volume has other blocks, this shows nothing: %s, was %s", now, places)
+		}
+		if pages := s.raw(next, 77); pages != 0 {
+			s.t.Errorf("%s: the next volume shows %d pages of the one before", typ, pages)
+		}
+		// Written to, and read beside it: chunks are given anew to thin volumes.
+		s.sh("/opt/mos/bin/volumecheck write -volume next -file f -seed 78 -count 300")
+		if pages := s.raw(next, 77); pages != 0 {
+			s.t.Errorf("%s: the next volume shows %d pages of the one before, after it was written to", typ, pages)
+		}
+		s.sh("docker volume rm next >/dev/null && docker mos volume trash purge next >/dev/null")
+	}
+	s.sh("docker volume create -d mos-lvm -o size=64m held && " + run("-d --name holds -v held:/data") + "sleep 1000")
+	s.refused("docker volume rm held", "in use")
+	s.refused("volumecheck=1; curl -s --unix-socket /run/mos/mos-lvm.sock -d '{\"volume\":\"held\"}' -f http://x/v1/remove")
+	s.sh("docker rm -f holds && docker volume rm held && docker mos volume trash purge held >/dev/null")
+}
+
+// raw counts the pages of a seed on a volume's device.
+func (s *system) raw(lv string, seed int) int {
+	s.t.Helper()
+	out := s.sh(fmt.Sprintf("lvchange --devicesfile mos-lvm.devices -ay -K mosvg/%s && sync && echo 3 >/proc/sys/vm/drop_caches && /opt/mos/bin/volumecheck scan -file /dev/mosvg/%s -seed %d", lv, lv, seed))
+	var pages, nonzero int
+	if _, err := fmt.Sscanf(out, "pages %d nonzero %d", &pages, &nonzero); err != nil {
+		s.t.Errorf("scan said %q: %v", out, err)
+	}
+	return pages
+}
+
+// copies takes snapshots of volumes in use and copies of them.
+func (s *system) copies() {
+	for _, fs := range []string{"ext4", "xfs"} {
+		size := map[string]string{"ext4": "64m", "xfs": "320m"}[fs]
+		s.sh("docker volume create -d mos-lvm -o size=" + size + " -o fs=" + fs + " -o uid=1000 -o mode=0750 src")
+		s.sh(run("-d --name src -v src:/data") + "/mos/volumecheck write -file /data/f -seed 9 -sync 1 -pause 50ms")
+		s.settle(time.Minute, "docker logs src | grep -q 'synced 20$'")
+		s.sh("docker mos volume snapshot create src monday")
+		at := s.sh("docker logs src | tail -1 | cut -d' ' -f2")
+		s.sh("docker mos volume clone src@monday mon && docker mos volume clone -o size=450m src@monday large && docker mos volume clone src live")
+		s.refused("docker mos volume clone -o size=32m src@monday small", "smaller")
+		// All of them beside their origin, which is mounted still.
+		for _, c := range []string{"mon", "large", "live"} {
+			s.sh("/opt/mos/bin/volumecheck check -volume " + c + " -file f -seed 9 -count 20")
+		}
+		s.want(run("--rm -v large:/data")+"sh -c 'df -m /data | tail -1' | awk '{print ($2 > 380)}'", "1")
+		s.want(run("--rm -v large:/data")+"stat -c '%u %a' /data", "1000 750")
+		s.want("docker wait src 2>/dev/null & sleep 1; docker kill -s TERM src >/dev/null; docker inspect -f '{{.State.ExitCode}}' src >/dev/null; echo ended", "ended")
+		s.t.Logf("%s: the snapshot was taken before block %s", fs, at)
+		// A clone outlives its source, snapshots and all.
+		s.sh("docker mos volume snapshot rm src@monday || docker mos volume snapshot rm src monday")
+		s.sh("docker rm -f src >/dev/null && docker volume rm src && docker mos volume trash purge src >/dev/null")
+		s.sh("/opt/mos/bin/volumecheck check -volume mon -file f -seed 9 -count 20 && /opt/mos/bin/volumecheck write -volume mon -file f -seed 9 -resume -count 300")
+		if out := s.sh("docker mos volume ls --format '{{.Name}}'"); strings.Contains(out, "src") {
+			s.t.Errorf("the source is there still: %s", out)
+		}
+		s.sh("docker volume rm mon large live >/dev/null && docker mos volume trash purge --all --force >/dev/null")
+	}
+	s.sh("docker volume create -d mos-lvm -o type=linear -o size=64m thick")
+	s.refused("docker mos volume snapshot create thick", "thin")
+	s.sh("docker volume rm thick >/dev/null")
+}
