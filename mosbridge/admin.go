@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -46,7 +47,7 @@ func (d *Driver) alive(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-	return conflict("calls have been kept out for longer than a repair may take")
+	return fault.Conflict("calls have been kept out for longer than a repair may take")
 }
 
 func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
@@ -110,11 +111,11 @@ func (d *Driver) findNetwork(ref string) (networkRecord, error) {
 	}
 	switch len(found) {
 	case 0:
-		return networkRecord{}, notFound("network %.64q is not known: docker mos net ls lists them", ref)
+		return networkRecord{}, fault.NotFound("network %.64q is not known: docker mos net ls lists them", ref)
 	case 1:
 		return found[0], nil
 	}
-	return networkRecord{}, conflict("%.64q is the beginning of %d networks' ids: give more of it", ref, len(found))
+	return networkRecord{}, fault.Conflict("%.64q is the beginning of %d networks' ids: give more of it", ref, len(found))
 }
 
 // findEndpoint looks one up by its id, its beginning, or its container's id or
@@ -135,18 +136,18 @@ func (d *Driver) findEndpoint(ctx context.Context, ref string) (endpointRecord, 
 	}
 	switch len(found) {
 	case 0:
-		return endpointRecord{}, notFound("no endpoint or container %.64q is known: docker mos net ps lists them", ref)
+		return endpointRecord{}, fault.NotFound("no endpoint or container %.64q is known: docker mos net ps lists them", ref)
 	case 1:
 		return found[0], nil
 	}
-	return endpointRecord{}, conflict("%.64q names %d endpoints: give the endpoint id that docker mos net ps shows", ref, len(found))
+	return endpointRecord{}, fault.Conflict("%.64q names %d endpoints: give the endpoint id that docker mos net ps shows", ref, len(found))
 }
 
 // setRates changes limits in the record and on the bridge. A network's limits
 // hold for those of its endpoints that have none of their own.
 func (d *Driver) setRates(ctx context.Context, r api.RatesRequest) (api.Plan, error) {
 	if (r.Network == "") == (r.Endpoint == "") {
-		return api.Plan{}, conflict("give either a network or an endpoint")
+		return api.Plan{}, fault.Invalid("give either a network or an endpoint")
 	}
 	if r.Network != "" {
 		return d.setNetworkRates(ctx, r)
@@ -159,7 +160,7 @@ func (d *Driver) setRates(ctx context.Context, r api.RatesRequest) (api.Plan, er
 	defer d.endpoints.Lock(string(e.Endpoint.ID))()
 	e, ok := d.rec.endpoint(e.Endpoint.ID)
 	if !ok {
-		return api.Plan{}, notFound("endpoint %.64q is gone", r.Endpoint)
+		return api.Plan{}, fault.NotFound("endpoint %.64q is gone", r.Endpoint)
 	}
 	old := e.Endpoint.Rates
 	n, _ := d.rec.network(e.Endpoint.Network)
@@ -190,7 +191,7 @@ func (d *Driver) setNetworkRates(ctx context.Context, r api.RatesRequest) (api.P
 	defer d.creating.Lock("")()
 	n, ok := d.rec.network(n.Network.ID)
 	if !ok {
-		return api.Plan{}, notFound("network %.64q is gone", r.Network)
+		return api.Plan{}, fault.NotFound("network %.64q is gone", r.Network)
 	}
 	before := n
 	n.Network.Rates = changed(n.Network.Rates, r)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/mosbridge/ipam"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
@@ -143,7 +144,7 @@ func (d *Driver) doctor(ctx context.Context) api.Doctor {
 func forwarding() error {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
 	if err == nil && strings.TrimSpace(string(b)) != "1" {
-		err = conflict("net.ipv4.ip_forward is 0")
+		err = fault.Conflict("net.ipv4.ip_forward is 0")
 	}
 	return err
 }
@@ -151,7 +152,7 @@ func forwarding() error {
 // tsoAdvice finds fault with a userspace bridge that is slower than it need be.
 func tsoAdvice(dp ovs.Datapath, info ovs.Info) error {
 	if dp == ovs.Userspace && !info.TSO {
-		return conflict("userspace datapath without segmentation offload: TCP works, slowly")
+		return fault.Conflict("userspace datapath without segmentation offload: TCP works, slowly")
 	}
 	return nil
 }
@@ -160,5 +161,5 @@ func planFault(p string) error {
 	if p == "" {
 		return nil
 	}
-	return conflict("%s", strings.TrimSpace(p))
+	return fault.Conflict("%s", strings.TrimSpace(p))
 }

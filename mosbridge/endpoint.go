@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
@@ -30,7 +31,7 @@ func (d *Driver) createEndpoint(ctx context.Context, r spec.EndpointRequest) (sp
 		if old.Endpoint.Network == e.Network && old.Endpoint.MAC == e.MAC && old.Endpoint.IPv4 == e.IPv4 && old.Endpoint.IPv6 == e.IPv6 {
 			return old.Endpoint, nil // asked again
 		}
-		return spec.Endpoint{}, conflict("endpoint %s exists with another MAC or address: it must be deleted first", e.ID.Short())
+		return spec.Endpoint{}, fault.Conflict("endpoint %s exists with another MAC or address: it must be deleted first", e.ID.Short())
 	}
 	if err := d.free(e); err != nil {
 		return spec.Endpoint{}, err
@@ -52,18 +53,18 @@ func (d *Driver) free(e spec.Endpoint) error {
 	for o := range d.rec.eachEndpoint() {
 		x := o.Endpoint
 		if x.ID.PortName() == e.ID.PortName() {
-			return conflict("endpoint id %s begins like that of %s: try again, Docker will choose another", e.ID.Short(), o.title())
+			return fault.Conflict("endpoint id %s begins like that of %s: try again, Docker will choose another", e.ID.Short(), o.title())
 		}
 		if x.Network != e.Network {
 			continue
 		}
 		switch {
 		case x.MAC == e.MAC:
-			return conflict("MAC address %s is held by %s: stop it or choose another", e.MAC, o.title())
+			return fault.Conflict("MAC address %s is held by %s: stop it or choose another", e.MAC, o.title())
 		case e.IPv4.IsValid() && x.IPv4 == e.IPv4:
-			return conflict("address %s is held by %s: stop it or choose another", e.IPv4.Addr(), o.title())
+			return fault.Conflict("address %s is held by %s: stop it or choose another", e.IPv4.Addr(), o.title())
 		case e.IPv6.IsValid() && x.IPv6 == e.IPv6:
-			return conflict("address %s is held by %s: stop it or choose another", e.IPv6.Addr(), o.title())
+			return fault.Conflict("address %s is held by %s: stop it or choose another", e.IPv6.Addr(), o.title())
 		}
 	}
 	return nil
@@ -72,7 +73,7 @@ func (d *Driver) free(e spec.Endpoint) error {
 func (d *Driver) knownNetwork(id string) (networkRecord, error) {
 	n, ok := d.rec.network(spec.NetworkID(id))
 	if !ok {
-		return n, notFound("network %.64q is not known to mosbridge: remove it and create it again", id)
+		return n, fault.NotFound("network %.64q is not known to mosbridge: remove it and create it again", id)
 	}
 	return n, nil
 }
@@ -84,7 +85,7 @@ func (d *Driver) knownEndpoint(network, id string) (networkRecord, endpointRecor
 	}
 	e, ok := d.rec.endpoint(spec.EndpointID(id))
 	if !ok || e.Endpoint.Network != n.Network.ID {
-		return n, e, notFound("endpoint %.64q is not known on network %s", id, n.title())
+		return n, e, fault.NotFound("endpoint %.64q is not known on network %s", id, n.title())
 	}
 	return n, e, nil
 }
@@ -99,7 +100,7 @@ func (d *Driver) join(ctx context.Context, network, id, sandbox string, asked []
 		return n, e, err
 	}
 	if e.Joined && e.Sandbox != sandbox {
-		return n, e, conflict("endpoint %s has joined another container: it must leave first", e.Endpoint.ID.Short())
+		return n, e, fault.Conflict("endpoint %s has joined another container: it must leave first", e.Endpoint.ID.Short())
 	}
 	before := e
 	e.Joined, e.JoinedAt, e.Sandbox, e.Asked = true, time.Now(), sandbox, asked
@@ -198,7 +199,7 @@ func (d *Driver) external(ctx context.Context, id string, to external) error {
 	}
 	n, _ := d.rec.network(e.Endpoint.Network)
 	if to == programmed && len(e.Asked) > 0 && !publishes(n.Network) {
-		return conflict("network %s has no gateway on this host (mos.gateway=%s), so no port can be published there: the container is reached by its own address, drop -p", n.title(), n.Network.Gateway)
+		return fault.Conflict("network %s has no gateway on this host (mos.gateway=%s), so no port can be published there: the container is reached by its own address, drop -p", n.title(), n.Network.Gateway)
 	}
 	if e.External == to || len(e.Asked) == 0 { // what publishes nothing need not be kept
 		return nil

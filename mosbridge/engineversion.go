@@ -3,6 +3,8 @@ package mosbridge
 import (
 	"fmt"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // noteVersion remembers which engine answers; "" when none did.
@@ -21,7 +23,7 @@ func (d *Driver) canName(name string) error {
 	if name == "" || !ignoresNames(v) {
 		return nil
 	}
-	return conflict("docker %s cannot name the interface of a network driver (%s): drop com.docker.network.endpoint.ifname or use docker 29.8 or newer", v, name)
+	return fault.Conflict("docker %s cannot name the interface of a network driver (%s): drop com.docker.network.endpoint.ifname or use docker 29.8 or newer", v, name)
 }
 
 // ignoresNames says whether an engine is one of those. Versions that are not

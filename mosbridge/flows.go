@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/flow"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
@@ -147,7 +148,7 @@ func (f *fabric) lines(b *bridge, round uint16) []string {
 func (f *fabric) networkFlows(ctx context.Context, name string, id spec.NetworkID) error {
 	n, ok := f.rec.network(id)
 	if !ok {
-		return notFound("network %s is gone", id.Short())
+		return fault.NotFound("network %s is gone", id.Short())
 	}
 	b := f.bridge(name)
 	if b.unplayed() {

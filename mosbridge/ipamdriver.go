@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv/netapi"
 	"github.com/mosdocker/mosdocker/mosbridge/ipam"
@@ -67,7 +68,7 @@ func (d *Driver) onRequestAddress(ctx context.Context, r netapi.RequestAddressRe
 	}
 	if r.Address != "" {
 		if req.Addr, err = netip.ParseAddr(r.Address); err != nil {
-			return netapi.RequestAddressResponse{}, conflict("address %.60q is not of the form 10.9.0.21", r.Address)
+			return netapi.RequestAddressResponse{}, fault.Invalid("address %.60q is not of the form 10.9.0.21", r.Address)
 		}
 	}
 	l, err := d.addrs.RequestAddress(ipam.PoolID(r.PoolID), req, time.Now())
@@ -86,7 +87,7 @@ func (d *Driver) nameHolder(a netip.Addr, err error) error {
 	}
 	for _, e := range d.rec.allEndpoints() {
 		if e.Name != "" && slices.Contains(e.Endpoint.Addrs(), a) {
-			return conflict("address %s is held by %s: stop it or choose another", a, e.title())
+			return fault.Conflict("address %s is held by %s: stop it or choose another", a, e.title())
 		}
 	}
 	return err
@@ -95,7 +96,7 @@ func (d *Driver) nameHolder(a netip.Addr, err error) error {
 func (d *Driver) onReleaseAddress(_ context.Context, r netapi.ReleaseAddressRequest) (pluginsrv.None, error) {
 	a, err := netip.ParseAddr(r.Address)
 	if err != nil {
-		return pluginsrv.None{}, conflict("address %.60q is not of the form 10.9.0.21", r.Address)
+		return pluginsrv.None{}, fault.Invalid("address %.60q is not of the form 10.9.0.21", r.Address)
 	}
 	return pluginsrv.None{}, d.addrs.ReleaseAddress(ipam.PoolID(r.PoolID), a, time.Now())
 }

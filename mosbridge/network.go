@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/link"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
@@ -23,7 +24,7 @@ func (d *Driver) createNetwork(ctx context.Context, r spec.NetworkRequest) error
 	defer d.creating.Lock("")()
 	if old, ok := d.rec.network(n.ID); ok {
 		if old.Network.Rates = n.Rates; !reflect.DeepEqual(old.Network, n) {
-			return conflict("network %s exists with another shape", n.ID.Short())
+			return fault.Conflict("network %s exists with another shape", n.ID.Short())
 		}
 		return d.fab.run(ctx, plan.CreateNetwork(n))
 	}
@@ -63,7 +64,7 @@ func (d *Driver) fits(ctx context.Context, n spec.Network) error {
 		}
 	}
 	if plan.Ours(n.Uplink) {
-		return conflict("uplink %s is a link of mosbridge's own: name an interface that leads out of the host", n.Uplink)
+		return fault.Conflict("uplink %s is a link of mosbridge's own: name an interface that leads out of the host", n.Uplink)
 	}
 	if n.Uplink == "" || slices.ContainsFunc(d.rec.allNetworks(), func(o networkRecord) bool { return o.Network.Uplink == n.Uplink }) {
 		return nil
@@ -85,7 +86,7 @@ func clearOfHost(ctx context.Context, n spec.Network) error {
 		for _, p := range prefixes {
 			for _, s := range n.Subnets {
 				if s.Prefix.Overlaps(p) {
-					return conflict("subnet %s overlaps %s, which link %s of this host is in: choose another --subnet, or mos.gateway=external with an uplink", s.Prefix, p, name)
+					return fault.Conflict("subnet %s overlaps %s, which link %s of this host is in: choose another --subnet, or mos.gateway=external with an uplink", s.Prefix, p, name)
 				}
 			}
 		}
@@ -97,16 +98,16 @@ func clearOfHost(ctx context.Context, n spec.Network) error {
 func compatible(n, o spec.Network, title string) error {
 	switch {
 	case n.Uplink != "" && n.Uplink == o.Uplink && n.Bridge != o.Bridge:
-		return conflict("uplink %s is on bridge %s for network %s: use mos.bridge=%s", n.Uplink, o.Bridge, title, o.Bridge)
+		return fault.Conflict("uplink %s is on bridge %s for network %s: use mos.bridge=%s", n.Uplink, o.Bridge, title, o.Bridge)
 	case n.Bridge == o.Bridge && n.Uplink != "" && o.Uplink != "" && n.Uplink != o.Uplink:
-		return conflict("bridge %s has uplink %s for network %s: name another mos.bridge for uplink %s", n.Bridge, o.Uplink, title, n.Uplink)
+		return fault.Conflict("bridge %s has uplink %s for network %s: name another mos.bridge for uplink %s", n.Bridge, o.Uplink, title, n.Uplink)
 	case n.Bridge == o.Bridge && n.VLAN == o.VLAN && (n.VLAN != 0 || n.Uplink != "" && o.Uplink != ""):
-		return conflict("VLAN %d on bridge %s is that of network %s: choose another mos.vlan", n.VLAN, n.Bridge, title)
+		return fault.Conflict("VLAN %d on bridge %s is that of network %s: choose another mos.vlan", n.VLAN, n.Bridge, title)
 	}
 	for _, a := range n.Subnets {
 		for _, b := range o.Subnets {
 			if a.Prefix.Overlaps(b.Prefix) && (n.Gateway == spec.GatewayHost && o.Gateway == spec.GatewayHost || n.Bridge == o.Bridge) {
-				return conflict("subnet %s overlaps %s of network %s: choose another --subnet", a.Prefix, b.Prefix, title)
+				return fault.Conflict("subnet %s overlaps %s of network %s: choose another --subnet", a.Prefix, b.Prefix, title)
 			}
 		}
 	}

@@ -2,9 +2,9 @@ package mosbridge
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv/netapi"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
@@ -62,7 +62,7 @@ func (d *Driver) onCreateNetwork(ctx context.Context, r netapi.CreateNetworkRequ
 func subnet(data netapi.IPAMData) (spec.Subnet, error) {
 	p, err := netip.ParsePrefix(data.Pool)
 	if err != nil {
-		return spec.Subnet{}, fmt.Errorf("subnet of the network: %w", err)
+		return spec.Subnet{}, fault.Invalid("subnet of the network: %w", err)
 	}
 	s := spec.Subnet{Prefix: p}
 	if data.Gateway == "" {
@@ -70,7 +70,7 @@ func subnet(data netapi.IPAMData) (spec.Subnet, error) {
 	}
 	gw, err := netip.ParsePrefix(data.Gateway)
 	if err != nil {
-		return s, fmt.Errorf("gateway of the network: %w", err)
+		return s, fault.Invalid("gateway of the network: %w", err)
 	}
 	s.Gateway = gw.Addr()
 	return s, nil
@@ -145,7 +145,7 @@ func ports(bindings []netapi.PortBinding) ([]spec.Port, error) {
 	for _, b := range bindings {
 		proto := spec.Proto(b.Proto)
 		if proto != spec.TCP && proto != spec.UDP {
-			return nil, conflict("port %d/%s cannot be published: mosbridge publishes tcp and udp", b.Port, b.Proto)
+			return nil, fault.Invalid("port %d/%s cannot be published: mosbridge publishes tcp and udp", b.Port, b.Proto)
 		}
 		ps = append(ps, spec.Port{Proto: proto, Container: b.Port, HostIP: b.HostIP, HostPort: b.HostPort, HostPortEnd: b.HostPortEnd})
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
 )
@@ -156,7 +157,7 @@ func (d *Driver) mayDestroy(ctx context.Context) error {
 	}
 	for _, n := range k.networks {
 		if n.Driver == Name {
-			return conflict("the record in %s is empty, but docker has network %s of mosbridge: is the right directory mounted? If the record is lost, remove the network and create it again", d.cfg.StateDir, n.Name)
+			return fault.Conflict("the record in %s is empty, but docker has network %s of mosbridge: is the right directory mounted? If the record is lost, remove the network and create it again", d.cfg.StateDir, n.Name)
 		}
 	}
 	return nil
@@ -185,7 +186,7 @@ func (d *Driver) restoreWait(ctx context.Context, due bool) {
 		d.armRestoreWait(ctx)
 		return
 	}
-	err := conflict("not all bridges have their flows")
+	err := fault.Conflict("not all bridges have their flows")
 	if d.fab.played(d.bridgeNames()) {
 		err = d.fab.ovs.ReleaseRestoreWait(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/store"
 	"github.com/mosdocker/mosdocker/mosbridge/hostport"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -181,7 +182,7 @@ func (r *record) number() (uint32, error) {
 			return r.last, nil
 		}
 	}
-	return 0, exhausted("this host holds %d networks and endpoints, the most there can be: remove some", maxNumber)
+	return 0, fault.Exhausted("this host holds %d networks and endpoints, the most there can be: remove some", maxNumber)
 }
 
 func (r *record) free(number uint32) {
@@ -230,7 +231,7 @@ func (r *record) update(id spec.EndpointID, change func(*endpointRecord)) error 
 	defer r.mu.Unlock()
 	e, ok := r.endpoints[id]
 	if !ok {
-		return notFound("endpoint %s is gone", id.Short())
+		return fault.NotFound("endpoint %s is gone", id.Short())
 	}
 	change(&e)
 	if err := r.db.Batch(func(tx *store.Tx) error { return r.end.Put(tx, string(id), e) }); err != nil {

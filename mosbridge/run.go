@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/firewall"
 	"github.com/mosdocker/mosdocker/mosbridge/link"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
@@ -259,7 +260,7 @@ func (f *fabric) mtu(ctx context.Context, n spec.Network) (int, error) {
 func (f *fabric) addGateway(ctx context.Context, id spec.NetworkID) error {
 	n, ok := f.rec.network(id)
 	if !ok {
-		return notFound("network %s is gone", id.Short())
+		return fault.NotFound("network %s is gone", id.Short())
 	}
 	off, err := f.needsTxOff(ctx, f.bridge(n.Network.Bridge))
 	if err != nil {
@@ -300,7 +301,7 @@ func (f *fabric) addOwnPort(ctx context.Context, s plan.Step) error {
 	if s.Endpoint == "" {
 		n, ok := f.rec.network(s.Network)
 		if !ok {
-			return notFound("network %s is gone", s.Network.Short())
+			return fault.NotFound("network %s is gone", s.Network.Short())
 		}
 		p.OfportRequest, p.ExternalIDs = n.Number, map[string]string{idNetwork: string(s.Network)}
 		return f.addPort(ctx, p)
@@ -341,11 +342,11 @@ func (f *fabric) deletePort(ctx context.Context, s plan.Step) error {
 func (f *fabric) owner(id spec.EndpointID) (networkRecord, endpointRecord, error) {
 	e, ok := f.rec.endpoint(id)
 	if !ok {
-		return networkRecord{}, e, notFound("endpoint %s is gone", id.Short())
+		return networkRecord{}, e, fault.NotFound("endpoint %s is gone", id.Short())
 	}
 	n, ok := f.rec.network(e.Endpoint.Network)
 	if !ok {
-		return n, e, notFound("network %s is gone", e.Endpoint.Network.Short())
+		return n, e, fault.NotFound("network %s is gone", e.Endpoint.Network.Short())
 	}
 	return n, e, nil
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
@@ -24,7 +25,7 @@ func (d *Driver) trace(ctx context.Context, r api.TraceRequest) (api.Trace, erro
 	}
 	port := d.portStates(ctx)[e.Endpoint.ID.PortName()]
 	if !e.Joined || port.Ofport == 0 {
-		return api.Trace{}, conflict("%s has no port on the bridge: its container does not run", e.title())
+		return api.Trace{}, fault.Conflict("%s has no port on the bridge: its container does not run", e.title())
 	}
 	packet, err := d.packet(n, e, r, port.Ofport)
 	if err != nil {
@@ -41,14 +42,14 @@ func (d *Driver) trace(ctx context.Context, r api.TraceRequest) (api.Trace, erro
 // to the destination itself within the subnet, else to the gateway.
 func (d *Driver) packet(n networkRecord, e endpointRecord, r api.TraceRequest, ofport uint32) (string, error) {
 	if !r.To.IsValid() {
-		return "", conflict("give the address that the packet goes to")
+		return "", fault.Invalid("give the address that the packet goes to")
 	}
 	own := e.Endpoint.IPv4.Addr()
 	if r.To.Is6() {
 		own = e.Endpoint.IPv6.Addr()
 	}
 	if !own.IsValid() {
-		return "", conflict("%s has no address of the family of %s", e.title(), r.To)
+		return "", fault.Conflict("%s has no address of the family of %s", e.title(), r.To)
 	}
 	src, dst := "nw_src", "nw_dst"
 	family := ""
@@ -66,7 +67,7 @@ func (d *Driver) packet(n networkRecord, e endpointRecord, r api.TraceRequest, o
 	case "tcp", "udp":
 		l4 = fmt.Sprintf(",tp_src=40000,tp_dst=%d", cmp.Or(r.Port, 80))
 	default:
-		return "", conflict("protocol %.20q is none of icmp, tcp, udp", proto)
+		return "", fault.Invalid("protocol %.20q is none of icmp, tcp, udp", proto)
 	}
 	return fmt.Sprintf("in_port=%d,%s%s,dl_src=%s,dl_dst=%s,%s=%s,%s=%s%s", ofport, proto, family, e.Endpoint.MAC, d.nextHop(n, r.To), src, own, dst, r.To, l4), nil
 }

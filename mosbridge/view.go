@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
@@ -185,7 +186,7 @@ func (d *Driver) forgetLease(r api.ForgetRequest) error {
 			return d.addrs.Forget(l.Pool, l.Addr)
 		}
 	}
-	return notFound("address %s is neither held nor kept: docker mos net leases lists them", addrText(r.Addr))
+	return fault.NotFound("address %s is neither held nor kept: docker mos net leases lists them", addrText(r.Addr))
 }
 
 func addrText(a netip.Addr) string {

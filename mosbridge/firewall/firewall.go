@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -97,7 +98,7 @@ func (f *Firewall) applyTable(ctx context.Context, s State) error {
 		return err
 	}
 	if want := len(s.Networks) > 0; there != want {
-		return fmt.Errorf("nft table inet %s is there: %t, want %t, right after it was written: %w", Table, there, want, errdefs.ErrAborted)
+		return fault.Of(errdefs.ErrAborted, "nft table inet %s is there: %t, want %t, right after it was written", Table, there, want)
 	}
 	f.script, f.digest = script, digest
 	f.log.InfoContext(ctx, "firewall replaced", "networks", len(s.Networks), "ports", len(s.Ports))
@@ -145,7 +146,7 @@ func (f *Firewall) listing(ctx context.Context) (digest [32]byte, there bool, er
 func (f *Firewall) nft(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	out, err := f.run.Run(ctx, xexec.Cmd{Argv: append([]string{"nft"}, args...), Stdin: []byte(stdin)})
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("install the package nftables: %w: %w", err, errdefs.ErrFailedPrecondition)
+		return nil, fault.Conflict("install the package nftables: %w", err)
 	}
 	return out, err
 }

@@ -6,8 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 
-	"github.com/containerd/errdefs"
-
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
@@ -57,7 +56,7 @@ var linkName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$`)
 func (s State) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf(format+": %w", append(args, errdefs.ErrInvalidArgument)...))
+		errs = append(errs, fault.Invalid(format, args...))
 	}
 	internal := map[string]bool{}
 	for _, n := range s.Networks {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
@@ -98,7 +99,7 @@ func (a *Allocator) Claim(ctx context.Context, owner string, ports []spec.Port, 
 	defer a.mu.Unlock()
 	if held, ok := a.claims[owner]; ok {
 		if held.asked != nil && (!slices.Equal(held.asked, ports) || held.families != f) {
-			return nil, fmt.Errorf("claim host ports for %s: it holds others: release them first: %w", a.describe(owner), errdefs.ErrFailedPrecondition)
+			return nil, fault.Conflict("claim host ports for %s: it holds others: release them first", a.describe(owner))
 		}
 		return slices.Clone(held.bindings), nil
 	}
@@ -142,13 +143,9 @@ func (a *Allocator) take(c *claim, p spec.Port) error {
 	if err = withHolder(err); first == last {
 		return err
 	}
-	return fmt.Errorf("no port of %d to %d is free for %s port %d, the last try: %w: %w",
-		first, last, p.Proto, p.Container, withoutClass(err), errdefs.ErrResourceExhausted)
+	// As text: the range as a whole is exhausted, it does not exist already.
+	return fault.Exhausted("no port of %d to %d is free for %s port %d, the last try: %s", first, last, p.Proto, p.Container, err.Error())
 }
-
-// withoutClass keeps an error's text but not its class: the range as a whole is
-// exhausted, it does not exist already.
-func withoutClass(err error) error { return errors.New(err.Error()) }
 
 // try adds the bindings of one number for all of the addresses, or none.
 func (a *Allocator) try(c *claim, p spec.Port, ips []netip.Addr, port uint16) error {
@@ -169,11 +166,11 @@ func (a *Allocator) try(c *claim, p spec.Port, ips []netip.Addr, port uint16) er
 // bind reserves one port, if nobody of us or the host holds it.
 func (a *Allocator) bind(c *claim, b Binding) (socket, error) {
 	if slices.ContainsFunc(c.bindings, b.overlaps) {
-		return 0, fmt.Errorf("host port %s is asked for twice: drop one: %w", b, errdefs.ErrAlreadyExists)
+		return 0, fault.Exists("host port %s is asked for twice: drop one", b)
 	}
 	for owner, other := range a.claims {
 		if slices.ContainsFunc(other.bindings, b.overlaps) {
-			return 0, fmt.Errorf("host port %s is published by %s: stop it or choose another: %w", b, a.describe(owner), errdefs.ErrAlreadyExists)
+			return 0, fault.Exists("host port %s is published by %s: stop it or choose another", b, a.describe(owner))
 		}
 	}
 	return reserve(b)
@@ -182,12 +179,12 @@ func (a *Allocator) bind(c *claim, b Binding) (socket, error) {
 // hostIPs are the addresses of the host that the port is bound to.
 func hostIPs(p spec.Port, f Families) ([]netip.Addr, error) {
 	if p.Proto != spec.TCP && p.Proto != spec.UDP || p.Container == 0 || p.HostPortEnd != 0 && (p.HostPortEnd < p.HostPort || p.HostPort == 0) {
-		return nil, fmt.Errorf("port %d/%s on host ports %d to %d cannot be published: %w", p.Container, p.Proto, p.HostPort, p.HostPortEnd, errdefs.ErrInvalidArgument)
+		return nil, fault.Invalid("port %d/%s on host ports %d to %d cannot be published", p.Container, p.Proto, p.HostPort, p.HostPortEnd)
 	}
 	ip := p.HostIP.Unmap()
 	if ip.IsValid() {
 		if ip.Is4() && !f.IPv4 || ip.Is6() && !f.IPv6 {
-			return nil, fmt.Errorf("port %d/%s cannot be published on %s: the endpoint has no address of that family: %w", p.Container, p.Proto, ip, errdefs.ErrInvalidArgument)
+			return nil, fault.Invalid("port %d/%s cannot be published on %s: the endpoint has no address of that family", p.Container, p.Proto, ip)
 		}
 		return []netip.Addr{ip}, nil
 	}
@@ -199,7 +196,7 @@ func hostIPs(p spec.Port, f Families) ([]netip.Addr, error) {
 		ips = append(ips, netip.IPv6Unspecified())
 	}
 	if len(ips) == 0 {
-		return nil, fmt.Errorf("port %d/%s cannot be published: the endpoint has no address that this host can publish: %w", p.Container, p.Proto, errdefs.ErrInvalidArgument)
+		return nil, fault.Invalid("port %d/%s cannot be published: the endpoint has no address that this host can publish", p.Container, p.Proto)
 	}
 	return ips, nil
 }

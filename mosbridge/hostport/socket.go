@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
@@ -33,7 +34,7 @@ func reserve(b Binding) (socket, error) {
 	}
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("reserve host port %s: %w: %w", b, os.NewSyscallError("socket", err), errdefs.ErrUnavailable)
+		return 0, fault.Unavailable("reserve host port %s: %w", b, os.NewSyscallError("socket", err))
 	}
 	if err := bind(fd, family, kind, to); err != nil {
 		_ = unix.Close(fd)
@@ -71,11 +72,11 @@ func refused(b Binding, err error) error {
 	case errors.Is(err, unix.EADDRINUSE):
 		return &inUseError{b: b, who: "a program of this host"}
 	case errors.Is(err, unix.EADDRNOTAVAIL), errors.Is(err, unix.EAFNOSUPPORT):
-		return fmt.Errorf("host port %s cannot be published: %s is no address of this host: %w", b, b.HostIP, errdefs.ErrInvalidArgument)
+		return fault.Invalid("host port %s cannot be published: %s is no address of this host", b, b.HostIP)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("reserve host port %s: %w: %w", b, err, errdefs.ErrPermissionDenied)
+		return fault.Of(errdefs.ErrPermissionDenied, "reserve host port %s: %w", b, err)
 	}
-	return fmt.Errorf("reserve host port %s: %w: %w", b, os.NewSyscallError("bind", err), errdefs.ErrUnavailable)
+	return fault.Unavailable("reserve host port %s: %w", b, os.NewSyscallError("bind", err))
 }
 
 // inUseError says that a program of the host has the port.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // MaxPast is how many past leases a pool remembers. Beyond it the longest
@@ -51,14 +53,14 @@ type Allocator struct {
 // New loads the store's content.
 func New(c Config) (*Allocator, error) {
 	if c.Store == nil {
-		return nil, invalid("the allocator needs a store")
+		return nil, fault.Invalid("the allocator needs a store")
 	}
 	if c.Ranges == nil {
 		c.Ranges = DefaultRanges()
 	}
 	for _, r := range c.Ranges {
 		if !r.Prefix.IsValid() || r.Prefix.Masked() != r.Prefix || r.Bits < r.Prefix.Bits() || r.Bits > r.Prefix.Addr().BitLen()-2 {
-			return nil, invalid("range %s cannot be cut in /%d", r.Prefix, r.Bits)
+			return nil, fault.Invalid("range %s cannot be cut in /%d", r.Prefix, r.Bits)
 		}
 	}
 	pools, leases, err := c.Store.Load()

@@ -7,31 +7,6 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// failure is an error with a class for code and only the sentence for people.
-type failure struct {
-	sentence string
-	class    error
-}
-
-func (f *failure) Error() string { return f.sentence }
-func (f *failure) Unwrap() error { return f.class }
-
-func invalid(format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument}
-}
-
-func notFound(format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), errdefs.ErrNotFound}
-}
-
-func conflict(format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), errdefs.ErrFailedPrecondition}
-}
-
-func exhausted(format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), errdefs.ErrResourceExhausted}
-}
-
 // TakenError says that an address asked for is held by another owner. It is of
 // class FailedPrecondition. A caller that knows the holder to be gone may
 // release its address and ask again.

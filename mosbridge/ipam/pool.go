@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // Repeat is how long after a request the same one may be Docker's own retry,
@@ -58,9 +60,9 @@ func (p *pool) fresh(now time.Time) bool {
 func overlap(p, o Pool) error {
 	since := o.Since.UTC().Format(time.RFC3339)
 	if o.Network == "" {
-		return conflict("subnet %s overlaps with pool %s, requested at %s: choose another, or if no network has it run docker mos net gc", p.Prefix, o.Prefix, since)
+		return fault.Conflict("subnet %s overlaps with pool %s, requested at %s: choose another, or if no network has it run docker mos net gc", p.Prefix, o.Prefix, since)
 	}
-	return conflict("subnet %s overlaps with subnet %s of network %s, in use since %s: choose another subnet or remove that network", p.Prefix, o.Prefix, o.Network[:min(12, len(o.Network))], since)
+	return fault.Conflict("subnet %s overlaps with subnet %s of network %s, in use since %s: choose another subnet or remove that network", p.Prefix, o.Prefix, o.Network[:min(12, len(o.Network))], since)
 }
 
 // anyPrefix finds the first prefix of the ranges that overlaps with no pool and
@@ -87,9 +89,9 @@ func (a *Allocator) anyPrefix(r PoolRequest, bits int) (netip.Prefix, error) {
 		tried = append(tried, rg.Prefix.String())
 	}
 	if tried == nil {
-		return netip.Prefix{}, exhausted("no range is configured for a pool of this family and size: give --subnet")
+		return netip.Prefix{}, fault.Exhausted("no range is configured for a pool of this family and size: give --subnet")
 	}
-	return netip.Prefix{}, exhausted("no free subnet is left in %s: give --subnet or remove a network", strings.Join(tried, ", "))
+	return netip.Prefix{}, fault.Exhausted("no free subnet is left in %s: give --subnet or remove a network", strings.Join(tried, ", "))
 }
 
 // firstFree is the first prefix of the given length in rg that overlaps with
@@ -117,17 +119,17 @@ func firstFree(rg netip.Prefix, bits int, used []netip.Prefix) (netip.Prefix, bo
 // the length bits (0: no matter).
 func parsePool(r PoolRequest) (p Pool, bits int, err error) {
 	if r.Space == "" || strings.Contains(r.Space, "/") {
-		return p, 0, invalid("address space %.40q is no name of one", r.Space)
+		return p, 0, fault.Invalid("address space %.40q is no name of one", r.Space)
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Options)) {
 		if !strings.HasPrefix(key, "com.docker.") {
-			return p, 0, invalid("--ipam-opt %.60q is not known: mosbridge takes none; options of the network are given with -o", key)
+			return p, 0, fault.Invalid("--ipam-opt %.60q is not known: mosbridge takes none; options of the network are given with -o", key)
 		}
 	}
 	p.Space = r.Space
 	if r.Pool != "" {
 		if p.Prefix, err = netip.ParsePrefix(r.Pool); err != nil {
-			return p, 0, invalid("subnet %.60q is not of the form 10.9.0.0/24", r.Pool)
+			return p, 0, fault.Invalid("subnet %.60q is not of the form 10.9.0.0/24", r.Pool)
 		}
 		if p.Prefix.Addr().IsUnspecified() {
 			p.Prefix, bits = netip.Prefix{}, p.Prefix.Bits()
@@ -135,10 +137,10 @@ func parsePool(r PoolRequest) (p Pool, bits int, err error) {
 	}
 	if !p.Prefix.IsValid() {
 		if r.SubPool != "" {
-			return p, 0, invalid("--ip-range %.60s needs --subnet", r.SubPool)
+			return p, 0, fault.Invalid("--ip-range %.60s needs --subnet", r.SubPool)
 		}
 		if size := addrBits(!r.V6); bits > size-2 {
-			return p, 0, invalid("a subnet of /%d is too small: a gateway and a container need a /%d at least", bits, size-2)
+			return p, 0, fault.Invalid("a subnet of /%d is too small: a gateway and a container need a /%d at least", bits, size-2)
 		}
 		return p, bits, nil
 	}
@@ -155,13 +157,13 @@ func checkPrefix(p netip.Prefix, v6 bool) error {
 	a := p.Addr()
 	switch {
 	case a.Is4In6() || a.Is4() == v6:
-		return invalid("subnet %s is not of the family asked for", p)
+		return fault.Invalid("subnet %s is not of the family asked for", p)
 	case p.Masked() != p:
-		return invalid("subnet %s has bits set behind its mask: write %s", p, p.Masked())
+		return fault.Invalid("subnet %s has bits set behind its mask: write %s", p, p.Masked())
 	case a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() && a.Is6():
-		return invalid("subnet %s is not a range of host addresses", p)
+		return fault.Invalid("subnet %s is not a range of host addresses", p)
 	case p.Bits() > a.BitLen()-2:
-		return invalid("subnet %s is too small: a gateway and a container need a /%d at least", p, a.BitLen()-2)
+		return fault.Invalid("subnet %s is too small: a gateway and a container need a /%d at least", p, a.BitLen()-2)
 	}
 	return nil
 }
@@ -170,14 +172,14 @@ func parseSub(p netip.Prefix, s string) (netip.Prefix, error) {
 	sub, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return sub, invalid("--ip-range %.60q is not of the form 10.9.0.128/25", s)
+		return sub, fault.Invalid("--ip-range %.60q is not of the form 10.9.0.128/25", s)
 	case sub.Addr().BitLen() != p.Addr().BitLen() || sub.Bits() < p.Bits() || !p.Contains(sub.Addr()):
-		return sub, invalid("--ip-range %s is outside subnet %s", sub, p)
+		return sub, fault.Invalid("--ip-range %s is outside subnet %s", sub, p)
 	case sub.Masked() != sub:
-		return sub, invalid("--ip-range %s has bits set behind its mask: write %s", sub, sub.Masked())
+		return sub, fault.Invalid("--ip-range %s has bits set behind its mask: write %s", sub, sub.Masked())
 	}
 	if lo, hi := bounds(p, sub); hi.Less(lo) {
-		return sub, invalid("--ip-range %s holds no address that a container can have in subnet %s", sub, p)
+		return sub, fault.Invalid("--ip-range %s holds no address that a container can have in subnet %s", sub, p)
 	}
 	return sub, nil
 }
@@ -191,11 +193,11 @@ func (a *Allocator) Bind(id PoolID, network string) error {
 	p, ok := a.pools[id]
 	switch {
 	case !ok:
-		return notFound("pool %.100s is not known", id)
+		return fault.NotFound("pool %.100s is not known", id)
 	case p.Network == network:
 		return nil
 	case p.Network != "":
-		return conflict("pool %s belongs to network %s", id, p.Network)
+		return fault.Conflict("pool %s belongs to network %s", id, p.Network)
 	}
 	bound := p.Pool
 	bound.Network = network

@@ -3,6 +3,8 @@ package ipam
 import (
 	"net/netip"
 	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // RequestAddress gives out an address of a pool and returns its held lease.
@@ -23,7 +25,7 @@ func (a *Allocator) RequestAddress(id PoolID, r Request, now time.Time) (Lease, 
 	defer a.mu.Unlock()
 	p, ok := a.pools[id]
 	if !ok {
-		return Lease{}, notFound("pool %.100s is not known to mosbridge: remove its network and create it again", id)
+		return Lease{}, fault.NotFound("pool %.100s is not known to mosbridge: remove its network and create it again", id)
 	}
 	l := Lease{Pool: id, State: Held, Kind: p.kind(r), Asked: r.Addr.IsValid() && !r.Gateway, Name: r.Name, MAC: r.MAC, Since: now}
 	if r.Addr.IsValid() {
@@ -70,11 +72,11 @@ func repeats(old, l Lease) bool {
 func (p *pool) check(a netip.Addr) error {
 	switch {
 	case !p.Prefix.Contains(a):
-		return invalid("address %s is outside subnet %s", a, p.Prefix)
+		return fault.Invalid("address %s is outside subnet %s", a, p.Prefix)
 	case a == p.Prefix.Addr():
-		return invalid("address %s is the network address of subnet %s", a, p.Prefix)
+		return fault.Invalid("address %s is the network address of subnet %s", a, p.Prefix)
 	case a.Is4() && a == last(p.Prefix):
-		return invalid("address %s is the broadcast address of subnet %s", a, p.Prefix)
+		return fault.Invalid("address %s is the broadcast address of subnet %s", a, p.Prefix)
 	}
 	return nil
 }
@@ -131,7 +133,7 @@ func (p *pool) next(l *Lease, r Request) error {
 		if p.Sub.IsValid() {
 			from = p.Sub
 		}
-		return exhausted("no free address is left in %s: the pool has %d held and %d kept, see docker mos net leases", from, p.count[Held], p.count[Kept])
+		return fault.Exhausted("no free address is left in %s: the pool has %d held and %d kept, see docker mos net leases", from, p.count[Held], p.count[Kept])
 	}
 	l.Addr = a
 	return nil
@@ -220,14 +222,14 @@ func (a *Allocator) Forget(id PoolID, addr netip.Addr) error {
 	defer a.mu.Unlock()
 	p, ok := a.pools[id]
 	if !ok {
-		return notFound("pool %.100s is not known", id)
+		return fault.NotFound("pool %.100s is not known", id)
 	}
 	l, ok := p.leases[addr]
 	switch {
 	case !ok:
-		return notFound("address %s of pool %s is neither held nor kept", addr, id)
+		return fault.NotFound("address %s of pool %s is neither held nor kept", addr, id)
 	case l.State == Held:
-		return conflict("address %s is held by %s: stop it first", addr, l.Owner())
+		return fault.Conflict("address %s is held by %s: stop it first", addr, l.Owner())
 	}
 	return a.apply(Change{DropLeases: []Key{{id, addr}}})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/spec"
 )
 
@@ -118,7 +119,7 @@ func (g Gateway) links(ctx context.Context, r *repair) (host, router netlink.Lin
 		return nil, nil, err
 	}
 	if ok, err = find(); err == nil && !ok {
-		err = classed(errdefs.ErrAborted, "links %s and %s were changed by somebody else: try again", g.Name, g.RouterPort)
+		err = fault.Of(errdefs.ErrAborted, "links %s and %s were changed by somebody else: try again", g.Name, g.RouterPort)
 	}
 	return host, router, err
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // CheckUplink says whether an interface may be put on a bridge: it exists
@@ -19,16 +21,16 @@ import (
 func CheckUplink(ctx context.Context, name string) error {
 	l, err := byName(ctx, name)
 	if errdefs.IsNotFound(err) {
-		return classed(errdefs.ErrNotFound, "uplink %s: the host has no such interface; `ip link` lists them", name)
+		return fault.NotFound("uplink %s: the host has no such interface; `ip link` lists them", name)
 	}
 	if err != nil {
 		return err
 	}
 	if l.Attrs().Flags&net.FlagLoopback != 0 {
-		return classed(errdefs.ErrFailedPrecondition, "uplink %s is the loopback interface: name one that leads out of the host", name)
+		return fault.Conflict("uplink %s is the loopback interface: name one that leads out of the host", name)
 	}
 	if l.Type() == "bridge" {
-		return classed(errdefs.ErrFailedPrecondition, "uplink %s is a bridge: name the interface that leads out of the host", name)
+		return fault.Conflict("uplink %s is a bridge: name the interface that leads out of the host", name)
 	}
 	if err := checkFree(ctx, l); err != nil {
 		return err
@@ -40,8 +42,7 @@ func CheckUplink(ctx context.Context, name string) error {
 		}
 		for _, r := range rs {
 			if isDefault(r) && slices.Contains(ways(r), l.Attrs().Index) {
-				return classed(errdefs.ErrFailedPrecondition,
-					"uplink %s carries the host's default route: on a bridge it would no longer serve the host itself, whose own traffic would stop; use another interface or a VLAN interface on it", name)
+				return fault.Conflict("uplink %s carries the host's default route: on a bridge it would no longer serve the host itself, whose own traffic would stop; use another interface or a VLAN interface on it", name)
 			}
 		}
 	}
@@ -59,7 +60,7 @@ func checkFree(ctx context.Context, l netlink.Link) error {
 	}
 	for _, m := range all {
 		if m.Attrs().Index == l.Attrs().MasterIndex && m.Type() != "openvswitch" {
-			return classed(errdefs.ErrFailedPrecondition, "uplink %s belongs to %s %s: take it off there, or name another interface",
+			return fault.Conflict("uplink %s belongs to %s %s: take it off there, or name another interface",
 				l.Attrs().Name, m.Type(), m.Attrs().Name)
 		}
 	}
@@ -78,8 +79,7 @@ func checkAddresses(ctx context.Context, l netlink.Link) error {
 		if a.LinkIndex != l.Attrs().Index || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		return classed(errdefs.ErrFailedPrecondition,
-			"uplink %s carries the host's address %s: on a bridge it would no longer serve the host itself, whose own traffic would stop; use another interface or a VLAN interface on it, or take the address off first", l.Attrs().Name, p)
+		return fault.Conflict("uplink %s carries the host's address %s: on a bridge it would no longer serve the host itself, whose own traffic would stop; use another interface or a VLAN interface on it, or take the address off first", l.Attrs().Name, p)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/link"
 )
 
@@ -77,8 +78,7 @@ func (c *Client) repairBridge(ctx context.Context, b *Bridge, row ovsdb.Row) err
 	case dict(row, colExternalIDs)[OwnerKey] != Owner:
 		return foreign("bridge", b.Name)
 	case b.Datapath != "" && b.Datapath != has:
-		return classed(errdefs.ErrFailedPrecondition,
-			"bridge %s has datapath %s, not %s: delete the networks on it first, or name another bridge", b.Name, has, b.Datapath)
+		return fault.Conflict("bridge %s has datapath %s, not %s: delete the networks on it first, or name another bridge", b.Name, has, b.Datapath)
 	}
 	b.Datapath = has
 	res, err := c.transact(ctx, append(
@@ -123,7 +123,7 @@ func (c *Client) makeBridge(ctx context.Context, b *Bridge) error {
 	}, touchOp()...)
 	res, err := c.transact(ctx, ops...)
 	if timedOut(err) { // made by somebody else since we looked
-		return classed(errdefs.ErrAborted, "bridge %s was made by somebody else: try again", b.Name)
+		return fault.Of(errdefs.ErrAborted, "bridge %s was made by somebody else: try again", b.Name)
 	}
 	if err != nil {
 		return err
@@ -144,8 +144,7 @@ func (c *Client) made(ctx context.Context, b Bridge, res []ovsdb.OperationResult
 		return err
 	}
 	if n, ok := num(local, colOfport); !ok || n < 0 || !c.served(b.Name) {
-		return classed(errdefs.ErrFailedPrecondition,
-			"ovs-vswitchd cannot make bridge %s with datapath %s: %s", b.Name, b.Datapath, reason(local))
+		return fault.Conflict("ovs-vswitchd cannot make bridge %s with datapath %s: %s", b.Name, b.Datapath, reason(local))
 	}
 	return nil
 }
@@ -232,6 +231,5 @@ func marked(ids map[string]string) map[string]string {
 }
 
 func foreign(what, name string) error {
-	return classed(errdefs.ErrFailedPrecondition,
-		"%s %s of open vswitch belongs to somebody else (no external_ids:%s=%s): choose another name or delete it", what, name, OwnerKey, Owner)
+	return fault.Conflict("%s %s of open vswitch belongs to somebody else (no external_ids:%s=%s): choose another name or delete it", what, name, OwnerKey, Owner)
 }

@@ -8,7 +8,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/containerd/errdefs"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 const (
@@ -50,7 +50,7 @@ func (c *Client) Bundle(ctx context.Context, bridge string, lines []string) erro
 		if i < len(lines) {
 			what = "flow " + lines[i]
 		}
-		return classed(errdefs.ErrFailedPrecondition, "change flows of bridge %s: %s: %w", bridge, what, refused[i])
+		return fault.Conflict("change flows of bridge %s: %s: %w", bridge, what, refused[i])
 	})
 }
 

@@ -4,33 +4,19 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/containerd/errdefs"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
-
-// classError carries a class of errdefs without adding its words to the
-// sentence.
-type classError struct {
-	class error
-	err   error
-}
-
-func (e *classError) Error() string   { return e.err.Error() }
-func (e *classError) Unwrap() []error { return []error{e.err, e.class} }
-
-func classed(class error, format string, args ...any) error {
-	return &classError{class: class, err: fmt.Errorf(format, args...)}
-}
 
 // errLost is behind the error of a call whose connection broke: whether it was
 // done is not known.
 var errLost = errors.New("connection lost")
 
 func (c *Client) unavailable(err error) error {
-	return classed(errdefs.ErrUnavailable, "open vswitch does not answer on %s: start openvswitch-switch: %w", c.dbPath(), err)
+	return fault.Unavailable("open vswitch does not answer on %s: start openvswitch-switch: %w", c.dbPath(), err)
 }
 
 func silent(what string) error {
-	return classed(errdefs.ErrUnavailable, "%s: ovs-vswitchd does not answer: start openvswitch-switch", what)
+	return fault.Unavailable("%s: ovs-vswitchd does not answer: start openvswitch-switch", what)
 }
 
 // opError is the database's refusal of one operation.

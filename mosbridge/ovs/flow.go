@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -142,7 +143,7 @@ func (c *Client) Trace(ctx context.Context, bridge, flow string) (string, error)
 	out, err := c.appctl(ctx, "ofproto/trace", bridge, flow)
 	var e *xexec.Error
 	if errors.As(err, &e) && !errdefs.IsUnavailable(err) {
-		err = classed(errdefs.ErrInvalidArgument, "trace on bridge %s: %w", bridge, err)
+		err = fault.Invalid("trace on bridge %s: %w", bridge, err)
 	}
 	return string(out), err
 }

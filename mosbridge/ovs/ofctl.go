@@ -6,8 +6,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/containerd/errdefs"
-
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 )
 
@@ -36,11 +35,11 @@ func ofctlError(ctx context.Context, bridge string, err error) error {
 	case !errors.As(err, &e):
 		return err
 	case ctx.Err() != nil, strings.Contains(e.Stderr, "connecting to unix:"), strings.Contains(e.Stderr, "failed to connect to socket"), strings.Contains(e.Stderr, "OpenFlow connection"):
-		return classed(errdefs.ErrUnavailable, "bridge %s: ovs-vswitchd does not answer: start openvswitch-switch: %w", bridge, err)
+		return fault.Unavailable("bridge %s: ovs-vswitchd does not answer: start openvswitch-switch: %w", bridge, err)
 	case strings.Contains(e.Stderr, "-:"), strings.Contains(e.Stderr, "unknown keyword"), strings.Contains(e.Stderr, "unknown action"):
-		return classed(errdefs.ErrInvalidArgument, "bridge %s: flow not understood: %w", bridge, err)
+		return fault.Invalid("bridge %s: flow not understood: %w", bridge, err)
 	}
-	return classed(errdefs.ErrFailedPrecondition, "bridge %s: %w", bridge, err)
+	return fault.Conflict("bridge %s: %w", bridge, err)
 }
 
 // appctl runs ovs-appctl for ovs-vswitchd.
@@ -53,7 +52,7 @@ func (c *Client) appctl(ctx context.Context, args ...string) ([]byte, error) {
 	})
 	var e *xexec.Error
 	if errors.As(err, &e) && (ctx.Err() != nil || strings.Contains(e.Stderr, "cannot connect") || strings.Contains(e.Stderr, "cannot read pidfile")) {
-		return out, classed(errdefs.ErrUnavailable, "ovs-vswitchd does not answer: start openvswitch-switch: %w", err)
+		return out, fault.Unavailable("ovs-vswitchd does not answer: start openvswitch-switch: %w", err)
 	}
 	return out, err
 }

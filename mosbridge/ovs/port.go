@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/link"
 )
 
@@ -120,7 +120,7 @@ func (c *Client) insertPort(ctx context.Context, p Port) error {
 	if err == nil && row != nil {
 		return foreign("bridge", p.Bridge)
 	}
-	return cmp.Or(err, classed(errdefs.ErrNotFound, "bridge %s is not there", p.Bridge))
+	return cmp.Or(err, fault.NotFound("bridge %s is not there", p.Bridge))
 }
 
 // repairPort sets an existing port right where that can be done in place; else
@@ -142,7 +142,7 @@ func (c *Client) repairPort(ctx context.Context, p Port) (done bool, err error) 
 		return false, foreign("port", p.Name)
 	}
 	if len(bridges) == 0 {
-		return false, classed(errdefs.ErrNotFound, "bridge %s is not there", p.Bridge)
+		return false, fault.NotFound("bridge %s is not there", p.Bridge)
 	}
 	if !slices.Contains(uuids(bridges[0], colPorts), uuid(ports[0])) || stale(p, ifaces[0]) {
 		return false, c.delPort(ctx, p.Name)
@@ -319,7 +319,7 @@ func (c *Client) SetExternalIDs(ctx context.Context, port string, ids map[string
 		case err != nil:
 			return err
 		case row == nil:
-			return classed(errdefs.ErrNotFound, "port %s is not there", port)
+			return fault.NotFound("port %s is not there", port)
 		case dict(row, colExternalIDs)[OwnerKey] != Owner:
 			return foreign("port", port)
 		}

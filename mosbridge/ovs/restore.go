@@ -5,6 +5,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 const restoreWait = "flow-restore-wait"
@@ -88,7 +90,7 @@ func (c *Client) disarm(ctx context.Context) error {
 		return err
 	}
 	if len(back[0].Rows) > 0 && dict(back[0].Rows[0], colOtherConfig)[restoreWait] == "true" {
-		return classed(errdefs.ErrAborted, "somebody else sets other_config:%s of open vswitch: try again", restoreWait)
+		return fault.Of(errdefs.ErrAborted, "somebody else sets other_config:%s of open vswitch: try again", restoreWait)
 	}
 	return nil
 }

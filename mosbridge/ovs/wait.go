@@ -7,6 +7,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // undoLimit bounds the taking back of what a call made.
@@ -42,11 +44,11 @@ func (c *Client) ofport(ctx context.Context, what, iface string) (uint32, error)
 	case err != nil:
 		return 0, err
 	case len(res[1].Rows) == 0:
-		return 0, classed(errdefs.ErrAborted, "%s was deleted by somebody else: try again", what)
+		return 0, fault.Of(errdefs.ErrAborted, "%s was deleted by somebody else: try again", what)
 	}
 	n, _ := num(res[1].Rows[0], colOfport)
 	if n < 0 {
-		return 0, classed(errdefs.ErrFailedPrecondition, "ovs-vswitchd refuses %s: %s", what, reason(res[1].Rows[0]))
+		return 0, fault.Conflict("ovs-vswitchd refuses %s: %s", what, reason(res[1].Rows[0]))
 	}
 	return uint32(n), nil
 }
@@ -85,7 +87,7 @@ func (c *Client) confirmed(ctx context.Context, what, bridge string, res []ovsdb
 func (c *Client) caughtUp(ctx context.Context, what string, res []ovsdb.OperationResult) error {
 	rows := res[len(res)-1].Rows
 	if len(rows) == 0 {
-		return classed(errdefs.ErrFailedPrecondition, "the database of open vswitch has no row Open_vSwitch: run ovs-vsctl init")
+		return fault.Conflict("the database of open vswitch has no row Open_vSwitch: run ovs-vsctl init")
 	}
 	want, _ := num(rows[0], "next_cfg")
 	for {

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // MAC is an Ethernet address. Its text form is `02:42:0a:09:00:15`.
@@ -15,11 +17,11 @@ func ParseMAC(s string) (MAC, error) {
 	var m MAC
 	b, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))
 	if err != nil || len(b) != 6 || strings.Count(s, ":") != 5 {
-		return MAC{}, invalid("MAC address %.40q is not of the form 02:42:0a:09:00:15", s)
+		return MAC{}, fault.Invalid("MAC address %.40q is not of the form 02:42:0a:09:00:15", s)
 	}
 	copy(m[:], b)
 	if m[0]&1 != 0 || m == (MAC{}) {
-		return MAC{}, invalid("MAC address %s is not a unicast address", m)
+		return MAC{}, fault.Invalid("MAC address %s is not a unicast address", m)
 	}
 	return m, nil
 }

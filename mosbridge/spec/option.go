@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // DefaultBridge is the Open vSwitch bridge of networks that name none.
@@ -99,7 +101,7 @@ func setGateway(n *Network, v string) error {
 		return nil
 	case GatewayNone:
 	}
-	return invalid("want host or external, not %.40q", v)
+	return fault.Invalid("want host or external, not %.40q", v)
 }
 
 func setMode(_ *Network, v string) error {
@@ -109,13 +111,13 @@ func setMode(_ *Network, v string) error {
 	case "vpc":
 		return errLater
 	}
-	return invalid("want bridge, not %.40q", v)
+	return fault.Invalid("want bridge, not %.40q", v)
 }
 
 func setMTU(n *Network, v string) error {
 	i, err := strconv.Atoi(v)
 	if err != nil || i < 576 || i > 65535 {
-		return invalid("want 576 to 65535, not %.40q", v)
+		return fault.Invalid("want 576 to 65535, not %.40q", v)
 	}
 	n.MTU = i
 	return nil
@@ -124,7 +126,7 @@ func setMTU(n *Network, v string) error {
 func setNAT(n *Network, v string) error {
 	b, err := strconv.ParseBool(v)
 	if err != nil {
-		return invalid("want true or false, not %.40q", v)
+		return fault.Invalid("want true or false, not %.40q", v)
 	}
 	n.NAT = b
 	return nil
@@ -133,7 +135,7 @@ func setNAT(n *Network, v string) error {
 func setVLAN(n *Network, v string) error {
 	i, err := strconv.ParseUint(v, 10, 16)
 	if err != nil || i > 4094 {
-		return invalid("want 0 to 4094, not %.40q", v)
+		return fault.Invalid("want 0 to 4094, not %.40q", v)
 	}
 	n.VLAN = uint16(i)
 	return nil
@@ -147,10 +149,10 @@ func linkName(what, v string) (string, error) {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
 	}
 	if ok && OwnName(v) {
-		return "", invalid("%s is a name that mosbridge gives to its own links: choose another", v)
+		return "", fault.Invalid("%s is a name that mosbridge gives to its own links: choose another", v)
 	}
 	if !ok {
-		return "", invalid("%.40q is no name of a %s: 1 to 15 letters, digits, '.', '_' or '-'", v, what)
+		return "", fault.Invalid("%.40q is no name of a %s: 1 to 15 letters, digits, '.', '_' or '-'", v, what)
 	}
 	return v, nil
 }
@@ -175,7 +177,7 @@ func parse(given map[string]string, set func(Option, string) error, fits func(Op
 		}
 		o, ok := table[key]
 		if !ok {
-			return invalid("option %.60q is not known: mosbridge takes %s", key, strings.Join(known, ", "))
+			return fault.Invalid("option %.60q is not known: mosbridge takes %s", key, strings.Join(known, ", "))
 		}
 		if err := set(o, given[key]); err != nil {
 			return fmt.Errorf("option %s: %w", key, err)

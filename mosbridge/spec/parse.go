@@ -3,10 +3,12 @@ package spec
 import (
 	"errors"
 	"net/netip"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // errLater refuses what has a name but no code.
-var errLater = notImplemented("not available yet")
+var errLater = fault.Later("not available yet")
 
 // NetworkRequest is what Docker sends for `docker network create`.
 type NetworkRequest struct {
@@ -40,7 +42,7 @@ func (n *Network) gatewayDefaults(given map[string]string) error {
 	_, natSet := given["mos.nat"]
 	switch {
 	case n.Internal && (n.Gateway != "" || n.NAT):
-		return invalid("an --internal network has no way out: drop mos.gateway and mos.nat")
+		return fault.Invalid("an --internal network has no way out: drop mos.gateway and mos.nat")
 	case n.Internal:
 		n.Gateway = GatewayNone
 	case n.Gateway == "" && n.Uplink != "":
@@ -49,10 +51,10 @@ func (n *Network) gatewayDefaults(given map[string]string) error {
 		n.Gateway = GatewayHost
 	}
 	if n.Gateway == GatewayExternal && n.NAT {
-		return invalid("mos.nat=true needs mos.gateway=host: with an external gateway the router out there translates")
+		return fault.Invalid("mos.nat=true needs mos.gateway=host: with an external gateway the router out there translates")
 	}
 	if n.Gateway == GatewayExternal && n.Uplink == "" {
-		return invalid("mos.gateway=external needs mos.uplink: without one no router can be reached")
+		return fault.Invalid("mos.gateway=external needs mos.uplink: without one no router can be reached")
 	}
 	if n.Gateway == GatewayHost && !natSet {
 		n.NAT = true
@@ -62,16 +64,16 @@ func (n *Network) gatewayDefaults(given map[string]string) error {
 
 func (n *Network) check() error {
 	if len(n.Subnets) == 0 {
-		return invalid("the network has no subnet: give --subnet")
+		return fault.Invalid("the network has no subnet: give --subnet")
 	}
 	if n.Uplink == n.Bridge && n.Uplink != "" {
-		return invalid("mos.uplink and mos.bridge are both %s: the uplink is put on the bridge, it cannot be the bridge", n.Uplink)
+		return fault.Invalid("mos.uplink and mos.bridge are both %s: the uplink is put on the bridge, it cannot be the bridge", n.Uplink)
 	}
 	seen := map[bool]bool{}
 	for _, s := range n.Subnets {
 		is4 := s.Prefix.Addr().Is4()
 		if seen[is4] {
-			return invalid("subnet %s is the second of its family: a network takes one IPv4 and one IPv6 subnet", s.Prefix)
+			return fault.Invalid("subnet %s is the second of its family: a network takes one IPv4 and one IPv6 subnet", s.Prefix)
 		}
 		seen[is4] = true
 		if err := n.checkSubnet(s); err != nil {
@@ -79,7 +81,7 @@ func (n *Network) check() error {
 		}
 	}
 	if seen[false] && n.MTU != 0 && n.MTU < 1280 {
-		return invalid("mos.mtu=%d is below 1280, the least that IPv6 works with", n.MTU)
+		return fault.Invalid("mos.mtu=%d is below 1280, the least that IPv6 works with", n.MTU)
 	}
 	return nil
 }
@@ -88,23 +90,23 @@ func (n *Network) checkSubnet(s Subnet) error {
 	a := s.Prefix.Addr()
 	switch {
 	case !s.Prefix.IsValid() || s.Prefix.Masked() != s.Prefix:
-		return invalid("subnet %s has bits set behind its mask: write %s", s.Prefix, s.Prefix.Masked())
+		return fault.Invalid("subnet %s has bits set behind its mask: write %s", s.Prefix, s.Prefix.Masked())
 	case a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() && a.Is6():
-		return invalid("subnet %s is not a range of host addresses", s.Prefix)
+		return fault.Invalid("subnet %s is not a range of host addresses", s.Prefix)
 	case s.Prefix.Bits() > a.BitLen()-2:
-		return invalid("subnet %s is too small: a gateway and a container need a /%d at least", s.Prefix, a.BitLen()-2)
+		return fault.Invalid("subnet %s is too small: a gateway and a container need a /%d at least", s.Prefix, a.BitLen()-2)
 	}
 	if !s.Gateway.IsValid() {
 		if n.Gateway == GatewayNone {
 			return nil
 		}
-		return invalid("subnet %s has no gateway address: give --gateway", s.Prefix)
+		return fault.Invalid("subnet %s has no gateway address: give --gateway", s.Prefix)
 	}
 	if !s.Prefix.Contains(s.Gateway) {
-		return invalid("gateway %s is outside subnet %s", s.Gateway, s.Prefix)
+		return fault.Invalid("gateway %s is outside subnet %s", s.Gateway, s.Prefix)
 	}
 	if a.Is4() && (s.Gateway == a || s.Gateway == broadcast(s.Prefix)) {
-		return invalid("gateway %s is the network or broadcast address of subnet %s", s.Gateway, s.Prefix)
+		return fault.Invalid("gateway %s is the network or broadcast address of subnet %s", s.Gateway, s.Prefix)
 	}
 	return nil
 }
@@ -140,7 +142,7 @@ func ParseEndpoint(n Network, r EndpointRequest) (Endpoint, error) {
 			return Endpoint{}, err
 		}
 		if e.MAC == n.ID.GatewayMAC() {
-			return Endpoint{}, invalid("MAC address %s is the gateway's: choose another", e.MAC)
+			return Endpoint{}, fault.Invalid("MAC address %s is the gateway's: choose another", e.MAC)
 		}
 	}
 	if e.IPv4, err = n.address(r.IPv4, true); err != nil {
@@ -150,7 +152,7 @@ func ParseEndpoint(n Network, r EndpointRequest) (Endpoint, error) {
 		return Endpoint{}, err
 	}
 	if !e.IPv4.IsValid() && !e.IPv6.IsValid() {
-		return Endpoint{}, invalid("endpoint %s has no address", id.Short())
+		return Endpoint{}, fault.Invalid("endpoint %s has no address", id.Short())
 	}
 	if r.IfName != "" {
 		if e.IfName, err = linkName("interface", r.IfName); err != nil {
@@ -183,16 +185,16 @@ func (n *Network) address(s string, is4 bool) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Addr().Is4() != is4 || p.Addr().Is4In6() {
-		return netip.Prefix{}, errors.Join(invalid("address %.60q is not of the form 10.9.0.21/24", s), err)
+		return netip.Prefix{}, errors.Join(fault.Invalid("address %.60q is not of the form 10.9.0.21/24", s), err)
 	}
 	sub, ok := n.Subnet(is4)
 	switch {
 	case !ok:
-		return netip.Prefix{}, invalid("address %s fits no subnet of the network", p)
+		return netip.Prefix{}, fault.Invalid("address %s fits no subnet of the network", p)
 	case !sub.Prefix.Contains(p.Addr()):
-		return netip.Prefix{}, invalid("address %s is outside subnet %s", p.Addr(), sub.Prefix)
+		return netip.Prefix{}, fault.Invalid("address %s is outside subnet %s", p.Addr(), sub.Prefix)
 	case p.Addr() == sub.Gateway:
-		return netip.Prefix{}, invalid("address %s is the gateway of subnet %s", p.Addr(), sub.Prefix)
+		return netip.Prefix{}, fault.Invalid("address %s is the gateway of subnet %s", p.Addr(), sub.Prefix)
 	}
 	return netip.PrefixFrom(p.Addr(), sub.Prefix.Bits()), nil
 }

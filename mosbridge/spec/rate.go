@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // rateUnits are bits per second, decimal as in networking; the longest suffix first.
@@ -42,9 +44,9 @@ func ParseRate(s string) (Rate, error) {
 		if bits := f * float64(u.bits); bits >= minRate && bits <= maxRate {
 			return Rate(bits), nil
 		}
-		return 0, invalid("rate %.40q is outside 8kbit to 4294967gbit", s)
+		return 0, fault.Invalid("rate %.40q is outside 8kbit to 4294967gbit", s)
 	}
-	return 0, invalid("rate %.40q is not of the form 100mbit, 2.5gbit, 800kbit or none", s)
+	return 0, fault.Invalid("rate %.40q is not of the form 100mbit, 2.5gbit, 800kbit or none", s)
 }
 
 // String is the shortest form that [ParseRate] reads back to the same value.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // NetworkID is the id Docker gave a network: 64 hex digits (checked by [ParseNetworkID]).
@@ -179,7 +181,7 @@ func ParseEndpointID(s string) (EndpointID, error) {
 
 func checkID(what, s string) error {
 	if _, err := hex.DecodeString(s); err != nil || len(s) != 64 {
-		return invalid("%s id %.80q is not 64 hex digits", what, s)
+		return fault.Invalid("%s id %.80q is not 64 hex digits", what, s)
 	}
 	return nil
 }
