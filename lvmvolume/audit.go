@@ -38,7 +38,7 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 		switch {
 		case e.fault != nil:
 			add("volume", e.v.Title(), e.fault.Error(), "")
-		case (e.v.State == spec.Creating || e.v.State == spec.Filling) && !e.whole:
+		case e.unfinished():
 			add("volume", e.v.Title(), "its making was cut off", "the next look finishes it or takes it back; at once by docker mos volume gc")
 		case isSnapshot(e.v):
 			if _, ok := d.idx.entry(e.v.Of); !ok {

@@ -82,7 +82,7 @@ func (d *Driver) inherit(r spec.Request, v spec.Volume) (out, src spec.Volume, e
 		return v, src, fault.Conflict("%s cannot be copied: %w", v.From, from.fault)
 	}
 	src = from.v
-	if src.State == spec.Creating && !from.whole {
+	if from.unfinished() {
 		return v, src, fault.Conflict("%s is not whole yet: try again in a moment", v.From)
 	}
 	if v, err = spec.Inherit(r, v, src); err != nil {

@@ -55,6 +55,12 @@ func (e entry) state() spec.State {
 	return e.v.State
 }
 
+// unfinished says that the making, filling or purge of a volume was cut off, if
+// nobody is at it.
+func (e entry) unfinished() bool {
+	return e.v.State == spec.Filling || e.v.State == spec.Creating && !e.whole
+}
+
 func newIndex() *index {
 	return &index{
 		byID: map[spec.ID]*entry{}, byName: map[string]spec.ID{}, places: map[string]place{},

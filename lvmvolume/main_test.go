@@ -244,7 +244,7 @@ func (d *fakeDisk) zero(_ context.Context, device string, said func(done, total 
 	return nil
 }
 
-func (d *fakeDisk) needsGrow(string) (bool, error)                               { return false, nil }
+func (d *fakeDisk) needsGrow(string) (bool, error)                             { return false, nil }
 func (d *fakeDisk) growOffline(context.Context, filesystem.Type, string) error { return nil }
 
 func (d *fakeDisk) formatted(v spec.Volume) bool {

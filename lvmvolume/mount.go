@@ -48,6 +48,9 @@ func sound(e entry) error {
 	if e.fault != nil {
 		return fault.Conflict("volume %s cannot be used: %w", e.v.Name, e.fault)
 	}
+	if e.v.State == spec.Filling {
+		return fault.Conflict("volume %s cannot be used: its filling or its purge was cut off, and the next look removes it", e.v.Name)
+	}
 	return nil
 }
 
@@ -62,7 +65,7 @@ func (d *Driver) still(was entry) (entry, error) {
 }
 
 func (d *Driver) mountLocked(ctx context.Context, e entry) error {
-	if e.v.State == spec.Creating && !e.whole {
+	if e.unfinished() {
 		// Its making was cut off, and the repair did not get here yet.
 		if err := d.run(ctx, plan.Repair([]spec.Volume{e.v}, time.Now())); err != nil {
 			return err

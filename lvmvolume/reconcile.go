@@ -90,7 +90,7 @@ func (d *Driver) repair(ctx context.Context) error {
 func (d *Driver) repairOne(ctx context.Context, v spec.Volume) error {
 	defer d.names.Lock(v.Name)()
 	e, ok := d.idx.entry(v.ID)
-	if !ok || e.pending || e.whole {
+	if !ok || e.pending || !e.unfinished() {
 		return nil // it was finished meanwhile, or is being made
 	}
 	p := plan.Repair([]spec.Volume{e.v}, time.Now())

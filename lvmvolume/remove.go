@@ -31,7 +31,7 @@ func (d *Driver) trashRef(ctx context.Context, ref string, dry bool) (plan.Plan,
 	}
 	defer d.names.Lock(e.v.Name)()
 	// What is wrong with it is no matter.
-	if e, err = d.still(e); errdefs.IsNotFound(err) {
+	if e, err = d.still(e); errdefs.IsNotFound(err) || err != nil && e.fault == nil {
 		return nil, err
 	}
 	return d.trashIt(ctx, e, dry)

@@ -19,7 +19,7 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	if src, err = d.still(src); err != nil {
 		return nil, spec.Volume{}, err
 	}
-	if src.v.State == spec.Creating && !src.whole {
+	if src.unfinished() {
 		return nil, spec.Volume{}, fault.Conflict("volume %s is not whole yet: try again in a moment", src.v.Name)
 	}
 	now := time.Now()

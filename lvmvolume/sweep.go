@@ -23,12 +23,7 @@ const detachBatch = 50
 // sweep takes volumes off the host that nobody has any more, and removes what
 // could not be removed before. It says whether something is left to look at soon.
 func (d *Driver) sweep(ctx context.Context) (again bool) {
-	for _, e := range d.idx.doomedOnes() {
-		if err := d.unmake(ctx, e.v); err != nil {
-			d.log.WarnContext(ctx, "half made volume cannot be removed yet", "volume", e.v.Title(), "lv", e.v.ID.Label(), "err", err)
-			again = true
-		}
-	}
+	again = d.removeDoomed(ctx)
 	devices, snap, err := d.see(ctx)
 	if err != nil {
 		d.log.WarnContext(ctx, "who uses which volume is not known", "err", err)
@@ -52,6 +47,17 @@ func (d *Driver) sweep(ctx context.Context) (again bool) {
 		d.detachIdle(ctx, at, vs)
 	}
 	return again
+}
+
+// removeDoomed removes what could not be removed before. It says whether some stay.
+func (d *Driver) removeDoomed(ctx context.Context) (stay bool) {
+	for _, e := range d.idx.doomedOnes() {
+		if err := d.unmake(ctx, e.v); err != nil {
+			d.log.WarnContext(ctx, "half made volume cannot be removed yet", "volume", e.v.Title(), "lv", e.v.ID.Label(), "err", err)
+			stay = true
+		}
+	}
+	return stay
 }
 
 // see looks which volumes are attached and who has them, and notes it.

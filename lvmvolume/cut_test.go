@@ -1,0 +1,176 @@
+package lvmvolume
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/lvm/lvmtest"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// verb is a change that is cut at each of its commands.
+type verb struct {
+	name  string
+	setup func(*rig)
+	do    func(*rig, context.Context) error
+	// lvs is how many logical volumes of ours there are when it is done, before
+	// is how many when it was taken back; -1 is never.
+	lvs, before int
+}
+
+func verbs() []verb {
+	create := func(kv ...string) func(*rig, context.Context) error {
+		return func(r *rig, ctx context.Context) error {
+			_, err := r.create(ctx, request("new", kv...), false)
+			return err
+		}
+	}
+	data := func(kv ...string) func(*rig) {
+		return func(r *rig) {
+			v := r.make("data", append(kv, "size", "1g")...)
+			r.recordReady(r.t.Context(), 0)
+			r.disk.text[v.ID.Label()] = "what a user wrote"
+		}
+	}
+	trashed := func(kv ...string) func(*rig) {
+		return func(r *rig) { data(kv...)(r); r.remove("data") }
+	}
+	purge := func(r *rig, ctx context.Context) error {
+		_, err := r.purge(ctx, volumesOf(r.idx.all(inTrash)), "asked for", false, func(string, uint64, uint64) {})
+		return err
+	}
+	return []verb{
+		{"create thin", func(*rig) {}, create("size", "1g"), 1, 0},
+		{"create linear", func(*rig) {}, create("size", "1g", "type", "linear"), 1, 0},
+		{"create striped", func(*rig) {}, create("size", "1g", "type", "striped"), 1, 0},
+		{"copy", data(), create("from", "data"), 2, 1},
+		{"copy that is larger", data(), create("from", "data", "size", "2g"), 2, 1},
+		{"snapshot", data(), func(r *rig, ctx context.Context) error {
+			_, _, err := r.takeSnapshot(ctx, "data", "s", false)
+			if errdefs.IsAlreadyExists(err) {
+				return nil
+			}
+			return err
+		}, 2, 1},
+		{"resize", data(), func(r *rig, ctx context.Context) error {
+			_, _, err := r.resize(ctx, resizeRequest("data", "3g"))
+			return err
+		}, 1, 1},
+		{"trash", data(), func(r *rig, ctx context.Context) error {
+			_, err := r.trash(ctx, "data", false)
+			return err
+		}, 1, 1},
+		{"restore", trashed(), func(r *rig, ctx context.Context) error {
+			if _, back := r.idx.named("back"); back {
+				return nil
+			}
+			_, _, err := r.restore(ctx, "data", "back", false)
+			return err
+		}, 1, 1},
+		{"purge thin", func(r *rig) { data()(r); r.snap("data", "s"); r.remove("data") }, purge, 0, 2},
+		{"purge linear", trashed("type", "linear"), purge, 0, 1},
+		{"create under pressure", func(r *rig) {
+			r.make("old", "size", "15g")
+			r.remove("old")
+		}, create("size", "10g"), 1, 0},
+	}
+}
+
+// TestEveryCutEndsWholeOrAbsent fails each command of each verb in each way, then
+// restarts, or goes on: a look with its repair leads to volumes that are whole or
+// absent, the verb can be repeated, nothing is doubled or left.
+func TestEveryCutEndsWholeOrAbsent(t *testing.T) {
+	ways := map[string]lvmtest.Failure{
+		"refused": lvmtest.Refuse, "killed-before": lvmtest.KillBefore, "killed-committed": lvmtest.KillCommitted,
+		"killed-unfinished": lvmtest.KillUnfinished, "killed-after": lvmtest.KillAfter, "lock": lvmtest.LockUnavailable,
+	}
+	for _, v := range verbs() {
+		for way, failure := range ways {
+			for _, restart := range []bool{true, false} {
+				for n := 1; cut(t, v, fmt.Sprintf("%s, command %d %s, restart %v", v.name, n, way, restart), n, failure, restart); n++ {
+					if n > 20 {
+						t.Fatalf("%s has no end", v.name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// cut runs a verb whose n-th command fails, and says whether there was one.
+func cut(t *testing.T, v verb, what string, n int, how lvmtest.Failure, restart bool) (cut bool) {
+	t.Helper()
+	r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
+	v.setup(r)
+	before := len(r.lvm.Lines())
+	r.lvm.FailNext(n, how)
+	err := v.do(r, t.Context())
+	if len(r.lvm.Lines())-before < n {
+		return false // it was over before that
+	}
+	if restart {
+		r.lvm.Reboot()
+		r.restart()
+	}
+	for range 2 {
+		_ = r.reconcile(t.Context()) // the first may meet a failure that was not used up
+		r.removeDoomed(t.Context())
+	}
+	whole(t, what, r)
+	if got := len(r.ours()); got != v.lvs && got != v.before {
+		t.Errorf("%s: %d volumes, want %d or %d; the verb said %v", what, got, v.lvs, v.before, err)
+	}
+	if err == nil && len(r.ours()) != v.lvs {
+		t.Errorf("%s: it said that all is well, with %d volumes", what, len(r.ours()))
+	}
+	again := v.do(r, t.Context())
+	if again != nil && !errdefs.IsNotFound(again) {
+		t.Errorf("%s: repeated: %v", what, again)
+	}
+	r.recordReady(t.Context(), 0)
+	whole(t, what+", repeated", r)
+	if got := len(r.ours()); got != v.lvs {
+		t.Errorf("%s, repeated: %d volumes, want %d\n%s", what, got, v.lvs, r.lvm)
+	}
+	return true
+}
+
+// whole checks that each volume is whole, and that the index and the machine know
+// the same ones.
+func whole(t *testing.T, what string, r *rig) {
+	t.Helper()
+	var labels []string
+	names := map[string]bool{}
+	for _, e := range r.idx.all(anything) {
+		labels = append(labels, e.v.ID.Label())
+		switch e.state() {
+		case spec.Ready, spec.Trashed:
+		case spec.Creating, spec.Filling:
+			t.Errorf("%s: %s is %s", what, e.v.Title(), e.v.State)
+		}
+		if inService(e.v) && names[e.v.Name] {
+			t.Errorf("%s: %s is there twice", what, e.v.Name)
+		}
+		names[e.v.Name] = names[e.v.Name] || inService(e.v)
+		if e.v.From == "" && !isSnapshot(e.v) && !r.disk.formatted(e.v) {
+			t.Errorf("%s: %s has no file system", what, e.v.Title())
+		}
+		if e.v.Name == "data" && !isSnapshot(e.v) && r.disk.text[e.v.ID.Label()] == "" {
+			t.Errorf("%s: what was in %s is lost", what, e.v.Title())
+		}
+		if e.fault != nil {
+			t.Errorf("%s: %s: %v", what, e.v.Title(), e.fault)
+		}
+	}
+	slices.Sort(labels)
+	if have := r.ours(); !slices.Equal(labels, have) {
+		t.Errorf("%s: known are %v, there are %v", what, labels, have)
+	}
+	if a := r.audit(t.Context()); len(a.Findings) != 0 {
+		t.Errorf("%s: the audit says %+v", what, a.Findings)
+	}
+}
