@@ -78,7 +78,11 @@ func (c *Client) change(ctx context.Context, doing string, argv []string) ([]byt
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Limit)
 	defer cancel()
-	return c.read(ctx, doing, argv)
+	out, err := c.read(ctx, doing, argv)
+	if err != nil && c.heal(ctx, err) {
+		return c.read(ctx, doing, argv)
+	}
+	return out, err
 }
 
 func (c *Client) env() []string {

@@ -195,3 +195,27 @@ func TestChangeIsNotCutByItsCaller(t *testing.T) {
 	}
 	_, _ = c.Report(ctx) // looks at its context above
 }
+
+func TestStrayDeviceOfAThinPoolIsTakenOut(t *testing.T) {
+	for _, healed := range []bool{true, false} {
+		f := &xexec.Fake{}
+		f.Answer = func(c xexec.Cmd) ([]byte, error) {
+			switch {
+			case c.Argv[0] == "dmsetup" && !healed:
+				return nil, errors.New("Device or resource busy")
+			case c.Argv[0] == "lvm" && len(f.Runs()) == 1:
+				return nil, &xexec.Error{Code: 5, Stderr: "Thin pool v--g-p-tpool (253:2) already contain thin device with device_id 7."}
+			}
+			return nil, nil
+		}
+		c := newClient(t, lvm.Config{Runner: f})
+		err := c.CreateSnapshot(t.Context(), lvm.Snapshot{VG: "v-g", Origin: "a", Name: "b"})
+		lines := f.Lines()
+		if len(lines) < 2 || lines[1] != "dmsetup message v--g-p-tpool 0 delete 7" {
+			t.Fatalf("got %q", lines)
+		}
+		if healed && (err != nil || len(lines) != 3 || lines[2] != lines[0]) || !healed && (!errdefs.IsFailedPrecondition(err) || len(lines) != 2) {
+			t.Errorf("healed %v: got %v after %q", healed, err, lines)
+		}
+	}
+}

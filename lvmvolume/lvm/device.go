@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,21 @@ func (c *Client) AddDevices(ctx context.Context, devices ...string) error {
 		// Without --yes lvm would ask where it knows a device by no identity.
 		if _, err := c.change(ctx, "add device "+d+" to the devices file", c.command("lvmdevices", "--yes", "--adddev="+d)); err != nil {
 			return err
+		}
+	}
+	return c.syncDevices()
+}
+
+// syncDevices makes the devices file last. Without its disks in the file a group
+// would be waited for after a cut.
+func (c *Client) syncDevices() error {
+	for _, path := range []string{c.devicesPath(), filepath.Dir(c.devicesPath())} {
+		f, err := os.Open(path)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a fake has no file
+			return fileError(path, err)
 		}
 	}
 	return nil

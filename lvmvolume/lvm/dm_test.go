@@ -177,3 +177,23 @@ func TestDMHostDoesNotActivateVolumes(t *testing.T) {
 		t.Errorf("got %s, %v", out, err)
 	}
 }
+
+// The state that a snapshot's killed lvcreate leaves when the kernel has made the
+// device already.
+func TestDMPoolWithAStrayDeviceWorksOn(t *testing.T) {
+	const vg = "mos-stray"
+	r := startPool(t, vg)
+	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "a", Size: mib}))
+	for _, argv := range [][]string{
+		{"suspend", lvm.DMName(vg, "a")},
+		{"message", lvm.DMName(vg, "p") + "-tpool", "0", "create_snap 2 1"},
+		{"resume", lvm.DMName(vg, "a")},
+	} {
+		if out, err := exec.Command("dmsetup", argv...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v: %s", argv, err, out)
+		}
+	}
+	must(t, r.Client.CreateSnapshot(t.Context(), lvm.Snapshot{VG: vg, Origin: "a", Name: "s", Active: true}))
+	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "b", Size: mib}))
+	must(t, r.Client.Remove(t.Context(), vg, "a", "b", "s"))
+}
