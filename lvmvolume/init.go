@@ -105,7 +105,7 @@ func (i *initializer) check() error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(known, r.VG) {
+	if slices.Contains(known, r.VG) && !r.Adopt {
 		return fault.Exists("volume group %s is ours already", r.VG)
 	}
 	return nil
