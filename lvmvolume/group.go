@@ -275,8 +275,8 @@ func (gs *groups) list(ctx context.Context) []listing {
 	if err == nil {
 		r, err = gs.lvm.Report(ctx)
 	}
-	if err != nil && len(want) == 0 {
-		want = []string{"volume groups"}
+	if want == nil { // which groups are ours is not known, and what is in ours is
+		want = append(gs.names(), "volume groups")
 	}
 	var out []listing
 	for _, vg := range want {
@@ -299,6 +299,19 @@ func (gs *groups) group(vg string) *group {
 		gs.byVG[vg] = g
 	}
 	return g
+}
+
+// only forgets groups that are no longer ours.
+func (gs *groups) only(listed map[string]bool) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	maps.DeleteFunc(gs.byVG, func(vg string, _ *group) bool { return !listed[vg] })
+}
+
+func (gs *groups) names() []string {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(gs.byVG)), func(vg string) bool { return vg == "volume groups" })
 }
 
 func (gs *groups) all() []*group {

@@ -63,7 +63,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("mos_volume_"+name, help, nil, labels), prometheus.GaugeValue, v)
 	}
 	for _, e := range c.d.idx.all(inService) {
-		l := map[string]string{"volume": e.v.Name, "type": string(e.v.Type)}
+		l := map[string]string{"volume": e.v.Name, "id": string(e.v.ID), "type": string(e.v.Type)}
 		gauge("size_bytes", "Hard limit of a volume.", float64(e.v.Size), l)
 		gauge("allocated_bytes", "What a volume takes of its pool or disk.", float64(e.allocated), l)
 		gauge("faulty", "Whether a volume cannot be used.", one(e.fault != nil), l)

@@ -16,7 +16,9 @@ func (d *Driver) look(ctx context.Context) error {
 	d.looking.Lock()
 	defer d.looking.Unlock()
 	var errs []error
+	listed := map[string]bool{}
 	for _, l := range d.list(ctx) {
+		listed[l.place.name()] = true
 		for _, change := range d.idx.take(l) {
 			d.log.WarnContext(ctx, change.detail, "volume", change.object)
 			d.event("warn", "volume", change.object, change.detail)
@@ -25,6 +27,8 @@ func (d *Driver) look(ctx context.Context) error {
 			errs = append(errs, l.err)
 		}
 	}
+	d.groups.only(listed)
+	d.idx.only(listed)
 	d.loadedOnce.Do(func() { close(d.idx.loaded) })
 	return errors.Join(errs...)
 }
@@ -63,6 +67,19 @@ func (x *index) take(l listing) (gone []stray) {
 	maps.DeleteFunc(x.gone, func(_ spec.ID, at time.Time) bool { return time.Since(at) > 2*lookLimit })
 	x.nameAll()
 	return gone
+}
+
+// only forgets the places that are no longer ours, with what is in them.
+func (x *index) only(listed map[string]bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for id, e := range maps.Clone(x.byID) {
+		if !listed[e.v.Place] && !e.pending {
+			x.forget(id)
+		}
+	}
+	maps.DeleteFunc(x.places, func(name string, _ place) bool { return !listed[name] })
+	maps.DeleteFunc(x.broken, func(name string, _ error) bool { return !listed[name] })
 }
 
 func (x *index) takeOne(f found, began time.Time) {
