@@ -130,3 +130,54 @@ func TestHangingEngineIsGivenUp(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestVolumesOfContainers(t *testing.T) {
+	f := enginetest.Start(t)
+	f.PutContainer(enginetest.Container{ID: "c1", Name: "db", State: "running", Volumes: []enginetest.Volume{
+		{Name: "data", Driver: "mos-lvm"}, {Name: "conf", Driver: "local", ReadOnly: true},
+	}})
+	f.PutContainer(enginetest.Container{ID: "c2", Name: "bare", State: "exited"})
+	got, err := open(t, f.Host).Containers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Container{
+		{ID: "c1", Name: "db", State: "running", Volumes: []VolumeUse{{"data", "mos-lvm", true}, {"conf", "local", false}}},
+		{ID: "c2", Name: "bare", State: "exited"},
+	}
+	if d := cmp.Diff(want, got, addrs); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestPausing: what is so already is well, what cannot be is an error.
+func TestPausing(t *testing.T) {
+	f := enginetest.Start(t)
+	e := open(t, f.Host)
+	for _, state := range []string{"running", "paused", "exited"} {
+		f.PutContainer(enginetest.Container{ID: state, Name: state, State: state})
+	}
+	for id, well := range map[string]bool{"running": true, "paused": true, "exited": false, "absent": false} {
+		if err := e.Pause(t.Context(), id); (err == nil) != well {
+			t.Errorf("pause %s: %v", id, err)
+		}
+	}
+	if f.State("running") != "paused" || f.State("exited") != "exited" {
+		t.Errorf("they are %s and %s", f.State("running"), f.State("exited"))
+	}
+	for _, id := range []string{"running", "running", "exited", "absent"} {
+		if err := e.Unpause(t.Context(), id); err != nil {
+			t.Errorf("unpause %s: %v", id, err)
+		}
+	}
+	if f.State("running") != "running" || f.State("paused") != "paused" {
+		t.Errorf("they are %s and %s", f.State("running"), f.State("paused"))
+	}
+	if err := e.Pause(t.Context(), "absent"); !errdefs.IsNotFound(err) {
+		t.Error(err)
+	}
+	f.Break("no")
+	if e.Pause(t.Context(), "running") == nil || e.Unpause(t.Context(), "paused") == nil {
+		t.Error("a broken engine is well")
+	}
+}

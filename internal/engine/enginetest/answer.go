@@ -1,7 +1,9 @@
 package enginetest
 
 import (
+	"net/http"
 	"net/netip"
+	"slices"
 )
 
 // network returns a network in the Engine's JSON.
@@ -9,7 +11,7 @@ func (f *Fake) network(n Network, full bool) map[string]any {
 	containers := map[string]any{}
 	for _, c := range f.containers {
 		for _, p := range c.Ports {
-			if full && p.Network == n.ID && c.State == "running" {
+			if full && p.Network == n.ID && up(c.State) {
 				containers[c.ID] = map[string]any{
 					"Name": c.Name, "EndpointID": p.Endpoint,
 					"MacAddress": p.MAC, "IPv4Address": p.IPv4, "IPv6Address": p.IPv6,
@@ -33,7 +35,7 @@ func (f *Fake) network(n Network, full bool) map[string]any {
 func (f *Fake) list(all bool) []any {
 	list := []any{}
 	for _, c := range f.containers {
-		if c.State != "running" && !all {
+		if !up(c.State) && !all {
 			continue
 		}
 		networks := map[string]any{}
@@ -42,11 +44,50 @@ func (f *Fake) list(all bool) []any {
 		}
 		list = append(list, map[string]any{
 			"Id": c.ID, "Names": []string{"/" + c.Name}, "State": c.State, "Created": 1767323045,
+			"Mounts":          mounts(c),
 			"NetworkSettings": map[string]any{"Networks": networks},
 		})
 	}
 	return list
 }
+
+// mounts returns a container's volumes in the Engine's JSON, beside a bind.
+func mounts(c Container) []any {
+	out := []any{map[string]any{"Type": "bind", "Source": "/etc/hosts", "Destination": "/hosts", "Mode": "", "RW": true, "Propagation": "rprivate"}}
+	for _, v := range c.Volumes {
+		out = append(out, map[string]any{
+			"Type": "volume", "Name": v.Name, "Driver": v.Driver, "Source": "", "Destination": "/" + v.Name, "Mode": "", "RW": !v.ReadOnly, "Propagation": "",
+		})
+	}
+	return out
+}
+
+// pause answers as Engines from 20.10 to 29 do.
+func (f *Fake) pause(w http.ResponseWriter, id string, pause bool) {
+	i := slices.IndexFunc(f.containers, func(c Container) bool { return c.ID == id })
+	if i < 0 {
+		answer(w, http.StatusNotFound, message("No such container: "+id))
+		return
+	}
+	c := &f.containers[i]
+	switch {
+	case pause && c.State == "paused":
+		answer(w, http.StatusConflict, message("Container "+id+" is already paused"))
+	case pause && c.State != "running":
+		answer(w, http.StatusConflict, message("Container "+id+" is not running"))
+	case !pause && c.State != "paused":
+		answer(w, http.StatusInternalServerError, message("Container "+id+" is not paused"))
+	case pause:
+		c.State = "paused"
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		c.State = "running"
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// up says whether a container in a state has its processes and its network.
+func up(state string) bool { return state == "running" || state == "paused" }
 
 func (f *Fake) nameOf(id string) string {
 	for _, n := range f.networks {
@@ -69,7 +110,7 @@ func settings(p Port, state string) map[string]any {
 	if state != "created" {
 		s["NetworkID"] = p.Network
 	}
-	if state == "running" {
+	if up(state) {
 		s["EndpointID"], s["MacAddress"] = p.Endpoint, p.MAC
 		s["IPAddress"], s["IPPrefixLen"] = split(p.IPv4)
 		s["GlobalIPv6Address"], s["GlobalIPv6PrefixLen"] = split(p.IPv6)

@@ -41,6 +41,13 @@ type Container struct {
 	ID, Name string
 	State    string // created, running, exited, …
 	Ports    []Port
+	Volumes  []Volume
+}
+
+// Volume is a container's mount of a volume.
+type Volume struct {
+	Name, Driver string
+	ReadOnly     bool
 }
 
 // Port is a container's endpoint in a network. Addresses are in CIDR form.
@@ -106,6 +113,18 @@ func (f *Fake) PutContainer(c Container) {
 	f.containers = append(slices.DeleteFunc(f.containers, func(o Container) bool { return o.ID == c.ID }), c)
 }
 
+// State returns the state of the container of this ID, "" without one.
+func (f *Fake) State(id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.containers {
+		if c.ID == id {
+			return c.State
+		}
+	}
+	return ""
+}
+
 // RemoveContainer removes the container of this ID.
 func (f *Fake) RemoveContainer(id string) {
 	f.mu.Lock()
@@ -149,6 +168,9 @@ func (f *Fake) serve(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, f.network(f.networks[i], true))
 	case path == "/containers/json":
 		answer(w, http.StatusOK, f.list(r.URL.Query().Get("all") == "1"))
+	case strings.HasSuffix(path, "/pause"), strings.HasSuffix(path, "/unpause"):
+		id, verb, _ := strings.Cut(strings.TrimPrefix(path, "/containers/"), "/")
+		f.pause(w, id, verb == "pause")
 	default:
 		answer(w, http.StatusNotFound, message("page not found"))
 	}
