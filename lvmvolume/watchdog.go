@@ -62,13 +62,21 @@ func (d *Driver) watchOnce(ctx context.Context) (urgent bool) {
 		return true
 	}
 	for _, g := range withPool {
-		for _, s := range stats {
-			if s.VG == g.vg && s.Pool == g.read().pool.Name {
-				urgent = d.watchPool(ctx, g, s) || urgent
-			}
+		i := slices.IndexFunc(stats, func(s lvm.PoolStatus) bool { return s.VG == g.vg && s.Pool == g.read().pool.Name })
+		if i < 0 {
+			d.asleep(ctx, g)
+			continue
 		}
+		urgent = d.watchPool(ctx, g, stats[i]) || urgent
 	}
 	return urgent
+}
+
+// asleep is for a pool that is not active: nobody writes to it, and what it held
+// when it last was may be gone.
+func (d *Driver) asleep(ctx context.Context, g *group) {
+	g.change(func(s *groupState) { s.status, s.level = lvm.PoolStatus{}, "" })
+	d.resume(ctx, g.vg+"/"+g.read().pool.Name, plan.Fullness{})
 }
 
 func (d *Driver) watchPool(ctx context.Context, g *group, s lvm.PoolStatus) (urgent bool) {
