@@ -155,9 +155,10 @@ func (d *Driver) leave(ctx context.Context, id string) error {
 func (d *Driver) part(ctx context.Context, n networkRecord, e endpointRecord) error {
 	sandbox, published := e.Sandbox, len(e.Bound) > 0 || len(e.Asked) > 0
 	e.Joined, e.JoinedAt, e.Sandbox, e.Asked, e.Bound, e.External = false, time.Time{}, "", nil, nil, unasked
-	// On a full disk the port is taken away all the same; the record says that
-	// it was joined, which a repair meets as a container that is gone.
-	kept := d.rec.putEndpoint(e)
+	// On a full disk everything is taken away all the same, and repairs try to
+	// write that. A daemon that starts before one could finds an endpoint whose
+	// link is gone, as after a power cut.
+	kept := d.rec.putAnyway(e)
 	d.ports.Release(string(e.Endpoint.ID))
 	if published {
 		if _, err := d.republish(ctx, sandbox); err != nil {

@@ -50,11 +50,11 @@ func (d *Driver) republish(ctx context.Context, sandbox string) (bool, error) {
 	changed := false
 	for _, e := range mine { // give up first, so that a claim finds the port free
 		if len(e.Bound) > 0 && !hold[e.Endpoint.ID] {
-			d.ports.Release(string(e.Endpoint.ID))
-			changed = true
 			if err := d.rec.update(e.Endpoint.ID, func(e *endpointRecord) { e.Bound = nil }); err != nil {
 				return changed, err
 			}
+			d.ports.Release(string(e.Endpoint.ID))
+			changed = true
 		}
 	}
 	for _, e := range mine {

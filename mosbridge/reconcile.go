@@ -2,6 +2,7 @@ package mosbridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -118,6 +119,7 @@ func (d *Driver) reconcile(ctx context.Context) (well bool) {
 	if err == nil && len(p) > 0 {
 		err = d.repair(ctx)
 	}
+	err = errors.Join(err, d.rec.saveRest())
 	d.noteRepair(start, len(p), err)
 	// Flows decide, not the repair as a whole: one fault somewhere must not
 	// keep all of the host's bridges waiting.

@@ -1,13 +1,17 @@
 package mosbridge
 
 import (
+	"errors"
 	"iter"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/internal/keylock"
 	"github.com/mosdocker/mosdocker/internal/store"
 	"github.com/mosdocker/mosdocker/mosbridge/hostport"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -72,25 +76,29 @@ const maxNumber = 65000
 // record keeps networks and endpoints in memory and in the store; what it
 // returns are copies.
 type record struct {
-	db  *store.DB
 	net store.Bucket[networkRecord]
 	end store.Bucket[endpointRecord]
+	// batch is the store's; tests make it fail.
+	batch   func(func(*store.Tx) error) error
+	writing keylock.Locks // by endpoint id: one change at a time, in memory and in the store
 
 	mu        sync.RWMutex // guards all below
 	networks  map[spec.NetworkID]networkRecord
 	endpoints map[spec.EndpointID]endpointRecord
 	used      map[uint32]bool
-	last      uint32 // number given last: the next search starts behind it
+	last      uint32                   // number given last: the next search starts behind it
+	unsaved   map[spec.EndpointID]bool // endpoints of which the store holds an older form
 }
 
 func openRecord(db *store.DB) (*record, error) {
 	r := &record{
-		db:        db,
+		batch:     db.Batch,
 		net:       store.NewBucket[networkRecord]("networks"),
 		end:       store.NewBucket[endpointRecord]("endpoints"),
 		networks:  map[spec.NetworkID]networkRecord{},
 		endpoints: map[spec.EndpointID]endpointRecord{},
 		used:      map[uint32]bool{},
+		unsaved:   map[spec.EndpointID]bool{},
 	}
 	err := db.View(func(tx *store.Tx) error {
 		nets, err := r.net.All(tx)
@@ -193,7 +201,7 @@ func (r *record) free(number uint32) {
 
 // putNetwork stores n, which survives the next power cut when it returns nil.
 func (r *record) putNetwork(n networkRecord) error {
-	if err := r.db.Batch(func(tx *store.Tx) error { return r.net.Put(tx, string(n.Network.ID), n) }); err != nil {
+	if err := r.batch(func(tx *store.Tx) error { return r.net.Put(tx, string(n.Network.ID), n) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -203,7 +211,7 @@ func (r *record) putNetwork(n networkRecord) error {
 }
 
 func (r *record) dropNetwork(id spec.NetworkID) error {
-	if err := r.db.Batch(func(tx *store.Tx) error { return r.net.Delete(tx, string(id)) }); err != nil {
+	if err := r.batch(func(tx *store.Tx) error { return r.net.Delete(tx, string(id)) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -213,42 +221,79 @@ func (r *record) dropNetwork(id spec.NetworkID) error {
 	return nil
 }
 
-// putEndpoint stores e, which survives the next power cut when it returns nil.
+// putEndpoint stores e, which survives the next power cut when it returns nil;
+// else nothing is changed.
 func (r *record) putEndpoint(e endpointRecord) error {
-	if err := r.db.Batch(func(tx *store.Tx) error { return r.end.Put(tx, string(e.Endpoint.ID), e) }); err != nil {
-		return err
+	defer r.writing.Lock(string(e.Endpoint.ID))()
+	return r.storeEndpoint(e)
+}
+
+// putAnyway is putEndpoint for what has happened whatever the store says: when
+// it returns an error, only the store is behind, until saveRest.
+func (r *record) putAnyway(e endpointRecord) error {
+	defer r.writing.Lock(string(e.Endpoint.ID))()
+	err := r.storeEndpoint(e)
+	if err == nil {
+		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.endpoints[e.Endpoint.ID] = e
-	return nil
+	r.unsaved[e.Endpoint.ID] = true
+	return err
+}
+
+// saveRest brings the store up to what putAnyway could not write.
+func (r *record) saveRest() error {
+	r.mu.RLock()
+	rest := slices.Sorted(maps.Keys(r.unsaved))
+	r.mu.RUnlock()
+	var errs []error
+	for _, id := range rest {
+		err := r.update(id, func(*endpointRecord) {})
+		if !errdefs.IsNotFound(err) { // it was deleted meanwhile
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // update changes an endpoint as it is at that moment, where the caller does not
 // hold its lock. One that is gone stays gone: then it is an error.
 func (r *record) update(id spec.EndpointID, change func(*endpointRecord)) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e, ok := r.endpoints[id]
+	defer r.writing.Lock(string(id))()
+	e, ok := r.endpoint(id)
 	if !ok {
 		return fault.NotFound("endpoint %s is gone", id.Short())
 	}
 	change(&e)
-	if err := r.db.Batch(func(tx *store.Tx) error { return r.end.Put(tx, string(id), e) }); err != nil {
+	return r.storeEndpoint(e)
+}
+
+// storeEndpoint writes e to the store and then to memory. The caller holds its
+// lock of writing.
+func (r *record) storeEndpoint(e endpointRecord) error {
+	id := e.Endpoint.ID
+	if err := r.batch(func(tx *store.Tx) error { return r.end.Put(tx, string(id), e) }); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.endpoints[id] = e
+	delete(r.unsaved, id)
 	return nil
 }
 
 func (r *record) dropEndpoint(id spec.EndpointID) error {
-	if err := r.db.Batch(func(tx *store.Tx) error { return r.end.Delete(tx, string(id)) }); err != nil {
+	defer r.writing.Lock(string(id))()
+	if err := r.batch(func(tx *store.Tx) error { return r.end.Delete(tx, string(id)) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.used, r.endpoints[id].Number)
 	delete(r.endpoints, id)
+	delete(r.unsaved, id)
 	return nil
 }
 
