@@ -163,8 +163,8 @@ func (d *Driver) chooseGroup(v spec.Volume) (*group, error) {
 // those that did not stay in the bin.
 func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []spec.Volume, run func(context.Context) error) error {
 	err := run(ctx)
-	if noRoom(err) && ctx.Err() == nil {
-		d.Nudge() // the place is not what we took it for
+	if err != nil {
+		d.Nudge() // the place is not what we took it for, or needs mending
 	}
 	d.idx.release(purge...)
 	for _, old := range purge {

@@ -2,15 +2,12 @@ package lvmvolume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
@@ -385,6 +382,3 @@ func (l *listing) add(id spec.ID, lv lvm.LV) {
 	f.v = v
 	l.volumes = append(l.volumes, f)
 }
-
-// noRoom says that a place did not have what it should have had.
-func noRoom(err error) bool { return errors.Is(err, errdefs.ErrResourceExhausted) }

@@ -69,7 +69,7 @@ func (d *Driver) reconcile(ctx context.Context) error {
 	defer cancel()
 	start := time.Now()
 	err := d.look(ctx)
-	err = errors.Join(err, d.resumeSuspended(ctx), d.repair(ctx))
+	err = errors.Join(err, d.mendDevices(ctx), d.repair(ctx))
 	d.metrics.look(start, err)
 	if err != nil && ctx.Err() == nil {
 		d.log.WarnContext(ctx, "not all is as it should be", "err", err)

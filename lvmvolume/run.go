@@ -159,6 +159,7 @@ func (r *runner) hold(ctx context.Context, at place, v spec.Volume) (string, err
 	}
 	dev, hold, err := at.attach(ctx, v)
 	if err != nil {
+		r.d.Nudge() // it may be mended
 		return "", err
 	}
 	r.holds[v.ID] = hold

@@ -1,0 +1,57 @@
+package lvmvolume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
+)
+
+// mendDevices mends what a killed command of LVM left: suspended devices, since
+// all who write to them wait for ever, and the parts of a pool without the pool,
+// since it cannot become active then. No command of ours runs meanwhile, and
+// LVM's lock keeps those of others apart.
+func (d *Driver) mendDevices(ctx context.Context) error {
+	var errs []error
+	for _, g := range d.groups.all() {
+		if len(lvm.Suspended(g.vg)) > 0 {
+			errs = append(errs, d.resumeDevices(ctx, g))
+		}
+		if len(lvm.LooseParts(g.vg)) > 0 {
+			errs = append(errs, d.dropParts(ctx, g))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Driver) dropParts(ctx context.Context, g *group) error {
+	defer g.lock()()
+	parts := lvm.LooseParts(g.vg)
+	if len(parts) == 0 {
+		return nil
+	}
+	if err := d.lvm.DeactivateParts(ctx, g.vg, parts...); err != nil {
+		return fmt.Errorf("parts of a pool of volume group %s are active without it: %w", g.vg, err)
+	}
+	names := strings.Join(parts, ", ")
+	d.log.WarnContext(ctx, "parts of a pool deactivated, a killed command left them", "vg", g.vg, "lv", names)
+	d.event("warn", "repair", g.vg, "parts of a pool deactivated: "+names)
+	return nil
+}
+
+func (d *Driver) resumeDevices(ctx context.Context, g *group) error {
+	defer g.lock()()
+	lvs := lvm.Suspended(g.vg)
+	if len(lvs) == 0 {
+		return nil // a command was under way
+	}
+	if err := d.lvm.Resume(ctx, g.vg, lvs...); err != nil {
+		return fmt.Errorf("devices of volume group %s are suspended: %w", g.vg, err)
+	}
+	names := strings.Join(lvs, ", ")
+	d.log.WarnContext(ctx, "suspended devices resumed, a killed command left them", "vg", g.vg, "lv", names)
+	d.event("warn", "repair", g.vg, "suspended devices of "+names+" resumed")
+	return nil
+}
