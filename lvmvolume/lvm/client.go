@@ -79,8 +79,11 @@ func (c *Client) change(ctx context.Context, doing string, argv []string) ([]byt
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Limit)
 	defer cancel()
 	out, err := c.read(ctx, doing, argv)
-	if err != nil && c.heal(ctx, err) {
-		return c.read(ctx, doing, argv)
+	for range healTries {
+		if err == nil || !c.heal(ctx, err) {
+			break
+		}
+		out, err = c.read(ctx, doing, argv)
 	}
 	return out, err
 }
