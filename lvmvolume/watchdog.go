@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -214,12 +213,6 @@ func (w *watchdog) of(pool string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.paused[pool])
-}
-
-func (w *watchdog) all() map[string][]string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return maps.Clone(w.paused)
 }
 
 func (w *watchdog) add(path, pool, id string) {
