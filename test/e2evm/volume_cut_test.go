@@ -51,10 +51,11 @@ func (s *system) kills(seed uint64) {
 	s.t.Logf("kills: %s; %s", tally(journal), s.judge(journal))
 }
 
-// cut cuts the power while calls run.
+// cut cuts the power while calls run, after some of them: emulated time says
+// little.
 func (s *system) cut(seed uint64) string {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	after := between(rng, 3*time.Second, 15*time.Second)
+	calls, more := 3+rng.IntN(30), between(rng, 0, 3*time.Second)
 	if s.sh("docker mos audit >/dev/null 2>&1; systemctl is-active mos-lvm") != "active" {
 		s.t.Fatal("the daemon does not run")
 	}
@@ -64,7 +65,12 @@ func (s *system) cut(seed uint64) string {
 	wg.Go(func() {
 		_ = s.Stream(ctx, fmt.Sprintf("exec /opt/mos/bin/volumecheck churn -seed %d -for 10m", seed), machine.Stdio{Out: &out}) // the cut ends it
 	})
-	time.Sleep(after)
+	start := time.Now()
+	for time.Since(start) < time.Minute && strings.Count(out.String(), "\n") < calls {
+		time.Sleep(100 * time.Millisecond)
+	}
+	time.Sleep(more)
+	after := time.Since(start)
 	s.MustPowerCut(s.t)
 	cancel()
 	wg.Wait()
