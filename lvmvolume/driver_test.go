@@ -228,21 +228,21 @@ func TestDefaultTypeAndPlace(t *testing.T) {
 		opts  []string
 		want  string // type place, or a part of the error
 	}{
-		{"no group", nil, nil, nil, "loop loop"},
-		{"pool", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "thin vg0"},
-		{"group without pool", nil, func(r *rig) { r.makeGroup(vg0, 0, "/dev/sda") }, nil, "linear vg0"},
-		{"asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "linear"}, "linear vg0"},
-		{"loop beside a group", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "loop"}, "loop loop"},
-		{"striped", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda", "/dev/sdb") }, []string{"type", "striped"}, "striped vg0"},
+		{"no group", nil, nil, nil, "loop in loop"},
+		{"pool", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "thin in vg0"},
+		{"group without pool", nil, func(r *rig) { r.makeGroup(vg0, 0, "/dev/sda") }, nil, "linear in vg0"},
+		{"asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "linear"}, "linear in vg0"},
+		{"loop beside a group", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "loop"}, "loop in loop"},
+		{"striped", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda", "/dev/sdb") }, []string{"type", "striped"}, "striped in vg0"},
 		{"striped on one disk", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"type", "striped"}, "one disk"},
 		{"thin without pool", nil, func(r *rig) { r.makeGroup(vg0, 0, "/dev/sda") }, []string{"type", "thin"}, "no thin pool"},
 		{"thin without group", nil, nil, []string{"type", "thin"}, "no volume group of ours"},
 		{"unknown group", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, []string{"vg", "other"}, "mos-lvm init -adopt"},
-		{"group asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, []string{"vg", "vg1"}, "linear vg1"},
-		{"first of two", nil, func(r *rig) { r.makeGroup("vg1", gib, "/dev/sda"); r.makeGroup(vg0, 0, "/dev/sdb") }, nil, "linear vg0"},
-		{"configured group", func(c *Config) { c.VG = "vg1" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, nil, "linear vg1"},
+		{"group asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, []string{"vg", "vg1"}, "linear in vg1"},
+		{"first of two", nil, func(r *rig) { r.makeGroup("vg1", gib, "/dev/sda"); r.makeGroup(vg0, 0, "/dev/sdb") }, nil, "linear in vg0"},
+		{"configured group", func(c *Config) { c.VG = "vg1" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, nil, "linear in vg1"},
 		{"configured group is not ours", func(c *Config) { c.VG = "vgx" }, nil, nil, "mos-lvm init -adopt vgx"},
-		{"configured type", func(c *Config) { c.Type = "linear" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "linear vg0"},
+		{"configured type", func(c *Config) { c.Type = "linear" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "linear in vg0"},
 		{"configured type without group", func(c *Config) { c.Type = "thin" }, nil, nil, "no volume group of ours"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestDefaultTypeAndPlace(t *testing.T) {
 			}
 			r.mustLook()
 			v, _, _, err := r.wish(request("v", append(tt.opts, "size", "64m")...))
-			got := string(v.Type) + " " + strings.TrimPrefix(v.Place, r.cfg.StateDir+"/")
+			got := string(v.Type) + " in " + strings.TrimPrefix(v.Place, r.cfg.StateDir+"/")
 			if err != nil {
 				got = err.Error()
 			}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,8 +33,8 @@ type source struct {
 }
 
 func (s *source) release() {
-	for i := len(s.done) - 1; i >= 0; i-- {
-		s.done[i]()
+	for _, undo := range slices.Backward(s.done) {
+		undo()
 	}
 }
 
@@ -108,7 +109,7 @@ func (d *Driver) serveExport(w http.ResponseWriter, r *http.Request) {
 		pluginsrv.Refuse(w, err)
 		return
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	src, err := stream.NewFileSource(f)
 	if err != nil {
 		pluginsrv.Refuse(w, err)

@@ -137,7 +137,7 @@ func (r *rig) volume(name string) spec.Volume {
 
 func (r *rig) remove(name string) {
 	r.t.Helper()
-	if _, err := r.trash(r.t.Context(), name, false); err != nil {
+	if err := r.trash(r.t.Context(), name); err != nil {
 		r.t.Fatalf("remove %s: %v", name, err)
 	}
 }

@@ -20,7 +20,7 @@ func (d *Driver) look(ctx context.Context) error {
 	for _, l := range d.list(ctx) {
 		listed[l.place.name()] = true
 		for _, change := range d.idx.take(l) {
-			d.log.WarnContext(ctx, change.detail, "volume", change.object)
+			d.log.WarnContext(ctx, "volume is not as it was", "volume", change.object, "detail", change.detail)
 			d.event("warn", "volume", change.object, change.detail)
 		}
 		if l.err != nil {

@@ -41,8 +41,7 @@ func (d *Driver) onCreate(ctx context.Context, r volapi.CreateRequest) (pluginsr
 
 func (d *Driver) onRemove(ctx context.Context, r volapi.NameRequest) (pluginsrv.None, error) {
 	d.await(ctx)
-	_, err := d.trash(ctx, r.Name, false)
-	return pluginsrv.None{}, err
+	return pluginsrv.None{}, d.trash(ctx, r.Name)
 }
 
 func (d *Driver) onMount(ctx context.Context, r volapi.MountRequest) (volapi.MountResponse, error) {
@@ -61,9 +60,15 @@ func (d *Driver) onPath(ctx context.Context, r volapi.NameRequest) (volapi.Mount
 	return volapi.MountResponse{Mountpoint: d.mountpoint(e.v)}, err
 }
 
+// getRequest is a NameRequest whose answered errors Docker takes for "absent".
+type getRequest struct{ volapi.NameRequest }
+
+// AskedForAFact implements [pluginsrv.Fact].
+func (getRequest) AskedForAFact() {}
+
 // onGet answers from memory. An error that is answered means "absent" to Docker,
 // which then forgets what it knows of the volume.
-func (d *Driver) onGet(ctx context.Context, r volapi.NameRequest) (volapi.GetResponse, error) {
+func (d *Driver) onGet(ctx context.Context, r getRequest) (volapi.GetResponse, error) {
 	e, err := d.certain(ctx, r.Name)
 	if err != nil {
 		return volapi.GetResponse{}, err

@@ -43,7 +43,9 @@ func newPlugin(t *testing.T, r *rig) *plugin {
 	srv.Listener = l
 	srv.Start()
 	t.Cleanup(srv.Close)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", path) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}
 	return &plugin{r, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 

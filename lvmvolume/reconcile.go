@@ -183,7 +183,7 @@ func (d *Driver) openTrials(ctx context.Context) {
 		}
 		h, err := loop.Attach(ctx, filepath.Join(d.cfg.trialDir(), e.Name()), false)
 		if err != nil {
-			d.log.Error("disk of a trial group cannot be attached", "file", e.Name(), "err", err)
+			d.log.ErrorContext(ctx, "disk of a trial group cannot be attached", "file", e.Name(), "err", err)
 			continue
 		}
 		d.mu.Lock()

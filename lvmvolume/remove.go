@@ -14,13 +14,14 @@ import (
 
 // trash moves a volume to the recycle bin, or removes it for good where the bin
 // keeps nothing. One that is absent is well.
-func (d *Driver) trash(ctx context.Context, name string, dry bool) (plan.Plan, error) {
+func (d *Driver) trash(ctx context.Context, name string) error {
 	defer d.names.Lock(name)()
 	e, ok := d.idx.named(name)
 	if !ok {
-		return nil, d.idx.whole()
+		return d.idx.whole()
 	}
-	return d.trashIt(ctx, e, dry)
+	_, err := d.trashIt(ctx, e, false)
+	return err
 }
 
 // trashRef is trash for a name or an id.

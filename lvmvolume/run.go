@@ -144,9 +144,9 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 		return r.d.disk.growOffline(ctx, t, dev)
 	case plan.Mount:
 		return r.d.mountIt(v, dev)
-	default: // Attach
-		return nil
+	case plan.Attach, plan.Make, plan.Snapshot, plan.Record, plan.Grow, plan.Unmount, plan.Detach, plan.Remove:
 	}
+	return nil
 }
 
 // hold attaches a volume for the time of the run.

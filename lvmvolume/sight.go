@@ -39,7 +39,11 @@ func enginePID(ctx context.Context, host string) int {
 		return 0
 	}
 	defer func() { _ = c.Close() }()
-	raw, err := c.(*net.UnixConn).SyscallConn()
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return 0
+	}
+	raw, err := u.SyscallConn()
 	if err != nil {
 		return 0
 	}

@@ -114,7 +114,7 @@ func (d *Driver) levelChanged(ctx context.Context, pool string, from, to plan.Le
 		d.log.WarnContext(ctx, "thin pool fills up", "pool", pool, "data", f.Data, "meta", f.Meta)
 		d.event("warn", "pool", pool, detail)
 	default:
-		d.log.ErrorContext(ctx, "thin pool is nearly full", "pool", pool, "level", string(to), "data", f.Data, "meta", f.Meta)
+		d.log.ErrorContext(ctx, "thin pool is nearly full", "pool", pool, "state", string(to), "data", f.Data, "meta", f.Meta)
 		d.event("error", "pool", pool, detail)
 	}
 }

@@ -184,7 +184,7 @@ func states(f *enginetest.Fake) string {
 	for _, id := range []string{"writer", "reader", "stopped", "flat", "other"} {
 		out = append(out, f.State(id))
 	}
-	return strings.Join(out, " ")
+	return strings.Join(out, ", ")
 }
 
 // TestWriterIsPausedAndGoesOn: only who writes to the pool, over a restart of the
@@ -198,11 +198,11 @@ func TestWriterIsPausedAndGoesOn(t *testing.T) {
 	f.Break("the engine does not answer")
 	r.fill(0.98, 0.1)
 	f.Break("")
-	if got := states(f); got != "running running exited running running" {
+	if got := states(f); got != "running, running, exited, running, running" {
 		t.Errorf("after the engine failed they are %s", got)
 	}
 	r.fill(0.98, 0.1)
-	const paused = "paused running exited running running"
+	const paused = "paused, running, exited, running, running"
 	if got := states(f); got != paused {
 		t.Errorf("they are %s", got)
 	}
@@ -223,7 +223,7 @@ func TestWriterIsPausedAndGoesOn(t *testing.T) {
 		t.Errorf("after the engine failed they are %s", got)
 	}
 	r.fill(0.5, 0.1)
-	if got := states(f); got != "running running exited running running" {
+	if got := states(f); got != "running, running, exited, running, running" {
 		t.Errorf("at 50%% they are %s", got)
 	}
 	if _, err := os.Stat(r.pausedFile()); !os.IsNotExist(err) {

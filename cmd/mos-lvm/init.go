@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/lvmvolume"
@@ -32,7 +29,7 @@ Without any group, volumes are loop images, and no init is needed.
 func initialize(args, env []string) error {
 	fs := flag.NewFlagSet("mos-lvm init", flag.ContinueOnError)
 	fs.Usage = func() {
-		fmt.Fprint(fs.Output(), initHelp)
+		_, _ = fmt.Fprint(fs.Output(), initHelp)
 		fs.PrintDefaults()
 	}
 	vg := fs.String("vg", "mosvg", "name of the volume group")
@@ -66,7 +63,7 @@ func initialize(args, env []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	if *forget {
 		return lvmvolume.Forget(ctx, cfg, log, *vg, os.Stdout)

@@ -55,12 +55,17 @@ func load(args, env []string) (lvmvolume.Config, *logx.Logger, error) {
 	return cfg, log, nil
 }
 
+// untilStopped ends with the first signal that asks for it.
+func untilStopped() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+}
+
 func serve(args, env []string) error {
 	cfg, log, err := load(args, env)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
 	log.Info("starting", "version", version.String(), "state", cfg.StateDir)
 	d, err := lvmvolume.Open(cfg, log)

@@ -119,7 +119,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	if _, err := Send[thing](t.Context(), c, http.MethodPost, "/text", func() {}); err == nil {
 		t.Error("what has no JSON is sent")
 	}
-	if _, err := c.Do(t.Context(), "BAD METHOD", "/", nil); err == nil {
+	if _, err := Send[thing](t.Context(), c, "BAD METHOD", "/", nil); err == nil {
 		t.Error("an odd method is sent")
 	}
 }

@@ -173,15 +173,29 @@ func TestRepeatedRequestIsTheSameVolume(t *testing.T) {
 		key, value string
 		same       bool
 	}{
-		{"size", "1g", true}, {"size", "512m", true}, {"size", "2g", false}, // it may have been grown, and is rounded up
-		{"type", "thin", true}, {"type", "linear", false},
-		{"vg", "vg", true}, {"vg", "other", false},
-		{"fs", "ext4", true}, {"fs", "xfs", false},
-		{"uid", "5", true}, {"uid", "0", false}, {"gid", "0", true}, {"gid", "1", false},
-		{"mode", "755", true}, {"mode", "700", false},
-		{"mountopts", "noatime", true}, {"mountopts", "", false},
-		{"iops", "9", true}, {"iops", "8", false}, {"bps", "1m", true}, {"bps", "2m", false},
-		{"from", "x", true}, {"from", "y", false},
+		{"size", "1g", true},
+		{"size", "512m", true},
+		{"size", "2g", false}, // it may have been grown, and is rounded up
+		{"type", "thin", true},
+		{"type", "linear", false},
+		{"vg", "vg", true},
+		{"vg", "other", false},
+		{"fs", "ext4", true},
+		{"fs", "xfs", false},
+		{"uid", "5", true},
+		{"uid", "0", false},
+		{"gid", "0", true},
+		{"gid", "1", false},
+		{"mode", "755", true},
+		{"mode", "700", false},
+		{"mountopts", "noatime", true},
+		{"mountopts", "", false},
+		{"iops", "9", true},
+		{"iops", "8", false},
+		{"bps", "1m", true},
+		{"bps", "2m", false},
+		{"from", "x", true},
+		{"from", "y", false},
 	} {
 		r := request("v", tt.key, tt.value)
 		if tt.key != "size" && tt.key != "from" {

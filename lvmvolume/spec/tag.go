@@ -82,10 +82,10 @@ func FromTags(id ID, tags []string) (Volume, error) {
 	v := Volume{ID: id}
 	seen := map[string]int{}
 	for _, t := range tags {
-		for prefix, read := range map[string]func(string) error{tagName: v.readName, tagState: v.readState, tagSpec: v.readSpec} {
+		for prefix, read := range map[string]func(*Volume, string) error{tagName: readName, tagState: readState, tagSpec: readSpec} {
 			if rest, ok := strings.CutPrefix(t, prefix); ok {
 				seen[prefix]++
-				if err := read(rest); err != nil {
+				if err := read(&v, rest); err != nil {
 					return v, fmt.Errorf("tag %s of %s: %w", t, id.Label(), err)
 				}
 			}
@@ -116,12 +116,12 @@ func (v Volume) check() error {
 	return nil
 }
 
-func (v *Volume) readName(s string) (err error) {
+func readName(v *Volume, s string) (err error) {
 	v.Name, err = unescape(s)
 	return err
 }
 
-func (v *Volume) readState(s string) error {
+func readState(v *Volume, s string) error {
 	state, at, _ := strings.Cut(s, ":")
 	switch st := State(state); st {
 	case Creating, Filling, Ready, Trashed:
@@ -141,12 +141,12 @@ func readTime(t *time.Time, s string) error {
 	return nil
 }
 
-func (v *Volume) readSpec(s string) error {
+func readSpec(v *Volume, s string) error {
 	for field := range strings.SplitSeq(s, "&") {
 		key, value, _ := strings.Cut(field, "=")
 		value, err := unescape(value)
 		if err == nil {
-			err = v.readField(key, value)
+			err = readField(v, key, value)
 		}
 		if err != nil {
 			return err
@@ -156,7 +156,7 @@ func (v *Volume) readSpec(s string) error {
 }
 
 // readField passes over keys that a newer release may have added.
-func (v *Volume) readField(key, value string) (err error) {
+func readField(v *Volume, key, value string) (err error) {
 	switch key {
 	case "v":
 		if value != version {
