@@ -155,10 +155,10 @@ func TestBrokenGroupHangsUp(t *testing.T) {
 		t.Fatal("the look went well")
 	}
 	// What is known is answered, what is not is not called absent.
-	if _, err := r.onGet(t.Context(), volapi.NameRequest{Name: "data"}); err != nil {
+	if _, err := r.certain(t.Context(), "data"); err != nil {
 		t.Errorf("Get of a known volume: %v", err)
 	}
-	if _, err := r.onGet(t.Context(), volapi.NameRequest{Name: "other"}); !errors.Is(err, pluginsrv.ErrHangUp) {
+	if _, err := r.certain(t.Context(), "other"); !errors.Is(err, pluginsrv.ErrHangUp) {
 		t.Errorf("Get of an unknown volume: %v", err)
 	}
 	l, err := r.onList(t.Context(), pluginsrv.None{})
@@ -172,7 +172,7 @@ func TestBrokenGroupHangsUp(t *testing.T) {
 		t.Error("Unmount of an unknown volume is well")
 	}
 	r.mustLook()
-	if _, err := r.onGet(t.Context(), volapi.NameRequest{Name: "other"}); !errdefs.IsNotFound(err) {
+	if _, err := r.certain(t.Context(), "other"); !errdefs.IsNotFound(err) {
 		t.Errorf("Get after a good look: %v", err)
 	}
 }
@@ -283,7 +283,7 @@ func TestCallsBeforeTheFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r.idx.loaded = make(chan struct{}) // of the bubble
 		start := time.Now()
-		if _, err := r.onGet(t.Context(), volapi.NameRequest{Name: "v"}); !errors.Is(err, pluginsrv.ErrHangUp) {
+		if _, err := r.certain(t.Context(), "v"); !errors.Is(err, pluginsrv.ErrHangUp) {
 			t.Errorf("Get: %v", err)
 		}
 		if took := time.Since(start); took != patience {
@@ -297,7 +297,7 @@ func TestCallsBeforeTheFirstLook(t *testing.T) {
 			close(r.idx.loaded)
 		}()
 		start = time.Now()
-		if _, err := r.onGet(t.Context(), volapi.NameRequest{Name: "v"}); !errdefs.IsNotFound(err) || time.Since(start) != time.Second {
+		if _, err := r.certain(t.Context(), "v"); !errdefs.IsNotFound(err) || time.Since(start) != time.Second {
 			t.Errorf("Get once the look is done: %v after %v", err, time.Since(start))
 		}
 	})
@@ -314,7 +314,7 @@ func TestManyVolumesAreFoundFast(t *testing.T) {
 	r.idx.take(at(r.group(), time.Now(), vs...))
 	start := time.Now()
 	for i := range 1000 {
-		if _, err := r.onGet(t.Context(), volapi.NameRequest{Name: fmt.Sprint("v", i)}); err != nil {
+		if _, err := r.certain(t.Context(), fmt.Sprint("v", i)); err != nil {
 			t.Fatal(err)
 		}
 	}

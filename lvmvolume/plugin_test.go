@@ -142,6 +142,9 @@ func TestBodiesThatAreNone(t *testing.T) {
 			"", "{", `{"Name":"da`, "null", "[]", `"x"`, "{}", `{"Name":""}`, `{"Name":7}`, `{"Name":"a"}{"Name":"b"}`, "\x00\xff", strings.Repeat("[", 100_000), `{"Name":"` + strings.Repeat("x", 2<<20) + `"}`,
 		} {
 			text, status, err := p.post("VolumeDriver."+name, body)
+			if name == "Get" && err != nil {
+				continue // not answered, since Docker would take the error for "absent"
+			}
 			if err != nil || status == 200 || strings.Contains(text, "there is no volume") {
 				t.Errorf("%s with %.30q: %d %.100s, %v", name, body, status, text, err)
 			}
