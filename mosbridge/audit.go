@@ -89,6 +89,12 @@ func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
 		return api.GC{}, err
 	}
 	out := api.GC{Objects: append([]api.Finding{}, d.strangers(k, before)...)}
+	knownPool := func(p ipam.Pool) bool { return p.Since.After(before) || d.poolExcused(p, k) }
+	for _, p := range d.addrs.Pools() {
+		if !knownPool(p) {
+			out.Objects = append(out.Objects, api.Finding{Kind: "pool", Object: string(p.ID()), Detail: "no network has it"})
+		}
+	}
 	if r.DryRun {
 		return out, nil
 	}
@@ -99,6 +105,9 @@ func (d *Driver) gc(ctx context.Context, r api.GCRequest) (api.GC, error) {
 	}
 	for range 2 { // mark, then take
 		if _, err := d.addrs.Collect(time.Now(), 0, func(l ipam.Lease) bool { return l.Since.After(before) || d.excused(l, k) }); err != nil {
+			return out, err
+		}
+		if _, err := d.addrs.CollectPools(time.Now(), 0, knownPool); err != nil {
 			return out, err
 		}
 	}

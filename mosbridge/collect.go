@@ -151,6 +151,18 @@ func (d *Driver) excused(l ipam.Lease, k known) bool {
 	return k.addrs[l.Addr] || d.holds(l) || l.State == ipam.Kept && k.wanted[l.Addr]
 }
 
+// poolExcused says whether a pool has a reason to be: a network of Docker's with
+// that subnet, of whichever driver, or one of the record.
+func (d *Driver) poolExcused(p ipam.Pool, k known) bool {
+	for _, n := range k.networks {
+		if slices.ContainsFunc(n.Subnets, func(s netip.Prefix) bool { return s.Masked() == p.Prefix }) {
+			return true
+		}
+	}
+	_, recorded := d.rec.network(spec.NetworkID(p.Network))
+	return recorded || d.poolInUse(p.ID())
+}
+
 // collectLeases takes back addresses that no container has or asks for, and
 // pools whose network is gone.
 func (d *Driver) collectLeases(k known) {
@@ -162,13 +174,8 @@ func (d *Driver) collectLeases(k known) {
 	for _, l := range leases {
 		d.log.Warn("address taken back, no container has it", "lease", l.String())
 	}
-	subnets := map[netip.Prefix]bool{}
-	for _, n := range k.networks {
-		for _, p := range n.Subnets {
-			subnets[p.Masked()] = true
-		}
-	}
-	pools, err := d.addrs.CollectPools(now, grace, func(p ipam.Pool) bool { return subnets[p.Prefix] })
+	// The network of a young pool may have been created after Docker was asked.
+	pools, err := d.addrs.CollectPools(now, grace, func(p ipam.Pool) bool { return now.Sub(p.Since) < grace || d.poolExcused(p, k) })
 	if err != nil {
 		d.log.Warn("pools are not collected", "err", err)
 	}

@@ -51,6 +51,9 @@ func (d *Driver) onRequestPool(ctx context.Context, r netapi.RequestPoolRequest)
 	if err != nil {
 		return netapi.RequestPoolResponse{}, err
 	}
+	if err := ctx.Err(); err != nil { // nobody hears the answer, and asks again
+		return netapi.RequestPoolResponse{}, errors.Join(err, d.addrs.ReleasePool(p.ID()))
+	}
 	return netapi.RequestPoolResponse{PoolID: string(p.ID()), Pool: p.Prefix.String()}, nil
 }
 
@@ -101,8 +104,9 @@ func (d *Driver) onReleaseAddress(_ context.Context, r netapi.ReleaseAddressRequ
 	return pluginsrv.None{}, d.addrs.ReleaseAddress(ipam.PoolID(r.PoolID), a, time.Now())
 }
 
-// bindPools notes which network a pool belongs to. Losing the note costs
-// nothing: such a pool is only collected when Docker denies its network too.
+// bindPools notes which network a pool belongs to, before that is created, so
+// that no other network gets the pool meanwhile. Losing the note costs nothing:
+// a pool is only collected when Docker denies its network too.
 func (d *Driver) bindPools(r spec.NetworkRequest) {
 	for _, s := range r.Subnets {
 		id := ipam.Pool{Space: space, Prefix: s.Prefix}.ID()

@@ -52,11 +52,8 @@ func (d *Driver) onCreateNetwork(ctx context.Context, r netapi.CreateNetworkRequ
 		}
 		req.Subnets = append(req.Subnets, s)
 	}
-	if err := d.createNetwork(ctx, req); err != nil {
-		return pluginsrv.None{}, err
-	}
 	d.bindPools(req)
-	return pluginsrv.None{}, nil
+	return pluginsrv.None{}, d.createNetwork(ctx, req)
 }
 
 func subnet(data netapi.IPAMData) (spec.Subnet, error) {

@@ -170,10 +170,44 @@ func TestOverlappingPoolIsRefusedByName(t *testing.T) {
 	}
 }
 
+// restarted is the allocator loaded anew from its store.
+func (w world) restarted() world {
+	w.t.Helper()
+	a, err := ipam.New(ipam.Config{Store: w.store})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Allocator = a
+	return w
+}
+
+func TestPoolOfACreationUnderWayIsNoOthers(t *testing.T) {
+	w := open(t)
+	r := ipam.PoolRequest{Space: "s", Pool: "10.0.0.0/24"}
+	want := func(at time.Duration, well bool) {
+		t.Helper()
+		p, err := w.RequestPool(r, t0.Add(at))
+		if well && (err != nil || !p.Since.Equal(t0)) {
+			t.Errorf("after %s: got %v, %v, want the pool again", at, p, err)
+		} else if !well {
+			refused(t, err, errdefs.ErrFailedPrecondition, "a moment ago")
+		}
+	}
+	want(0, true)
+	want(time.Millisecond, false)
+	want(ipam.Settle-1, false)
+	want(ipam.Settle, true) // the first was given up
+	want(ipam.Settle+1, false)
+	w = w.restarted()
+	want(ipam.Settle+2, true) // the answer may have been lost
+	want(ipam.Settle+3, false)
+}
+
 func TestRepeatedPoolRequestGetsThePoolUntilBound(t *testing.T) {
 	w := open(t)
 	r := ipam.PoolRequest{Space: "s", Pool: "10.0.0.0/24"}
 	for range 2 {
+		w = w.restarted()
 		if _, err := w.RequestPool(r, t0); err != nil {
 			t.Fatal(err)
 		}
@@ -404,13 +438,16 @@ func TestCollectSparesWhatChanged(t *testing.T) {
 func TestCollectPoolsTakesOrphansOnly(t *testing.T) {
 	w := open(t)
 	w.pool("10.0.0.0/24", "")
+	w.pool("10.3.0.0/24", "") // its network was collected
 	for _, p := range []string{"10.1.0.0/24", "10.2.0.0/24"} {
 		if _, err := w.RequestPool(ipam.PoolRequest{Space: "s", Pool: p}, t0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	known := func(p ipam.Pool) bool { return p.Prefix.String() == "10.2.0.0/24" }
-	for i, n := range []int{0, 0, 1, 0} {
+	known := func(p ipam.Pool) bool {
+		return p.Prefix.String() == "10.2.0.0/24" || p.Network == "net-10.0.0.0/24"
+	}
+	for i, n := range []int{0, 0, 2, 0} {
 		ps, err := w.CollectPools(t0.Add(time.Duration(i)*30*time.Second), time.Minute, known)
 		if err != nil || len(ps) != n {
 			t.Errorf("look %d: %v, %v", i, ps, err)

@@ -67,13 +67,13 @@ func (a *Allocator) takeBack(l Lease, now time.Time) error {
 	return a.release(p, l, now)
 }
 
-// CollectPools is [Allocator.Collect] for pools that are bound to no network:
-// what a crash left between Docker's request and the network's creation, and
-// pools of other network drivers, of which known must know.
+// CollectPools is [Allocator.Collect] for pools: what a crash left between
+// Docker's request and the network's creation or deletion. Of the pools of
+// other network drivers, which are bound to none, known must know.
 func (a *Allocator) CollectPools(now time.Time, grace time.Duration, known func(Pool) bool) ([]Pool, error) {
 	var unknown []Pool
 	for _, p := range a.Pools() {
-		if p.Network == "" && !known(p) {
+		if !known(p) {
 			unknown = append(unknown, p)
 		}
 	}

@@ -3,8 +3,10 @@
 //
 // A network takes one [Pool] per family ([Allocator.RequestPool]); [Allocator.Bind]
 // ties the pool to its network when the network is created. Until then, and for
-// [Repeat] at most, the same request again gets the same pool, since Docker may
-// have lost the answer; afterwards it is refused.
+// [Repeat] at most, the same request again gets the same pool when Docker may
+// have lost the answer: after a restart of the daemon, or later than [Settle].
+// Otherwise it is another network's, and refused: that one would give the pool
+// back when its creation fails.
 //
 // An address is known to a pool as a [Lease] in one of three states:
 //

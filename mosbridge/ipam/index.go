@@ -17,6 +17,7 @@ type pool struct {
 	byName map[string][]netip.Addr
 	byMAC  map[spec.MAC][]netip.Addr
 	count  map[State]int
+	given  time.Time // when it was answered; zero when that was before a restart, and the answer may be lost
 
 	lo, hi netip.Addr // what can be chosen
 	// low and freed find the lowest address without a lease: all below low

@@ -14,6 +14,11 @@ import (
 // which comes when the answer was lost, at most 30 s later.
 const Repeat = time.Minute
 
+// Settle is how long a pool that was given to one network's creation is not
+// given to another, which would give it back when it is refused. It is longer
+// than an engine takes from asking for a pool to creating its network.
+const Settle = 5 * time.Second
+
 // RequestPool gives a pool to a network that is being created. Errors are of
 // class InvalidArgument for a bad request, FailedPrecondition for a prefix that
 // overlaps with another pool, ResourceExhausted when the ranges are used up.
@@ -29,19 +34,32 @@ func (a *Allocator) RequestPool(r PoolRequest, now time.Time) (Pool, error) {
 		if p.Prefix, err = a.anyPrefix(r, bits); err != nil {
 			return Pool{}, err
 		}
-		return p, a.apply(Change{PutPools: []Pool{p}})
+		return p, a.give(p)
 	}
 	for _, id := range slices.Sorted(maps.Keys(a.pools)) {
 		o := a.pools[id]
 		if o.Space != p.Space || !o.Prefix.Overlaps(p.Prefix) {
 			continue
 		}
-		if o.Prefix == p.Prefix && o.Sub == p.Sub && o.fresh(p.Since) {
-			return o.Pool, nil
+		switch {
+		case o.Prefix != p.Prefix || o.Sub != p.Sub || !o.fresh(p.Since):
+			return Pool{}, overlap(p, o.Pool)
+		case p.Since.Sub(o.given) < Settle:
+			return Pool{}, fault.Conflict("subnet %s was given to another network a moment ago: choose another, or try again in %s if that one was not created", p.Prefix, Settle)
 		}
-		return Pool{}, overlap(p, o.Pool)
+		o.given = p.Since
+		return o.Pool, nil
 	}
-	return p, a.apply(Change{PutPools: []Pool{p}})
+	return p, a.give(p)
+}
+
+// give notes a new pool, and since when somebody has it.
+func (a *Allocator) give(p Pool) error {
+	if err := a.apply(Change{PutPools: []Pool{p}}); err != nil {
+		return err
+	}
+	a.pools[p.ID()].given = p.Since
+	return nil
 }
 
 // fresh says that a pool may have been requested by the same call before.
