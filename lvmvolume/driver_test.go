@@ -156,6 +156,25 @@ func TestGrowthAndCreationsShareTheSpace(t *testing.T) {
 	}
 }
 
+// TestPoolAndVolumesBesideItShareTheGroup: what the pool was promised to grow by
+// is not given away, and what was given away is not promised.
+func TestPoolAndVolumesBesideItShareTheGroup(t *testing.T) {
+	r := newRig(t) // a pool of 20 GiB, and nearly 60 GiB for it to grow by
+	r.make("thin", "size", "60g")
+	if _, err := r.create(t.Context(), request("flat", "size", "30g", "type", "linear"), false); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("a linear volume got what the pool has to grow by: %v", err)
+	}
+	r.make("flat", "size", "15g", "type", "linear")
+	if _, err := r.create(t.Context(), request("more", "size", "10g"), false); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("the pool promised what a linear volume has: %v", err)
+	}
+	r.mustLook()
+	if _, err := r.create(t.Context(), request("more", "size", "10g"), false); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("the pool promised what a linear volume has: %v", err)
+	}
+	r.make("little", "size", "1g")
+}
+
 func TestPressurePurgesTheOldest(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
 	for i, name := range []string{"a", "b", "c"} {

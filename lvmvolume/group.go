@@ -91,6 +91,16 @@ func (g *group) space(t spec.Type, promised uint64) plan.Space {
 	return out
 }
 
+// poolLacks is what the pool must still grow by to hold what is promised of it.
+func (g *group) poolLacks(promised uint64) uint64 {
+	s := g.read()
+	if s.pool.Name == "" {
+		return 0
+	}
+	need := uint64(float64(promised+uint64(g.cfg.Thin.Spare)) / g.cfg.Thin.Overcommit)
+	return need - min(need, uint64(s.pool.Size))
+}
+
 // fill is how full the pool is.
 func (s groupState) fill() plan.Fullness {
 	if s.status.DataTotal == 0 {

@@ -198,6 +198,14 @@ func (x *index) space(p place, t spec.Type) plan.Space {
 	sum, unborn := x.promised(p.name(), t)
 	s := p.space(t, sum)
 	s.Free -= min(s.Free, unborn)
+	// A pool that grows and volumes beside it take from the same group.
+	if t == spec.Thin {
+		_, beside := x.promised(p.name(), spec.Linear)
+		s.Growth -= min(s.Growth, beside)
+	} else if g, ok := p.(*group); ok {
+		thin, _ := x.promised(p.name(), spec.Thin)
+		s.Free -= min(s.Free, g.poolLacks(thin))
+	}
 	return s
 }
 
