@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -82,7 +81,12 @@ func TestQuestionsRunNoCommand(t *testing.T) {
 func TestRecordsAreWrittenInOneCommand(t *testing.T) {
 	r := newRig(t)
 	for i := range 30 {
-		r.make(fmt.Sprint("v", i), "size", "16m")
+		v := r.make(fmt.Sprint("v", i), "size", "16m")
+		older := v.In(spec.Creating, v.Since.Add(-time.Duration(i)*time.Second))
+		if err := r.group().record(t.Context(), []spec.Volume{v}, []spec.Volume{older}); err != nil {
+			t.Fatal(err)
+		}
+		r.idx.put(older)
 	}
 	r.recordReady(t.Context(), time.Hour)
 	if r.volume("v0").State != spec.Creating {
@@ -105,6 +109,28 @@ func TestRecordsAreWrittenInOneCommand(t *testing.T) {
 		if e.v.State != spec.Ready {
 			t.Errorf("%s is recorded as %s", e.v.Name, e.v.State)
 		}
+	}
+}
+
+func TestRetagsOfSeveralVolumes(t *testing.T) {
+	at := func(sec int64) time.Time { return time.Unix(sec, 0) }
+	a, b, c := ready("a", "a", 1).In(spec.Creating, at(1)), ready("b", "b", 1).In(spec.Creating, at(2)), ready("c", "c", 1).In(spec.Creating, at(3))
+	same := ready("d", "d", 1)
+	odd := ready("e", "e", 1).In(spec.Ready, at(9)) // takes away what the others get
+	got := retags(
+		[]spec.Volume{a, b, c, same, odd},
+		[]spec.Volume{a.In(spec.Ready, at(9)), b.In(spec.Ready, at(9)), c.In(spec.Trashed, at(9)), same, odd.In(spec.Trashed, at(9))},
+	)
+	var lines []string
+	for _, r := range got {
+		lines = append(lines, fmt.Sprint(len(r.lvs), r.add, r.del))
+	}
+	want := []string{
+		"2 [mos:state=ready:9] [mos:state=creating:1 mos:state=creating:2]",
+		"2 [mos:state=trashed:9] [mos:state=creating:3 mos:state=ready:9]",
+	}
+	if d := cmp.Diff(want, lines); d != "" {
+		t.Error(d)
 	}
 }
 
@@ -173,41 +199,6 @@ func TestPoolAndVolumesBesideItShareTheGroup(t *testing.T) {
 		t.Errorf("the pool promised what a linear volume has: %v", err)
 	}
 	r.make("little", "size", "1g")
-}
-
-func TestPressurePurgesTheOldest(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
-	for i, name := range []string{"a", "b", "c"} {
-		r.make(name, "size", "5g")
-		if name == "b" {
-			r.snap("b", "s")
-		}
-		v := r.volume(name)
-		r.remove(name)
-		since := time.Now().Add(time.Duration(i-10) * time.Hour)
-		r.idx.change(v.ID, func(e *entry) { e.v.Since = since })
-	}
-	p, err := r.create(t.Context(), request("new", "size", "10g"), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := p.String(); !strings.Contains(got, "remove b@s") || !strings.Contains(got, "remove a ") || strings.Contains(got, "remove c") {
-		t.Errorf("the plan is\n%s", got)
-	}
-	if r.titles(inTrash) != "a b c" {
-		t.Error("a dry run changed the bin")
-	}
-	r.make("new", "size", "10g")
-	if r.titles(inTrash) != "b c" || r.titles(isSnapshot) != "" {
-		t.Errorf("in the bin are %q, snapshots %q", r.titles(inTrash), r.titles(isSnapshot))
-	}
-	// Too much even for an empty bin: nothing goes for nothing.
-	if _, err := r.create(t.Context(), request("huge", "size", "15g"), false); !errdefs.IsResourceExhausted(err) {
-		t.Error(err)
-	}
-	if r.titles(inTrash) != "b c" {
-		t.Errorf("in the bin are %q", r.titles(inTrash))
-	}
 }
 
 func TestFailedMakingIsTakenBack(t *testing.T) {
@@ -307,136 +298,5 @@ func TestResize(t *testing.T) {
 	r.mustLook()
 	if v := r.volume("v"); v.Size != 2*gib {
 		t.Errorf("after a look it has %v", spec.Bytes(v.Size))
-	}
-}
-
-func TestSnapshotNames(t *testing.T) {
-	r := newRig(t)
-	r.make("v", "size", "1g")
-	r.snap("v", "s")
-	if _, _, err := r.takeSnapshot(t.Context(), "v", "s", false); !errdefs.IsAlreadyExists(err) {
-		t.Errorf("two of one name: %v", err)
-	}
-	if _, _, err := r.takeSnapshot(t.Context(), "v", "a/b", false); !errdefs.IsInvalidArgument(err) {
-		t.Error(err)
-	}
-	// The names of a volume in the bin are no longer in the way.
-	r.remove("v")
-	r.make("v", "size", "1g")
-	mine := r.snap("v", "s")
-	if _, err := r.removeSnapshot(t.Context(), "v", "s", false); err != nil {
-		t.Fatal(err)
-	}
-	if _, there := r.idx.entry(mine.ID); there || len(r.idx.all(isSnapshot)) != 1 {
-		t.Errorf("the snapshot of the volume in the bin was removed, not that of v")
-	}
-	if _, err := r.removeSnapshot(t.Context(), "v", "s", false); !errdefs.IsNotFound(err) {
-		t.Errorf("a snapshot of the volume in the bin is taken for one of v: %v", err)
-	}
-	if _, err := r.create(t.Context(), request("c", "from", "v@s"), false); !errdefs.IsNotFound(err) {
-		t.Errorf("copied from a snapshot of the volume in the bin: %v", err)
-	}
-}
-
-func TestKeepingNothingRemovesAtOnce(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Trash.Keep = config.Duration{} })
-	r.make("v", "size", "1g")
-	r.snap("v", "s")
-	r.make("flat", "size", "1g", "type", "linear")
-	r.remove("v")
-	r.remove("flat")
-	if n := len(r.ours()); n != 0 || r.titles(anything) != "" {
-		t.Errorf("%d volumes stay: %s", n, r.titles(anything))
-	}
-}
-
-func TestPurgeByName(t *testing.T) {
-	r := newRig(t)
-	for range 2 {
-		r.make("v", "size", "16m")
-		r.remove("v")
-	}
-	r.make("w", "size", "16m")
-	r.remove("w")
-	w := r.idx.all(inTrash)[2].v
-	for _, tt := range []struct {
-		refs []string
-		all  bool
-		want int
-	}{
-		{nil, true, 3}, {[]string{"v"}, false, 2}, {[]string{"w", string(w.ID), "w"}, false, 1}, {nil, false, 0}, {[]string{"x"}, false, 0},
-	} {
-		vs, err := r.trashOf(tt.refs, tt.all)
-		if len(vs) != tt.want || (err == nil) != (tt.want > 0) {
-			t.Errorf("%v: got %d volumes, %v, want %d", tt.refs, len(vs), err, tt.want)
-		}
-	}
-	if _, _, err := r.restore(t.Context(), "v", "", false); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "give the id") {
-		t.Errorf("one of two was restored: %v", err)
-	}
-}
-
-// TestPurgeAndRestoreHaveOneWinner: nobody is told that a volume is back which
-// goes at that moment.
-func TestPurgeAndRestoreHaveOneWinner(t *testing.T) {
-	r := newRig(t)
-	for range 30 {
-		r.make("v", "size", "16m")
-		r.remove("v")
-		v := r.idx.all(inTrash)[0].v
-		var work sync.WaitGroup
-		var restored, purged error
-		work.Go(func() { _, _, restored = r.restore(t.Context(), string(v.ID), "", false) })
-		work.Go(func() { _, purged = r.purge(t.Context(), []spec.Volume{v}, "asked for", false, nil) })
-		work.Wait()
-		_, back := r.idx.named("v")
-		there := len(r.ours()) == 1
-		if back != (restored == nil) || back != there {
-			t.Fatalf("restore says %v, purge says %v, the volume is there: %v", restored, purged, there)
-		}
-		if back {
-			r.remove("v")
-			if _, err := r.purge(t.Context(), []spec.Volume{v}, "asked for", false, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-func TestConfigRefusals(t *testing.T) {
-	good := Defaults()
-	if err := good.Check(); err != nil {
-		t.Error(err)
-	}
-	for name, set := range map[string]func(*Config){
-		"type": func(c *Config) { c.Type = "raid" }, "socket": func(c *Config) { c.Socket = "x" }, "admin": func(c *Config) { c.Admin = "" },
-		"state_dir": func(c *Config) { c.StateDir = "." }, "devices_file": func(c *Config) { c.DevicesFile = "a/b" },
-		"interval": func(c *Config) { c.Interval.Duration = 0 }, "thin.interval": func(c *Config) { c.Thin.Interval.Duration = 1 },
-		"overcommit": func(c *Config) { c.Thin.Overcommit = 0 }, "warn": func(c *Config) { c.Thin.Warn = 0.99 },
-		"pause": func(c *Config) { c.Thin.Pause = 0.5 }, "extend": func(c *Config) { c.Thin.Extend = 70 },
-		"linger": func(c *Config) { c.Linger.Duration = -1 }, "trash.keep": func(c *Config) { c.Trash.Keep.Duration = -1 },
-	} {
-		c := Defaults()
-		set(&c)
-		if err := c.Check(); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: got %v", name, err)
-		}
-	}
-}
-
-func TestSizesOfTheConfiguration(t *testing.T) {
-	for text, want := range map[string]Size{"0": 0, "512m": 512 * mib, "1536m": 1536 * mib, "3g": 3 * gib, "2t": 2 << 40, "1025": 1025} {
-		var s Size
-		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
-			t.Errorf("%s: got %d, %v", text, s, err)
-		}
-		b, err := s.MarshalText()
-		if d := cmp.Diff(text, string(b)); err != nil || d != "" {
-			t.Error(err, d)
-		}
-	}
-	var s Size
-	if s.UnmarshalText([]byte("x")) == nil || s.UnmarshalText(nil) == nil {
-		t.Error("no size is taken")
 	}
 }

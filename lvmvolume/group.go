@@ -160,24 +160,10 @@ func (g *group) snapshot(ctx context.Context, v, src spec.Volume) error {
 	return g.lvm.CreateSnapshot(ctx, lvm.Snapshot{VG: g.vg, Origin: src.ID.Label(), Name: v.ID.Label(), Tags: v.Tags()})
 }
 
-// record changes the tags. Volumes with the same change go into one command.
+// record changes the tags.
 func (g *group) record(ctx context.Context, was, now []spec.Volume) error {
-	type change struct{ lvs, add, del []string }
-	changes := map[string]*change{}
-	for i := range was {
-		add, del := spec.Retag(was[i], now[i])
-		key := fmt.Sprint(add, del)
-		if changes[key] == nil {
-			changes[key] = &change{add: add, del: del}
-		}
-		changes[key].lvs = append(changes[key].lvs, was[i].ID.Label())
-	}
 	defer g.lock()()
-	for _, key := range slices.Sorted(maps.Keys(changes)) {
-		c := changes[key]
-		if len(c.add)+len(c.del) == 0 {
-			continue
-		}
+	for _, c := range retags(was, now) {
 		if err := g.lvm.Retag(ctx, g.vg, c.lvs, c.add, c.del); err != nil {
 			return err
 		}

@@ -43,14 +43,14 @@ func (l *later) due(age time.Duration) []spec.ID {
 
 // recordReady writes the records that are due.
 func (d *Driver) recordReady(ctx context.Context, age time.Duration) {
-	byPlace := map[place][][2]spec.Volume{}
+	byPlace, now := map[place][][2]spec.Volume{}, time.Now() // one time for all makes one command
 	for _, id := range d.ripe.due(age) {
 		e, ok := d.idx.entry(id)
 		if !ok || e.pending || e.v.State != spec.Creating {
 			continue
 		}
 		if at, err := d.idx.placeOf(e.v); err == nil {
-			byPlace[at] = append(byPlace[at], [2]spec.Volume{e.v, e.v.In(spec.Ready, time.Now())})
+			byPlace[at] = append(byPlace[at], [2]spec.Volume{e.v, e.v.In(spec.Ready, now)})
 		}
 	}
 	for at, pairs := range byPlace {
