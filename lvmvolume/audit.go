@@ -15,7 +15,6 @@ import (
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
-	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
 // audit is the leak check: it looks anew, and compares what the host has with
@@ -49,14 +48,14 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 	for _, e := range d.idx.doomedOnes() {
 		add("volume", e.v.Title(), "its making failed and "+e.v.ID.Label()+" could not be removed yet", "docker mos volume gc tries again")
 	}
-	out.Findings = append(out.Findings, d.leftovers()...)
+	out.Findings = append(out.Findings, d.leftovers(ctx)...)
 	return out
 }
 
 // leftovers are mounts, mount points and loop devices that belong to no volume.
-func (d *Driver) leftovers() []api.Finding {
+func (d *Driver) leftovers(ctx context.Context) []api.Finding {
 	var out []api.Finding
-	known := func(id string) bool { e, ok := d.idx.entry(spec.ID(id)); return ok && e.v.State != spec.Trashed }
+	known := d.inService
 	ms, err := mounts.Own()
 	if err != nil {
 		out = append(out, api.Finding{Kind: "host", Object: "mounts", Detail: err.Error()})
@@ -76,7 +75,12 @@ func (d *Driver) leftovers() []api.Finding {
 	if err != nil {
 		out = append(out, api.Finding{Kind: "host", Object: "loop devices", Detail: err.Error()})
 	}
+	snap, err := mounts.Take(ctx)
+	alone := err == nil && !snap.Blind()
 	for _, dev := range devs {
+		if !d.ours(dev, alone) {
+			continue
+		}
 		if id, ok := idOf(filepath.Base(dev.Backing), imageExt); !ok || dev.Deleted || !known(string(id)) {
 			out = append(out, api.Finding{Kind: "loop device", Object: dev.Device, Detail: "of " + dev.Backing + ", no volume in service", Hint: "docker mos volume gc"})
 		}
@@ -98,7 +102,7 @@ func (d *Driver) adminGC(ctx context.Context, _ pathOf, r api.GCRequest) (api.GC
 	}
 	err := d.reconcile(ctx)
 	d.sweep(ctx)
-	for _, f := range d.leftovers() {
+	for _, f := range d.leftovers(ctx) {
 		d.clear(ctx, f)
 	}
 	return out, err

@@ -25,7 +25,9 @@ func (d *Driver) Register(s *pluginsrv.Server) {
 	pluginsrv.Handle(s, "/VolumeDriver.Mount", d.onMount)
 	pluginsrv.Handle(s, "/VolumeDriver.Unmount", d.onUnmount)
 	pluginsrv.Handle(s, "/VolumeDriver.Path", d.onPath)
-	pluginsrv.Handle(s, "/VolumeDriver.Get", d.onGet)
+	pluginsrv.Handle(s, "/VolumeDriver.Get", func(ctx context.Context, r getRequest) (volapi.GetResponse, error) {
+		return d.onGet(ctx, r.NameRequest)
+	})
 	pluginsrv.Handle(s, "/VolumeDriver.List", d.onList)
 }
 
@@ -68,7 +70,7 @@ func (getRequest) AskedForAFact() {}
 
 // onGet answers from memory. An error that is answered means "absent" to Docker,
 // which then forgets what it knows of the volume.
-func (d *Driver) onGet(ctx context.Context, r getRequest) (volapi.GetResponse, error) {
+func (d *Driver) onGet(ctx context.Context, r volapi.NameRequest) (volapi.GetResponse, error) {
 	e, err := d.certain(ctx, r.Name)
 	if err != nil {
 		return volapi.GetResponse{}, err

@@ -29,6 +29,8 @@ func (d *Driver) Run(ctx context.Context) {
 	if err := loop.Sweep(); err != nil {
 		d.log.WarnContext(ctx, "loop devices without an image stay", "err", err)
 	}
+	clearParts(d.cfg.StateDir, d.started)
+	clearParts(d.loops.dir, d.started)
 	d.openTrials(ctx)
 	work.Go(func() { d.watchPools(ctx) })
 	work.Go(func() { d.sweepIdle(ctx) })

@@ -46,6 +46,7 @@ func (d *Driver) sweep(ctx context.Context) (again bool) {
 	for at, vs := range idle {
 		d.detachIdle(ctx, at, vs)
 	}
+	d.clearPoints(ctx)
 	return again
 }
 

@@ -38,6 +38,14 @@ type Described interface {
 	LogAttrs() []slog.Attr
 }
 
+// Fact is a request of a call where the Engine takes every answered error for a
+// fact. When its body cannot be read its caller is hung up on: an Engine repeats
+// a call that got no answer with an empty body, and would take the refusal of
+// that for the answer.
+type Fact interface {
+	AskedForAFact()
+}
+
 // Handle adds a plugin call, at a path such as "/NetworkDriver.Join". With Req =
 // [None] any body is taken, also none. The context that f gets ends at the
 // call's deadline. A panic of f is an error of its call.
@@ -65,6 +73,9 @@ func readRequest[Req any](c *call, w http.ResponseWriter, r *http.Request, req *
 		return nil
 	}
 	if err := decode(w, r, c.s.cfg.MaxBody, req, false); err != nil {
+		if _, fact := any(*req).(Fact); fact {
+			return fmt.Errorf("%w: %w", err, ErrHangUp)
+		}
 		return err
 	}
 	if d, ok := any(*req).(Described); ok {
