@@ -212,6 +212,17 @@ func (f *fabric) lastRound(ctx context.Context, b *bridge) (uint16, error) {
 	return round, err
 }
 
+// wantedMeters are those of the joined endpoints of a bridge.
+func (f *fabric) wantedMeters(name string) []ovs.Meter {
+	var want []ovs.Meter
+	for _, e := range f.rec.wanted().Endpoints {
+		if n, r, err := f.owner(e.ID); err == nil && n.Network.Bridge == name {
+			want = append(want, meterList(n, r)...)
+		}
+	}
+	return want
+}
+
 // replayMeters makes the bridge's meters those of the record.
 func (f *fabric) replayMeters(ctx context.Context, name string) error {
 	have, err := f.ovs.Meters(ctx, name)
@@ -222,16 +233,9 @@ func (f *fabric) replayMeters(ctx context.Context, name string) error {
 	for _, m := range have {
 		stray[m.ID] = true
 	}
-	var want []ovs.Meter
-	for _, e := range f.rec.wanted().Endpoints {
-		n, r, err := f.owner(e.ID)
-		if err != nil || n.Network.Bridge != name {
-			continue
-		}
-		for _, m := range meterList(n, r) {
-			delete(stray, m.ID)
-			want = append(want, m)
-		}
+	want := f.wantedMeters(name)
+	for _, m := range want {
+		delete(stray, m.ID)
 	}
 	if len(want) == 0 && len(stray) == 0 {
 		return nil

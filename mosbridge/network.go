@@ -133,6 +133,7 @@ func (d *Driver) deleteNetwork(ctx context.Context, id spec.NetworkID) error {
 	if err := d.removeNetwork(ctx, n.Network); err != nil {
 		return err
 	}
+	d.Nudge() // its bridge may be gone, and is to be watched no longer
 	d.log.InfoContext(ctx, "network deleted", "network", id.Short())
 	return nil
 }

@@ -3,6 +3,8 @@ package mosbridge
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -99,6 +101,10 @@ func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) error {
 		b.mu.Unlock()
 		missing, extra, err := f.ovs.DiffFlows(ctx, name, want)
 		b.flowing.Unlock()
+		meters := ""
+		if err == nil {
+			meters, err = f.meterFault(ctx, name)
+		}
 		switch diff := append(missing, extra...); {
 		case errdefs.IsUnavailable(err):
 			return err
@@ -108,7 +114,34 @@ func (f *fabric) observeFlows(ctx context.Context, o *plan.Observed) error {
 			o.FlowFault[name] = "the daemon started"
 		case len(diff) > 0:
 			o.FlowFault[name] = fmt.Sprintf("%d flows are missing and %d too many, the first is %.200s", len(missing), len(extra), diff[0])
+		case meters != "":
+			o.FlowFault[name] = meters
 		}
 	}
 	return nil
+}
+
+// meterFault compares a bridge's meters with those of the record.
+func (f *fabric) meterFault(ctx context.Context, name string) (string, error) {
+	have, err := f.ovs.Meters(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	there := map[uint32]ovs.Meter{}
+	for _, m := range have {
+		there[m.ID] = m
+	}
+	for _, m := range f.wantedMeters(name) {
+		switch is, ok := there[m.ID]; {
+		case !ok:
+			return fmt.Sprintf("meter %d is missing", m.ID), nil
+		case is != m:
+			return fmt.Sprintf("meter %d lets %d kbit/s pass, not %d", m.ID, is.Kbps, m.Kbps), nil
+		}
+		delete(there, m.ID)
+	}
+	if len(there) > 0 {
+		return fmt.Sprintf("%d meters are too many, the first is %d", len(there), slices.Min(slices.Collect(maps.Keys(there)))), nil
+	}
+	return "", nil
 }

@@ -29,16 +29,11 @@ func (d *Driver) Run(ctx context.Context) {
 			d.log.WarnContext(ctx, "changes of the host's rules are seen by the timer only", "err", err)
 		}
 	})
-	watched := map[string]bool{}
+	watched := map[string]context.CancelFunc{}
 	tick := time.NewTicker(d.cfg.Interval.Duration)
 	defer tick.Stop()
 	for pause := retry; ; {
-		for _, n := range d.rec.allNetworks() {
-			if name := n.Network.Bridge; !watched[name] {
-				watched[name] = true
-				work.Go(func() { d.watch(ctx, name) })
-			}
-		}
+		d.watchBridges(ctx, &work, watched)
 		again := time.NewTimer(pause)
 		pause = min(2*pause, d.cfg.Interval.Duration)
 		if d.reconcile(ctx) {
@@ -56,6 +51,24 @@ func (d *Driver) Run(ctx context.Context) {
 	}
 }
 
+// watchBridges watches each bridge that has a network, and no other.
+func (d *Driver) watchBridges(ctx context.Context, work *sync.WaitGroup, watched map[string]context.CancelFunc) {
+	names := d.bridgeNames()
+	for name, stop := range watched {
+		if !slices.Contains(names, name) {
+			stop()
+			delete(watched, name)
+		}
+	}
+	for _, name := range names {
+		if watched[name] == nil {
+			one, stop := context.WithCancel(ctx)
+			watched[name] = stop
+			work.Go(func() { d.watch(one, name) })
+		}
+	}
+}
+
 // Nudge asks for a repair soon; many requests at once make one repair.
 func (d *Driver) Nudge() {
 	select {
@@ -69,6 +82,7 @@ func (d *Driver) Nudge() {
 func (d *Driver) watch(ctx context.Context, bridge string) {
 	err := d.fab.ovs.WatchBridge(ctx, bridge, func(e ovs.Event) {
 		switch {
+		case !e.Up && !slices.Contains(d.bridgeNames(), bridge): // deleted by us
 		case !e.Up:
 			d.log.WarnContext(ctx, "open vswitch does not serve the bridge", "bridge", bridge)
 		case !e.First:
