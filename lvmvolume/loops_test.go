@@ -1,0 +1,158 @@
+package lvmvolume
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
+)
+
+// image is a volume in the folder of images, of one mebibyte a letter.
+func image(r *rig, id, name string, s spec.State) spec.Volume {
+	v := ready(id, name, 1).In(s, ready(id, name, 1).Since)
+	v.Type, v.Place, v.Size = spec.Loop, r.cfg.loopDir(), mib
+	return v
+}
+
+func (r *rig) images() string {
+	r.t.Helper()
+	entries, err := os.ReadDir(r.cfg.loopDir())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+func TestImagesComeAndGo(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	l, ctx := r.loops, t.Context()
+	v := image(r, "a", "data", spec.Creating)
+	if err := l.make(ctx, v); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.record(ctx, []spec.Volume{v}, []spec.Volume{v.In(spec.Ready, v.Since)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.grow(ctx, v, 2*mib); err != nil {
+		t.Fatal(err)
+	}
+	got := l.list()
+	if got.err != nil || len(got.volumes) != 1 {
+		t.Fatalf("listed %+v", got)
+	}
+	f := got.volumes[0]
+	if f.v.State != spec.Ready || f.v.Size != 2*mib || f.v.Name != "data" || f.active || f.allocated < 2*mib || f.fault != nil {
+		t.Errorf("listed %+v", f)
+	}
+	for range 2 { // what is gone is no error
+		if err := l.remove(ctx, []spec.Volume{v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.images(); got != "" {
+		t.Errorf("there are %s", got)
+	}
+	if s := l.space(spec.Loop, 0); s.Free == 0 || s.Refuse != "" || l.round(spec.Loop, 1) != mib {
+		t.Errorf("the space is %+v", s)
+	}
+}
+
+func TestImageThatDoesNotFit(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	v := image(r, "a", "data", spec.Creating)
+	v.Size = 1 << 50
+	if err := r.loops.make(t.Context(), v); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("got %v", err)
+	}
+	if got := r.images(); got != "" {
+		t.Errorf("there are %s", got)
+	}
+	if _, err := r.create(t.Context(), request("v", "size", "1p"), false); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCutsInTheFolder: what a cut leaves there is finished, taken back, or told.
+func TestCutsInTheFolder(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	dir := r.cfg.loopDir()
+	write := func(v spec.Volume, img bool) {
+		if err := r.loops.write(v); err != nil {
+			t.Fatal(err)
+		}
+		if img {
+			if err := os.WriteFile(r.loops.image(v), make([]byte, mib), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(image(r, "1", "made-half", spec.Creating), false) // cut before the image
+	write(image(r, "2", "filled-half", spec.Filling), true)
+	write(image(r, "3", "gone-half", spec.Trashed), false) // cut in the purge
+	write(image(r, "4", "lost", spec.Ready), false)        // somebody took its image
+	write(image(r, "5", "well", spec.Ready), true)
+	for name, text := range map[string]string{
+		"mos-6666666666666666.img": "x", "mos-7777777777777777.json": "{", "readme.txt": "x", ".new-123": "x", "mos-pool.img": "x",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restart()
+	if err := r.reconcile(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := r.titles(anything); got != "lost well" {
+		t.Errorf("there are %s", got)
+	}
+	e, _ := r.idx.named("lost")
+	if e.fault == nil || e.v.State != spec.Ready {
+		t.Errorf("a volume without its image is %+v", e)
+	}
+	if _, err := r.usable("lost"); err == nil {
+		t.Error("it can be used")
+	}
+	for _, name := range []string{"mos-1111111111111111.json", "mos-2222222222222222.json", "mos-2222222222222222.img", "mos-3333333333333333.json"} {
+		if strings.Contains(r.images(), name) {
+			t.Errorf("%s stays", name)
+		}
+	}
+	var strays []string
+	for _, f := range r.audit(t.Context()).Findings {
+		if f.Kind == "stray" {
+			strays = append(strays, filepath.Base(f.Object))
+		}
+	}
+	slices.Sort(strays)
+	if got := strings.Join(strays, " "); got != "mos-6666666666666666.img mos-7777777777777777.json" {
+		t.Errorf("strays are %s", got)
+	}
+	if !strings.Contains(r.images(), "readme.txt") {
+		t.Error("what is not ours was removed")
+	}
+}
+
+func TestFolderThatCannotBeRead(t *testing.T) {
+	r := bareRig(t)
+	if err := os.WriteFile(r.cfg.loopDir(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.look(t.Context()); err == nil {
+		t.Error("a file is read as a folder")
+	}
+	if _, err := r.create(t.Context(), request("v", "size", "64m"), false); !errdefs.IsUnavailable(err) {
+		t.Errorf("got %v", err)
+	}
+}
