@@ -39,7 +39,9 @@ func Of(class error, format string, args ...any) error {
 }
 
 // Invalid is an input that cannot be meant.
-func Invalid(format string, args ...any) error { return Of(errdefs.ErrInvalidArgument, format, args...) }
+func Invalid(format string, args ...any) error {
+	return Of(errdefs.ErrInvalidArgument, format, args...)
+}
 
 // NotFound is an object that is surely absent.
 func NotFound(format string, args ...any) error { return Of(errdefs.ErrNotFound, format, args...) }
