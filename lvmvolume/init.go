@@ -291,15 +291,29 @@ func (i *initializer) makePool(ctx context.Context) error {
 		return err
 	}
 	vg, _ := report.VG(i.r.VG)
-	g := plan.PoolGeometry(uint64(vg.Free), i.r.PoolShare)
+	extents, whole := i.shares(report, vg)
+	g := plan.PoolGeometry(whole, 1)
 	if g.Data == 0 {
 		return fault.Exhausted("volume group %s has %s free: too little for a thin pool; give -pool 0 for none", i.r.VG, spec.Bytes(vg.Free))
 	}
-	err = c.CreatePool(ctx, lvm.Pool{VG: i.r.VG, Name: pool, Size: int64(g.Data), MetadataSize: int64(g.Meta), ChunkSize: int64(g.Chunk)})
+	err = c.CreatePool(ctx, lvm.Pool{VG: i.r.VG, Name: pool, Size: int64(g.Data), MetadataSize: int64(g.Meta), ChunkSize: int64(g.Chunk), Extents: extents})
 	if err == nil {
 		i.say("made thin pool %s/%s of %s with %s for metadata", i.r.VG, pool, spec.Bytes(g.Data), spec.Bytes(g.Meta))
 	}
 	return err
+}
+
+// shares is the pool's part of each disk, and their sum. LVM would fill one disk
+// after the other, and striped volumes need space on several.
+func (i *initializer) shares(report lvm.Report, vg lvm.VG) (extents []string, sum uint64) {
+	for _, pv := range report.PVs {
+		n := int64(i.r.PoolShare * float64(pv.Free/max(vg.ExtentSize, 1)))
+		if pv.VG == vg.Name && n > 0 {
+			extents = append(extents, fmt.Sprintf("%s:0-%d", pv.Device, n-1))
+			sum += uint64(n * vg.ExtentSize)
+		}
+	}
+	return extents, sum
 }
 
 // takeBack removes what a failed init made.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
@@ -157,6 +158,7 @@ func (r *runner) hold(ctx context.Context, at place, v spec.Volume) (string, err
 		}
 		return "", fault.Unavailable("its device went away: is somebody else changing it?")
 	}
+	r.d.idx.change(v.ID, func(e *entry) { e.touched = time.Now() }) // the sweep leaves it alone for a while
 	dev, hold, err := at.attach(ctx, v)
 	if err != nil {
 		r.d.Nudge() // it may be mended

@@ -17,8 +17,9 @@ import (
 // slow to start.
 const hintKeep = 30
 
-// detachBatch is how many idle volumes one command detaches.
-const detachBatch = 50
+// detachBatch is how many idle volumes one command detaches: more would keep
+// those who want one of them waiting for long.
+const detachBatch = 16
 
 // sweep takes volumes off the host that nobody has any more, and removes what
 // could not be removed before. It says whether something is left to look at soon.
@@ -168,22 +169,42 @@ func (d *Driver) releaseIt(ctx context.Context, v spec.Volume) bool {
 func (d *Driver) detachIdle(ctx context.Context, at place, vs []spec.Volume) {
 	for len(vs) > 0 {
 		n := min(len(vs), detachBatch)
-		if err := at.detach(ctx, d.stillIdle(vs[:n])); err != nil {
-			d.log.DebugContext(ctx, "idle volumes stay attached", "place", at.name(), "err", err)
-		}
+		d.detachSome(ctx, at, vs[:n])
 		vs = vs[n:]
 	}
 }
 
-// stillIdle leaves out what was wanted meanwhile.
-func (d *Driver) stillIdle(vs []spec.Volume) []spec.Volume {
-	var out []spec.Volume
+// detachSome keeps those who want one of the volumes waiting meanwhile: they would
+// find its device, and lose it again.
+func (d *Driver) detachSome(ctx context.Context, at place, vs []spec.Volume) {
+	var idle []spec.Volume
+	locked := map[string]bool{} // a snapshot has the name of its volume
 	for _, v := range vs {
-		if e, ok := d.idx.entry(v.ID); ok && !e.pending && time.Since(e.mounted) >= d.cfg.Linger.Duration && !d.use(v).Mounted {
-			out = append(out, v)
+		if !locked[v.Name] {
+			unlock, ok := d.names.TryLock(v.Name)
+			if !ok {
+				continue // somebody is at it
+			}
+			defer unlock()
+			locked[v.Name] = true
+		}
+		if d.stillIdle(v) {
+			idle = append(idle, v)
 		}
 	}
-	return out
+	if len(idle) == 0 {
+		return
+	}
+	if err := at.detach(ctx, idle); err != nil {
+		d.log.DebugContext(ctx, "idle volumes stay attached", "place", at.name(), "err", err)
+	}
+}
+
+// stillIdle says whether nobody wanted a volume meanwhile.
+func (d *Driver) stillIdle(v spec.Volume) bool {
+	linger := d.cfg.Linger.Duration
+	e, ok := d.idx.entry(v.ID)
+	return ok && !e.pending && time.Since(e.mounted) >= linger && time.Since(e.touched) >= linger && !d.use(v).Mounted
 }
 
 // trim gives the unused space of mounted thin volumes back to their pool. An

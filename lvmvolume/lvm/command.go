@@ -117,7 +117,7 @@ func (c *Client) poolArgs(p Pool) []string {
 	if p.ChunkSize > 0 {
 		argv = append(argv, "--chunksize="+sizeArg(p.ChunkSize))
 	}
-	return append(append(argv, tagArgs("--addtag=", p.Tags)...), p.VG)
+	return append(append(append(argv, tagArgs("--addtag=", p.Tags)...), p.VG), p.Extents...)
 }
 
 func (c *Client) retagArgs(vg string, lvs, add, del []string) []string {

@@ -15,6 +15,9 @@ type Pool struct {
 	MetadataSize int64 // bytes; 0 lets lvm choose, which is too little for many snapshots
 	ChunkSize    int64 // bytes, a multiple of 64 KiB; 0 lets lvm choose
 	Tags         []string
+	// Extents of devices that the pool may take, such as "/dev/sdb:0-999"; nil
+	// leaves the choice to lvm, which fills one device after the other.
+	Extents []string
 }
 
 // CreatePool makes a pool that zeroes each chunk before its first use, errs

@@ -53,7 +53,7 @@ func (s *system) resizes() {
 	s.sh("docker volume create -d mos-lvm -o size=64m later")
 	s.idle()
 	s.sh("docker mos volume resize later 200m")
-	if out := s.sh(run("--rm -v later:/data") + "df -m /data | tail -1 | awk '{print ($2 > 150)}'"); out != "1" {
+	if out := s.sh(run("--rm -v later:/data") + "df -Pm /data | tail -1 | awk '{print ($2 > 150)}'"); out != "1" {
 		s.t.Errorf("the file system did not follow: %s", out)
 	}
 	s.sh("docker volume rm later thin-ext4 thin-xfs linear-ext4 linear-xfs striped-ext4 >/dev/null")
@@ -125,7 +125,7 @@ func (s *system) copies() {
 		for _, c := range []string{"mon", "large", "live"} {
 			s.sh("/opt/mos/bin/volumecheck check -volume " + c + " -file f -seed 9 -count 20")
 		}
-		s.want(run("--rm -v large:/data")+"sh -c 'df -m /data | tail -1' | awk '{print ($2 > 380)}'", "1")
+		s.want(run("--rm -v large:/data")+"df -Pm /data | tail -1 | awk '{print ($2 > 380)}'", "1")
 		s.want(run("--rm -v large:/data")+"stat -c '%u %a' /data", "1000 750")
 		s.want("docker wait src 2>/dev/null & sleep 1; docker kill -s TERM src >/dev/null; docker inspect -f '{{.State.ExitCode}}' src >/dev/null; echo ended", "ended")
 		s.t.Logf("%s: the snapshot was taken before block %s", fs, at)
