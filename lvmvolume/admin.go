@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -76,7 +77,12 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 	a.Raw("GET /v1/export", http.HandlerFunc(d.serveExport))
 	a.Raw("POST /v1/import", http.HandlerFunc(d.serveImport))
 	a.Raw("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
-	return a
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains([]string{"/metrics", "/v1/status", "/v1/doctor", "/v1/events", "/v1/loglevel"}, r.URL.Path) {
+			d.await(r.Context()) // these tell why the others wait
+		}
+		a.ServeHTTP(w, r)
+	})
 }
 
 func (d *Driver) adminReads(a *pluginsrv.Admin) {
