@@ -130,6 +130,7 @@ func (d *Driver) doctor(ctx context.Context) api.Doctor {
 	add("docker answers", verr, "version "+v.Engine, "start docker; the driver works without it, but cannot learn names or collect leftovers")
 	_, serr := os.Stat(d.cfg.Socket)
 	add("plugin socket is there", serr, d.cfg.Socket, "restart mosbridge")
+	add("nobody rejects what our gateways forward", d.obstacles(ctx), "no chain of others stops all that it does not know", "let the gateways pass there: firewall-cmd --permanent --zone=trusted --add-interface=LINK and --reload, or accept iifname and oifname \"mosg*\"")
 	add("ipv4 forwarding", forwarding(), "net.ipv4.ip_forward=1", "it is switched on with the first network that has a gateway on this host")
 	if err != nil {
 		return out
@@ -148,6 +149,15 @@ func (d *Driver) doctor(ctx context.Context) api.Doctor {
 		add("the host is as the record wishes", planFault(p.String()), "nothing to repair", "docker mos net plan; the daemon repairs by itself")
 	}
 	return out
+}
+
+// obstacles finds fault with the forwarding rules of others.
+func (d *Driver) obstacles(ctx context.Context) error {
+	found, err := d.fab.fw.Obstacles(ctx, firewallState(d.rec.allNetworks(), nil))
+	if err == nil && len(found) > 0 {
+		err = fault.Conflict("%s", strings.Join(found, "; "))
+	}
+	return err
 }
 
 func forwarding() error {
