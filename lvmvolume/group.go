@@ -2,12 +2,17 @@ package lvmvolume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
@@ -238,7 +243,31 @@ func (g *group) attachedAll(vs []spec.Volume) (map[spec.ID]string, error) {
 
 func (g *group) detach(ctx context.Context, vs []spec.Volume) error {
 	defer g.lock()()
-	return g.lvm.Deactivate(ctx, g.vg, labels(vs)...)
+	var idle []spec.Volume
+	var held []string
+	for _, v := range vs {
+		if dev, ok := g.attached(v); ok && busy(dev) {
+			held = append(held, v.Title())
+			continue
+		}
+		idle = append(idle, v)
+	}
+	err := g.lvm.Deactivate(ctx, g.vg, labels(idle)...)
+	if len(held) > 0 {
+		err = errors.Join(err, fault.Conflict("volumes %s are in use: a copy of a mount in another mount namespace, or a program that has the device open", strings.Join(held, ", ")))
+	}
+	return err
+}
+
+// busy says whether a device is mounted, in whatever mount namespace, or held in
+// another way. lvm would find out by trying for five seconds, and all others of
+// the group wait meanwhile.
+func busy(dev string) bool {
+	f, err := os.OpenFile(dev, os.O_RDONLY|unix.O_EXCL, 0)
+	if err == nil {
+		err = f.Close()
+	}
+	return errors.Is(err, unix.EBUSY)
 }
 
 // groups is all volume groups that are ours.
