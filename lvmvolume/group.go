@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
@@ -257,17 +254,6 @@ func (g *group) detach(ctx context.Context, vs []spec.Volume) error {
 		err = errors.Join(err, fault.Conflict("volumes %s are in use: a copy of a mount in another mount namespace, or a program that has the device open", strings.Join(held, ", ")))
 	}
 	return err
-}
-
-// busy says whether a device is mounted, in whatever mount namespace, or held in
-// another way. lvm would find out by trying for five seconds, and all others of
-// the group wait meanwhile.
-func busy(dev string) bool {
-	f, err := os.OpenFile(dev, os.O_RDONLY|unix.O_EXCL, 0)
-	if err == nil {
-		err = f.Close()
-	}
-	return errors.Is(err, unix.EBUSY)
 }
 
 // groups is all volume groups that are ours.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 )
@@ -54,4 +57,15 @@ func (d *Driver) resumeDevices(ctx context.Context, g *group) error {
 	d.log.WarnContext(ctx, "suspended devices resumed, a killed command left them", "vg", g.vg, "lv", names)
 	d.event("warn", "repair", g.vg, "suspended devices of "+names+" resumed")
 	return nil
+}
+
+// busy says whether a device is mounted, in whatever mount namespace, or held in
+// another way. lvm would find out by trying for five seconds, and all others of
+// the group wait meanwhile.
+func busy(dev string) bool {
+	f, err := os.OpenFile(dev, os.O_RDONLY|unix.O_EXCL, 0)
+	if err == nil {
+		err = f.Close()
+	}
+	return errors.Is(err, unix.EBUSY)
 }
