@@ -155,6 +155,8 @@ func (d *Driver) headerOf(v spec.Volume) stream.Header {
 func (d *Driver) serveImport(w http.ResponseWriter, r *http.Request) {
 	out := newLines(w)
 	_ = http.NewResponseController(w).EnableFullDuplex() // progress while the body comes
+	// A caller whose connection ends while it sends does not hear why.
+	defer func() { _, _ = io.Copy(io.Discard, r.Body) }()
 	q := r.URL.Query()
 	req := spec.Request{Name: q.Get("name")}
 	if err := json.Unmarshal([]byte(q.Get("options")), &req.Options); err != nil {
