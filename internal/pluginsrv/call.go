@@ -106,8 +106,8 @@ var (
 	errPanic   = fmt.Errorf("%w: see the daemon's log for the stack", errdefs.ErrInternal)
 )
 
-// ErrHangUp, wrapped in what a handler returns, closes the connection instead of
-// answering. It is for calls where the Engine takes every answered error for a
+// ErrHangUp closes the connection instead of answering, when it is wrapped in
+// what a handler returns. It is for calls where the Engine takes every answered error for a
 // fact, such as VolumeDriver.Get; a broken connection it tries again.
 var ErrHangUp = fmt.Errorf("not answered: %w", errdefs.ErrUnavailable)
 

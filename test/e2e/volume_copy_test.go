@@ -87,7 +87,7 @@ func damaged(t *testing.T, h *lab.Host, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	imported := func(what string, stream string) {
+	imported := func(what, stream string) {
 		t.Helper()
 		_, err := h.Volumes.Import(t.Context(), strings.NewReader(stream), api.CreateRequest{Name: "damaged"}, nil)
 		if err == nil {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,12 @@ func TestVolumeIsAHardLimitAndGrowsInUse(t *testing.T) {
 		} else {
 			h.Mos("volume", "resize", "--at-next-mount", "small", "128m")
 			h.D("restart", "-t", "0", "keeper")
+			testx.Eventually(t, 20*time.Second, func() error {
+				if v := h.Volume("small"); v.Usage == nil || v.Usage.Size < 100<<20 {
+					return fmt.Errorf("its file system has not grown: %+v", v.Usage)
+				}
+				return nil
+			})
 		}
 	})
 }

@@ -296,18 +296,18 @@ func (b *siege) whole() {
 	}
 	there := map[string]bool{}
 	var mounts []string
-	script := "true; "
+	var script strings.Builder
 	for _, v := range vs {
 		there[v.Name] = true
 		mounts = append(mounts, "-v", v.Name+":/v/"+v.Name)
-		script += check("/v/"+v.Name, b.synced[v.Name]) + "echo x >/v/" + v.Name + "/new || exit 8; "
+		script.WriteString(check("/v/"+v.Name, b.synced[v.Name]) + "echo x >/v/" + v.Name + "/new || exit 8; ")
 	}
 	for name := range b.synced {
 		if !there[name] {
 			b.t.Errorf("volume %s is gone", name)
 		}
 	}
-	argv := append(append([]string{"run", "--rm"}, mounts...), rig.Image, "sh", "-c", script+"sync")
+	argv := append(append([]string{"run", "--rm"}, mounts...), rig.Image, "sh", "-c", script.String()+"sync")
 	if _, err := b.h.Docker(argv...); err != nil {
 		b.t.Errorf("%d volumes: %v", len(vs), err)
 	}

@@ -52,8 +52,10 @@ func getBy(ctx context.Context, c *http.Client, volume string) error {
 	}
 	defer resp.Body.Close()
 	var r struct {
-		Err    string
-		Volume struct{ Name string }
+		Err    string `json:"Err"`
+		Volume struct {
+			Name string `json:"Name"`
+		} `json:"Volume"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
 		return err
