@@ -2,9 +2,11 @@ package lvmvolume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -80,7 +82,7 @@ func verbs() []verb {
 }
 
 // TestEveryCutEndsWholeOrAbsent fails each command of each verb in each way, then
-// restarts, or goes on: a look with its repair leads to volumes that are whole or
+// restarts, looks, or repeats it at once: a look with its repair leads to volumes that are whole or
 // absent, the verb can be repeated, nothing is doubled or left.
 func TestEveryCutEndsWholeOrAbsent(t *testing.T) {
 	ways := map[string]lvmtest.Failure{
@@ -89,8 +91,8 @@ func TestEveryCutEndsWholeOrAbsent(t *testing.T) {
 	}
 	for _, v := range verbs() {
 		for way, failure := range ways {
-			for _, restart := range []bool{true, false} {
-				for n := 1; cut(t, v, fmt.Sprintf("%s, command %d %s, restart %v", v.name, n, way, restart), n, failure, restart); n++ {
+			for _, then := range []string{"restart", "look", "repeat"} {
+				for n := 1; cut(t, v, fmt.Sprintf("%s, command %d %s, then %s", v.name, n, way, then), n, failure, then); n++ {
 					if n > 20 {
 						t.Fatalf("%s has no end", v.name)
 					}
@@ -101,7 +103,7 @@ func TestEveryCutEndsWholeOrAbsent(t *testing.T) {
 }
 
 // cut runs a verb whose n-th command fails, and says whether there was one.
-func cut(t *testing.T, v verb, what string, n int, how lvmtest.Failure, restart bool) (cut bool) {
+func cut(t *testing.T, v verb, what string, n int, how lvmtest.Failure, then string) (cut bool) {
 	t.Helper()
 	r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
 	v.setup(r)
@@ -111,9 +113,16 @@ func cut(t *testing.T, v verb, what string, n int, how lvmtest.Failure, restart 
 	if len(r.lvm.Lines())-before < n {
 		return false // it was over before that
 	}
-	if restart {
+	switch then {
+	case "restart":
 		r.lvm.Reboot()
 		r.restart()
+	case "repeat": // at once, by somebody impatient
+		_ = v.do(r, t.Context())
+		err = nil
+		if len(r.ours()) != v.lvs { // it met what the first left
+			err = errors.New("not yet")
+		}
 	}
 	for range 2 {
 		_ = r.reconcile(t.Context()) // the first may meet a failure that was not used up
@@ -171,5 +180,30 @@ func whole(t *testing.T, what string, r *rig) {
 	slices.Sort(labels)
 	if have := r.ours(); !slices.Equal(labels, have) {
 		t.Errorf("%s: known are %v, there are %v", what, labels, have)
+	}
+}
+
+// TestRecordIsReadBeforeItIsChangedAgain: a command that was done all the same
+// left another state than we know, and a volume with two states would be nobody's.
+func TestRecordIsReadBeforeItIsChangedAgain(t *testing.T) {
+	r := newRig(t)
+	v := r.make("data", "size", "1g")
+	r.recordReady(t.Context(), 0)
+	r.lvm.FailNext(1, lvmtest.KillAfter) // the record
+	r.lvm.FailNext(2, lvmtest.Refuse)    // the look that follows
+	if r.trash(t.Context(), "data") == nil {
+		t.Fatal("it went well")
+	}
+	time.Sleep(1100 * time.Millisecond) // tags have seconds
+	r.lvm.FailNext(1, lvmtest.Refuse)
+	if err := r.trash(t.Context(), "data"); !errdefs.IsUnavailable(err) {
+		t.Errorf("changed without looking: %v", err)
+	}
+	r.mustLook()
+	_ = r.trash(t.Context(), "data")
+	r.restart()
+	r.mustLook()
+	if e, ok := r.idx.entry(v.ID); !ok || e.v.State != spec.Trashed {
+		t.Errorf("it is %+v\n%s", e.v, r.lvm)
 	}
 }

@@ -36,6 +36,7 @@ type entry struct {
 	pending bool
 	made    bool      // of a pending one: its blocks are there
 	growing uint64    // of its size, what is not there yet
+	doubt   time.Time // since when its record may be another than we know; zero is never
 	doomed  bool      // its making failed and it could not be removed yet
 	touched time.Time // of the last change by us
 	whole   bool      // formatted in this daemon's life, though the record says creating
@@ -295,16 +296,17 @@ func (x *index) forget(id spec.ID) {
 }
 
 // claim takes a volume out of everybody else's sight, if it still is of the kind
-// that the caller found; only one caller gets it. release or put gives it back.
-func (x *index) claim(id spec.ID, among func(spec.Volume) bool) bool {
+// that the caller found; only one caller gets it, as it is now. release or put gives
+// it back.
+func (x *index) claim(id spec.ID, among func(spec.Volume) bool) (spec.Volume, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := x.byID[id]
-	if e == nil || e.pending || !among(e.v) {
-		return false
+	if e == nil || e.pending || !e.doubt.IsZero() || !among(e.v) {
+		return spec.Volume{}, false
 	}
 	e.pending, e.made = true, true
-	return true
+	return e.v, true
 }
 
 // release gives back what was claimed, or marked by admit, and is there still.

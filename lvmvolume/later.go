@@ -77,14 +77,10 @@ func (d *Driver) recordAll(ctx context.Context, at place, pairs [][2]spec.Volume
 	if len(was) == 0 {
 		return
 	}
-	if err := at.record(ctx, was, now); err != nil {
+	if err := d.record(ctx, at, was, now); err != nil {
 		d.log.WarnContext(ctx, "volumes are not recorded as ready yet", "count", len(was), "err", err)
 		for _, v := range was {
 			d.ripe.add(v.ID)
 		}
-		return
-	}
-	for _, v := range now {
-		d.idx.put(v)
 	}
 }

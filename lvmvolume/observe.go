@@ -92,6 +92,9 @@ func (x *index) takeOne(f found, began time.Time) {
 		x.byID[f.v.ID] = e
 	}
 	e.allocated, e.active = f.allocated, f.active
+	if e.doubt.Before(began) && !e.doubt.IsZero() {
+		e.v, e.doubt = f.v, time.Time{}
+	}
 	if e.pending || !e.touched.Before(began) {
 		return
 	}

@@ -93,15 +93,16 @@ func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Pl
 	if _, taken := d.idx.named(name); taken {
 		return nil, e.v, fault.Exists("there is a volume %s already: restore this one under another name, with --as", name)
 	}
-	p := plan.Restore(e.v, name, time.Now())
 	if dry {
-		return p, e.v, nil
+		return plan.Restore(e.v, name, time.Now()), e.v, nil
 	}
 	// The bin may have been purged while we waited.
-	if !d.idx.claim(e.v.ID, inTrash) {
+	v, ok := d.idx.claim(e.v.ID, inTrash)
+	if !ok {
 		return nil, e.v, fault.NotFound("volume %s is not in the recycle bin any more: it was purged or restored meanwhile", ref)
 	}
-	defer d.idx.release(e.v)
+	defer d.idx.release(v)
+	p := plan.Restore(v, name, time.Now())
 	return p, p[0].Volume, d.run(ctx, p)
 }
 
@@ -153,9 +154,9 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 func (d *Driver) claimAll(vs []spec.Volume) (taken []spec.Volume) {
 	mine, listed := map[spec.ID]bool{}, map[spec.ID]bool{}
 	claim := func(v spec.Volume, among func(spec.Volume) bool) {
-		if d.idx.claim(v.ID, among) {
+		if now, ok := d.idx.claim(v.ID, among); ok {
 			mine[v.ID] = true
-			taken = append(taken, v)
+			taken = append(taken, now)
 		}
 	}
 	for _, v := range vs {

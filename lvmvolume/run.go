@@ -84,10 +84,7 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 	case plan.Snapshot:
 		err = at.snapshot(ctx, v, s.Was)
 	case plan.Record:
-		if err = at.record(ctx, []spec.Volume{s.Was}, []spec.Volume{v}); err == nil {
-			d.idx.put(v)
-		}
-		return err
+		return d.record(ctx, at, []spec.Volume{s.Was}, []spec.Volume{v})
 	case plan.Grow:
 		return at.grow(ctx, s.Was, v.Size)
 	case plan.Detach:
