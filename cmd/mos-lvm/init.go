@@ -74,7 +74,8 @@ func initialize(args, env []string) error {
 // share reads "80%", or "0".
 func share(s string) (float64, error) {
 	n, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-	if err != nil || n < 0 || n > 95 || n != 0 && !strings.HasSuffix(s, "%") {
+	fits := n >= 0 && n <= 95 // NaN does not
+	if err != nil || !fits || n != 0 && !strings.HasSuffix(s, "%") {
 		return 0, fmt.Errorf("%w: -pool: want 0 to 95%%, not %q", errUsage, s)
 	}
 	return n / 100, nil
