@@ -45,19 +45,7 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 		p, err := d.trashRef(ctx, r.Volume, r.DryRun)
 		return apiPlan(p), err
 	})
-	pluginsrv.HandleAdmin(a, "POST /v1/snapshots", func(ctx context.Context, _ pathOf, r api.SnapshotRequest) (api.Plan, error) {
-		p, snap, err := d.takeSnapshot(ctx, r.Volume, r.Name, r.DryRun)
-		out := apiPlan(p)
-		if !r.DryRun {
-			s := showSnapshot(entry{v: snap})
-			out.Snapshot = &s
-		}
-		return out, err
-	})
-	pluginsrv.HandleAdmin(a, "POST /v1/snapshots/remove", func(ctx context.Context, _ pathOf, r api.SnapshotRequest) (api.Plan, error) {
-		p, err := d.removeSnapshot(ctx, r.Volume, r.Name, r.DryRun)
-		return apiPlan(p), err
-	})
+	d.adminSnapshots(a)
 	pluginsrv.HandleAdmin(a, "POST /v1/trash/restore", func(ctx context.Context, _ pathOf, r api.RestoreRequest) (api.Plan, error) {
 		p, v, err := d.restore(ctx, r.Volume, r.As, r.DryRun)
 		return d.done(apiPlan(p), v.Name, r.DryRun || err != nil), err
@@ -82,6 +70,22 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 			d.await(r.Context()) // these tell why the others wait
 		}
 		a.ServeHTTP(w, r)
+	})
+}
+
+func (d *Driver) adminSnapshots(a *pluginsrv.Admin) {
+	pluginsrv.HandleAdmin(a, "POST /v1/snapshots", func(ctx context.Context, _ pathOf, r api.SnapshotRequest) (api.Plan, error) {
+		p, snap, err := d.takeSnapshot(ctx, r.Volume, r.Name, r.DryRun)
+		out := apiPlan(p)
+		if !r.DryRun {
+			s := showSnapshot(entry{v: snap})
+			out.Snapshot = &s
+		}
+		return out, err
+	})
+	pluginsrv.HandleAdmin(a, "POST /v1/snapshots/remove", func(ctx context.Context, _ pathOf, r api.SnapshotRequest) (api.Plan, error) {
+		p, err := d.removeSnapshot(ctx, r.Volume, r.Name, r.DryRun)
+		return apiPlan(p), err
 	})
 }
 

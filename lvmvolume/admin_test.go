@@ -118,20 +118,26 @@ func TestAdminErrors(t *testing.T) {
 		class func(error) bool
 		do    func() error
 	}{
-		"volume":          {notFound, func() error { _, err := c.Volume(ctx, "x"); return err }},
-		"odd name":        {notFound, func() error { _, err := c.Volume(ctx, "../a b/%2F"); return err }},
-		"create":          {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "a b"}); return err }},
-		"no size":         {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "v"}); return err }},
-		"huge":            {errdefs.IsResourceExhausted, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "v", Options: map[string]string{"size": "1p"}}); return err }},
-		"shrink":          {invalid, func() error { _, err := c.Resize(ctx, api.ResizeRequest{Volume: "data", Size: "16m"}); return err }},
-		"remove":          {notFound, func() error { _, err := c.Remove(ctx, api.RemoveRequest{Volume: "x"}); return err }},
-		"snapshot":        {notFound, func() error { _, err := c.Snapshot(ctx, api.SnapshotRequest{Volume: "x"}); return err }},
-		"remove snapshot": {notFound, func() error { _, err := c.RemoveSnapshot(ctx, api.SnapshotRequest{Volume: "data", Name: "x"}); return err }},
-		"restore":         {notFound, func() error { _, err := c.Restore(ctx, api.RestoreRequest{Volume: "data"}); return err }},
-		"purge":           {notFound, func() error { _, err := c.Purge(ctx, api.PurgeRequest{Volumes: []string{"data"}}, nil); return err }},
-		"purge nothing":   {invalid, func() error { _, err := c.Purge(ctx, api.PurgeRequest{}, nil); return err }},
-		"log level":       {invalid, func() error { return c.SetLogLevel(ctx, api.LogLevel{Level: "loud"}) }},
-		"export":          {notFound, func() error { _, err := c.Export(ctx, "x", io.Discard); return err }},
+		"volume":   {notFound, func() error { _, err := c.Volume(ctx, "x"); return err }},
+		"odd name": {notFound, func() error { _, err := c.Volume(ctx, "../a b/%2F"); return err }},
+		"create":   {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "a b"}); return err }},
+		"no size":  {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "v"}); return err }},
+		"huge": {errdefs.IsResourceExhausted, func() error {
+			_, err := c.Create(ctx, api.CreateRequest{Name: "v", Options: map[string]string{"size": "1p"}})
+			return err
+		}},
+		"shrink":   {invalid, func() error { _, err := c.Resize(ctx, api.ResizeRequest{Volume: "data", Size: "16m"}); return err }},
+		"remove":   {notFound, func() error { _, err := c.Remove(ctx, api.RemoveRequest{Volume: "x"}); return err }},
+		"snapshot": {notFound, func() error { _, err := c.Snapshot(ctx, api.SnapshotRequest{Volume: "x"}); return err }},
+		"remove snapshot": {notFound, func() error {
+			_, err := c.RemoveSnapshot(ctx, api.SnapshotRequest{Volume: "data", Name: "x"})
+			return err
+		}},
+		"restore":       {notFound, func() error { _, err := c.Restore(ctx, api.RestoreRequest{Volume: "data"}); return err }},
+		"purge":         {notFound, func() error { _, err := c.Purge(ctx, api.PurgeRequest{Volumes: []string{"data"}}, nil); return err }},
+		"purge nothing": {invalid, func() error { _, err := c.Purge(ctx, api.PurgeRequest{}, nil); return err }},
+		"log level":     {invalid, func() error { return c.SetLogLevel(ctx, api.LogLevel{Level: "loud"}) }},
+		"export":        {notFound, func() error { _, err := c.Export(ctx, "x", io.Discard); return err }},
 	} {
 		if err := tt.do(); !tt.class(err) {
 			t.Errorf("%s: got %v", name, err)

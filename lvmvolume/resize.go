@@ -34,16 +34,8 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 	}
 	u := d.use(e.v)
 	later := d.growLater(e.v, u)
-	if u.Mounted || u.Attached {
-		if dev, ok := at.attached(e.v); ok {
-			if n, err := filesystem.DeviceSize(dev); err == nil && uint64(n) < e.v.Size && !r.DryRun {
-				// A growth was cut off between the blocks and their device.
-				if err := at.grow(ctx, e.v, e.v.Size); err != nil {
-					return nil, "", err
-				}
-			}
-			u.FSShort, _ = d.disk.needsGrow(dev) // a file system that cannot be read is the mount's to tell
-		}
+	if u.FSShort, err = d.short(ctx, at, e.v, r.DryRun); err != nil {
+		return nil, "", err
 	}
 	p = plan.Resize(e.v, want, u, later)
 	if len(p) == 0 {
@@ -56,6 +48,22 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 		note = "volume " + name + " has its new size at the next mount: " + later
 	}
 	return d.growTo(ctx, at, e.v, want, p, note, r.DryRun)
+}
+
+// short says whether the file system of an attached volume is smaller than its
+// blocks. It ends a growth that was cut off between the blocks and their device.
+func (d *Driver) short(ctx context.Context, at place, v spec.Volume, dry bool) (bool, error) {
+	dev, ok := at.attached(v)
+	if !ok {
+		return false, nil
+	}
+	if n, err := filesystem.DeviceSize(dev); err == nil && uint64(n) < v.Size && !dry {
+		if err := at.grow(ctx, v, v.Size); err != nil {
+			return false, err
+		}
+	}
+	short, _ := d.disk.needsGrow(dev) // a file system that cannot be read is the mount's to tell
+	return short, nil
 }
 
 // wanted is the size to grow to.

@@ -19,21 +19,10 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	if src, err = d.still(src); err != nil {
 		return nil, spec.Volume{}, err
 	}
-	if src.unfinished() {
-		return nil, spec.Volume{}, fault.Conflict("volume %s is not whole yet: try again in a moment", src.v.Name)
-	}
 	now := time.Now()
-	if name == "" {
-		name = now.UTC().Format("20060102-150405")
-	}
-	if err := spec.CheckSnapshotName(name); err != nil {
-		return nil, spec.Volume{}, err
-	}
-	snap := src.v
-	snap.ID, snap.Of, snap.Snapshot, snap.From = newID(), src.v.ID, name, ""
-	snap.Created = now
-	if _, err := d.idx.find(snap.Title(), func(v spec.Volume) bool { return isSnapshot(v) && v.Of == src.v.ID }); err == nil {
-		return nil, snap, fault.Exists("volume %s has a snapshot %s already: choose another name", src.v.Name, name)
+	snap, err := d.wishSnapshot(src, name, now)
+	if err != nil {
+		return nil, snap, err
 	}
 	at, err := d.idx.placeOf(src.v)
 	if err != nil {
@@ -51,6 +40,25 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 		return p, snap, nil
 	}
 	return p, born(snap, p), d.bear(ctx, snap, p, purge, func(ctx context.Context) error { return d.run(ctx, p) })
+}
+
+// wishSnapshot is what a snapshot of src comes to.
+func (d *Driver) wishSnapshot(src entry, name string, now time.Time) (spec.Volume, error) {
+	if name == "" {
+		name = now.UTC().Format("20060102-150405")
+	}
+	snap := src.v
+	snap.ID, snap.Of, snap.Snapshot, snap.From, snap.Created = newID(), src.v.ID, name, "", now
+	if src.unfinished() {
+		return snap, fault.Conflict("volume %s is not whole yet: try again in a moment", src.v.Name)
+	}
+	if err := spec.CheckSnapshotName(name); err != nil {
+		return snap, err
+	}
+	if _, err := d.idx.find(snap.Title(), func(v spec.Volume) bool { return isSnapshot(v) && v.Of == src.v.ID }); err == nil {
+		return snap, fault.Exists("volume %s has a snapshot %s already: choose another name", src.v.Name, name)
+	}
+	return snap, nil
 }
 
 // removeSnapshot removes a snapshot for good. Copies made of it go on.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/lvmvolume"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
@@ -55,11 +56,7 @@ func initialize(args, env []string) error {
 	if r.PoolShare, err = share(*pool); err != nil {
 		return err
 	}
-	var more []string
-	if *conf != "" {
-		more = []string{"-config", *conf}
-	}
-	cfg, log, err := load(more, env)
+	cfg, log, err := loadFile(*conf, env)
 	if err != nil {
 		return err
 	}
@@ -69,6 +66,14 @@ func initialize(args, env []string) error {
 		return lvmvolume.Forget(ctx, cfg, log, *vg, os.Stdout)
 	}
 	return lvmvolume.Init(ctx, cfg, log, r, os.Stdout)
+}
+
+// loadFile loads the configuration, of another file than the usual one if named.
+func loadFile(path string, env []string) (lvmvolume.Config, *logx.Logger, error) {
+	if path == "" {
+		return load(nil, env)
+	}
+	return load([]string{"-config", path}, env)
 }
 
 // share reads "80%", or "0".

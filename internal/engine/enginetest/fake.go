@@ -145,6 +145,11 @@ func (f *Fake) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		path = "/" + rest
 	}
+	f.ask(w, r, path)
+}
+
+// ask answers one question, whose path has no version.
+func (f *Fake) ask(w http.ResponseWriter, r *http.Request, path string) {
 	switch {
 	case path == "/_ping":
 		_, _ = w.Write([]byte("OK"))
