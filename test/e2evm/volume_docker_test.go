@@ -14,8 +14,8 @@ func (s *system) traces() {
 		s.t.Helper()
 		s.want("docker exec "+c+" sh -c 'cat /data/word && awk \"\\$5==\\\"/data\\\"\" /proc/self/mountinfo | grep -c mos--'", "hello\n1")
 	}
-	s.sh(run("-d --name one --restart always -v tr:/data") + "sh -c 'echo hello >/data/word; exec sleep 100000'")
-	s.sh(run("-d --name two -v tr:/data") + "sleep 100000")
+	s.sh(run("-d --name one --stop-timeout 1 --restart always -v tr:/data") + "sh -c 'echo hello >/data/word; exec sleep 100000'")
+	s.sh(run("-d --name two --stop-timeout 1 -v tr:/data") + "sleep 100000")
 	cat("two")
 	s.sh("docker cp one:/data/word /tmp/word && docker cp /tmp/word one:/data/copied && sleep 4")
 	cat("one")

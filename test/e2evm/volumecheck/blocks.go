@@ -115,6 +115,18 @@ func check(_ context.Context, o options, _ []string) error {
 	return nil
 }
 
+// stat tells the size of a volume's file system in MiB, and the owner and mode of
+// its directory.
+func stat(_ context.Context, o options, _ []string) error {
+	var fs syscall.Statfs_t
+	var st syscall.Stat_t
+	if err := errors.Join(syscall.Statfs(o.file, &fs), syscall.Stat(o.file, &st)); err != nil {
+		return err
+	}
+	fmt.Printf("mib %d uid %d mode %o\n", fs.Blocks*uint64(fs.Bsize)>>20, st.Uid, st.Mode&0o7777)
+	return nil
+}
+
 // scan counts the pages of a device that hold blocks of a seed; 0 is any seed.
 func scan(_ context.Context, o options, args []string) error {
 	f, err := os.OpenFile(o.file, os.O_RDONLY|syscall.O_DIRECT, 0)

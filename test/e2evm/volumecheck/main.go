@@ -5,6 +5,7 @@
 //
 //	volumecheck write [-volume V] -file F -seed N [-count N] [-sync N] [-pause D] [-resume]
 //	volumecheck check [-volume V] -file F -seed N -count N
+//	volumecheck stat -volume V
 //	volumecheck scan -file DEVICE [-seed N]
 //	volumecheck churn -seed N [-workers N] [-for D] [-kill NAME,...] [-prefix P]
 //	volumecheck judge -journal FILE [-prefix P]
@@ -37,10 +38,10 @@ type options struct {
 
 func main() {
 	commands := map[string]func(context.Context, options, []string) error{
-		"write": within(write), "check": within(check), "scan": scan, "churn": churn, "judge": judge, "call": callOne, "times": times,
+		"write": within(write), "check": within(check), "scan": scan, "stat": within(stat), "churn": churn, "judge": judge, "call": callOne, "times": times,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "volumecheck: want write, check, scan, churn, judge, call or times")
+		fmt.Fprintln(os.Stderr, "volumecheck: want write, check, stat, scan, churn, judge, call or times")
 		os.Exit(2)
 	}
 	var o options
