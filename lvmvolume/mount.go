@@ -75,6 +75,12 @@ func (d *Driver) mountLocked(ctx context.Context, e entry) error {
 	r := newRunner(d)
 	defer r.close()
 	u := d.use(e.v)
+	if u.Mounted && d.waitsToGrow(ctx, e.v) {
+		if err := r.run(ctx, plan.Plan{{Op: plan.Unmount, Volume: e.v, Cause: "its blocks were grown, and nobody has it"}}); err != nil {
+			d.log.WarnContext(ctx, "volume cannot grow yet", "volume", e.v.Name, "err", err)
+		}
+		u = d.use(e.v)
+	}
 	p := plan.MountIt(e.v, u, time.Now())
 	if !u.Mounted {
 		at, err := d.idx.placeOf(e.v)
@@ -93,6 +99,28 @@ func (d *Driver) mountLocked(ctx context.Context, e entry) error {
 		p = plan.MountIt(e.v, u, time.Now())
 	}
 	return r.run(ctx, p)
+}
+
+// waitsToGrow says that a volume is mounted by nobody's wish but ours, and that
+// its file system grows when it is not: a container that restarts comes back before
+// its volume is taken off.
+func (d *Driver) waitsToGrow(ctx context.Context, v spec.Volume) bool {
+	if v.FS != spec.Ext4 { // xfs grows while it is mounted
+		return false
+	}
+	at, err := d.idx.placeOf(v)
+	if err != nil {
+		return false
+	}
+	dev, ok := at.attached(v)
+	if !ok {
+		return false
+	}
+	if short, err := d.disk.needsGrow(dev); err != nil || !short || d.idx.starting(v.ID, d.cfg.Linger.Duration) {
+		return false
+	}
+	snap, err := mounts.Take(ctx)
+	return err == nil && !d.blind(ctx, snap) && len(d.usersOn(snap, v, dev)) == 0
 }
 
 // use is what is true of a volume at this moment, by the kernel.

@@ -199,7 +199,7 @@ func (b *siege) docker(args ...string) bool {
 	var err error
 	for range tries {
 		_, err = b.h.Docker(args...)
-		if err == nil || strings.Contains(err.Error(), "o such") || strings.Contains(err.Error(), "is no volume") {
+		if err == nil || strings.Contains(strings.ToLower(err.Error()), "no such volume") {
 			b.did.Add(1)
 			return true
 		}
