@@ -179,7 +179,9 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if err != nil {
 		return nil, spec.Volume{}, err
 	}
-	r = adopt(r, h)
+	if r, err = adopt(r, h); err != nil {
+		return nil, spec.Volume{}, err
+	}
 	defer d.names.Lock(r.Name)()
 	if _, ok := d.idx.named(r.Name); ok {
 		return nil, spec.Volume{}, fault.Exists("there is a volume %s already: import under another name", r.Name)
@@ -210,7 +212,10 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 }
 
 // adopt gives a request what the stream says and the user did not.
-func adopt(r spec.Request, h stream.Header) spec.Request {
+func adopt(r spec.Request, h stream.Header) (spec.Request, error) {
+	if fs, given := r.Options["fs"]; given && fs != string(h.FS) {
+		return r, fault.Invalid("option fs=%.20s: the stream holds %s, and an import keeps it", fs, h.FS)
+	}
 	opts := map[string]string{"size": strconv.FormatInt(h.Size, 10)}
 	for _, key := range []string{"uid", "gid", "mode", "mountopts", "iops", "bps"} {
 		if v, ok := h.Options[key]; ok {
@@ -223,7 +228,7 @@ func adopt(r spec.Request, h stream.Header) spec.Request {
 		r.Name = h.Volume
 	}
 	r.Options = opts
-	return r
+	return r, nil
 }
 
 // fill writes the stream to the device and looks whether a file system came of it.
