@@ -361,6 +361,9 @@ func (f *fabric) applyFirewall(ctx context.Context) error {
 func firewallState(nets []networkRecord, eps []endpointRecord) firewall.State {
 	var st firewall.State
 	for _, n := range nets {
+		if n.Network.Uplink != "" {
+			st.Uplinks = append(st.Uplinks, n.Network.Uplink)
+		}
 		if n.Network.Gateway != spec.GatewayHost {
 			continue
 		}

@@ -37,8 +37,12 @@ type Firewall struct {
 	mu     sync.Mutex // guards all below, and makes changes one at a time
 	script string     // of the last Apply
 	digest [32]byte   // of the table as the kernel shows it after that
-	udp    string     // the published ports of UDP at the last Apply
-	known  bool       // udp is set
+	arp    struct {   // the same of the table of family arp
+		script string
+		digest [32]byte
+	}
+	udp   string // the published ports of UDP at the last Apply
+	known bool   // udp is set
 
 	// passage is what of the state the rules of iptables were made from, ""
 	// when they are not known to stand. Reading them takes two processes,
@@ -64,7 +68,8 @@ func (r Report) OK() bool { return len(r.Missing) == 0 }
 // connections of UDP that lead to where no port leads any more. It is
 // idempotent, and leaves the ruleset untouched when it is as it should be. An
 // invalid state is refused whole with ErrInvalidArgument. What somebody did to
-// the rules of iptables since the last Apply is repaired once Check found it.
+// the rules of iptables or for ARP since the last Apply is repaired once Check
+// found it.
 func (f *Firewall) Apply(ctx context.Context, s State) error {
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("apply firewall: %w", err)
@@ -73,6 +78,9 @@ func (f *Firewall) Apply(ctx context.Context, s State) error {
 	defer f.mu.Unlock()
 	if err := f.applyTable(ctx, s); err != nil {
 		return fmt.Errorf("apply firewall: %w", err)
+	}
+	if err := f.applyARP(ctx, s); err != nil {
+		return fmt.Errorf("keep the host from answering on uplinks: %w", err)
 	}
 	if err := f.applyPassages(ctx, s); err != nil {
 		return fmt.Errorf("let gateways pass beside Docker's rules: %w", err)
@@ -93,16 +101,56 @@ func (f *Firewall) applyTable(ctx context.Context, s State) error {
 	if _, err := f.nft(ctx, script, "-f", "-"); err != nil {
 		return err
 	}
-	digest, there, err := f.listing(ctx)
+	digest, there, err := f.listing(ctx, "inet")
 	if err != nil {
 		return err
 	}
-	if want := len(s.Networks) > 0; there != want {
+	if want := !s.empty(); there != want {
 		return fault.Of(errdefs.ErrAborted, "nft table inet %s is there: %t, want %t, right after it was written", Table, there, want)
 	}
 	f.script, f.digest = script, digest
 	f.log.InfoContext(ctx, "firewall replaced", "networks", len(s.Networks), "ports", len(s.Ports))
 	return nil
+}
+
+// applyARP replaces our table of family arp unless it was written as s wants it.
+// It has calls of its own: a kernel may lack the family, which matters only
+// where there are uplinks.
+func (f *Firewall) applyARP(ctx context.Context, s State) error {
+	script := RenderARP(s)
+	if f.arp.script == script {
+		return nil
+	}
+	f.arp.script = ""
+	_, err := f.nft(ctx, script, "-f", "-")
+	if len(s.Uplinks) > 0 {
+		if err == nil {
+			f.arp.digest, _, err = f.listing(ctx, "arp")
+		}
+		if err != nil {
+			return err
+		}
+	} else if err != nil {
+		f.log.DebugContext(ctx, "the kernel has no rules for arp", "err", err)
+	}
+	f.arp.script = script
+	return nil
+}
+
+// arpMissing says what is wrong with that table, "" for nothing.
+func (f *Firewall) arpMissing(ctx context.Context, s State) (string, error) {
+	if len(s.Uplinks) == 0 {
+		return "", nil
+	}
+	if f.arp.script != RenderARP(s) {
+		return "nft table arp " + Table + " is not written yet", nil
+	}
+	digest, _, err := f.listing(ctx, "arp")
+	if err == nil && digest != f.arp.digest {
+		f.arp.script = ""
+		return "nft table arp " + Table + " was changed by somebody", nil
+	}
+	return "", err
 }
 
 // tableMissing says what is wrong with our table, "" for nothing. A table of
@@ -116,7 +164,7 @@ func (f *Firewall) tableMissing(ctx context.Context, script string) (string, err
 	default:
 		return "nft table inet " + Table + " is of another state", nil
 	}
-	digest, there, err := f.listing(ctx)
+	digest, there, err := f.listing(ctx, "inet")
 	switch {
 	case err != nil:
 		return "", err
@@ -128,10 +176,10 @@ func (f *Firewall) tableMissing(ctx context.Context, script string) (string, err
 	return "", nil
 }
 
-// listing is a digest of our table, independent of the order in which the
-// kernel shows the elements of a set.
-func (f *Firewall) listing(ctx context.Context) (digest [32]byte, there bool, err error) {
-	out, err := f.nft(ctx, "", "-s", "list", "table", "inet", Table)
+// listing is a digest of our table of a family, independent of the order in
+// which the kernel shows the elements of a set.
+func (f *Firewall) listing(ctx context.Context, family string) (digest [32]byte, there bool, err error) {
+	out, err := f.nft(ctx, "", "-s", "list", "table", family, Table)
 	if e := (*xexec.Error)(nil); errors.As(err, &e) && strings.Contains(e.Stderr, "No such file or directory") {
 		return digest, false, nil
 	}
@@ -162,6 +210,12 @@ func (f *Firewall) Check(ctx context.Context, s State) (Report, error) {
 	missing, err := f.tableMissing(ctx, Render(s))
 	if err != nil {
 		return r, fmt.Errorf("check firewall: %w", err)
+	}
+	if missing != "" {
+		r.Missing = append(r.Missing, missing)
+	}
+	if missing, err = f.arpMissing(ctx, s); err != nil {
+		return r, fmt.Errorf("check rules for arp: %w", err)
 	}
 	if missing != "" {
 		r.Missing = append(r.Missing, missing)

@@ -272,9 +272,10 @@ func TestBadStateIsRefused(t *testing.T) {
 		"port_twice": func(s *firewall.State) {
 			s.Ports = append(both("", 80, "10.1.0.11", gwA), both("0.0.0.0", 80, "10.2.0.11", gwB)...)
 		},
-		"port_zero":      func(s *firewall.State) { s.Ports = both("", 0, "10.1.0.11", gwA) },
-		"families_mixed": func(s *firewall.State) { s.Ports = both("192.0.2.1", 80, "fd00:1::11", gwA) },
-		"zone":           func(s *firewall.State) { s.Ports = both("fe80::1%eth0", 80, "fd00:1::11", gwA) },
+		"injected_uplink": func(s *firewall.State) { s.Uplinks = []string{`x" drop; #`} },
+		"port_zero":       func(s *firewall.State) { s.Ports = both("", 0, "10.1.0.11", gwA) },
+		"families_mixed":  func(s *firewall.State) { s.Ports = both("192.0.2.1", 80, "fd00:1::11", gwA) },
+		"zone":            func(s *firewall.State) { s.Ports = both("fe80::1%eth0", 80, "fd00:1::11", gwA) },
 		"unknown_protocol": func(s *firewall.State) {
 			s.Ports = []firewall.Published{published("tcp, udp", "", 80, "10.1.0.11", gwA)}
 		},
@@ -299,11 +300,12 @@ func TestBadStateIsRefused(t *testing.T) {
 
 func TestScript(t *testing.T) {
 	s := fullState()
+	s.Uplinks = []string{"eth9.100", "eth8", "eth9.100"}
 	s.Networks = append(s.Networks,
 		firewall.Network{Object: 3, Gateway: "mosgccccccccccc", Internal: true, Subnets: []netip.Prefix{netip.MustParsePrefix("10.3.0.0/24")}},
 		firewall.Network{Object: 4, Gateway: "mosgddddddddddd", Subnets: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/24")}})
 	script := firewall.Render(s)
-	testx.Golden(t, "script", script)
+	testx.Golden(t, "script", script+firewall.RenderARP(s))
 	slices.Reverse(s.Networks)
 	slices.Reverse(s.Ports)
 	if firewall.Render(s) != script {

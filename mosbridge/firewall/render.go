@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Table is the name of the nftables table, of family inet.
+// Table is the name of the nftables table, of family inet, and of the one of
+// family arp that is there while there are uplinks.
 const Table = "mosbridge"
 
 // Render is the nft script that replaces the table with that of s. It is the
@@ -16,7 +17,7 @@ func Render(s State) string {
 	var b strings.Builder
 	// Adding before deleting makes the deletion work without a table, too.
 	fmt.Fprintf(&b, "add table inet %[1]s\ndelete table inet %[1]s\n", Table)
-	if len(s.Networks) == 0 {
+	if s.empty() {
 		return b.String()
 	}
 	fmt.Fprintf(&b, "table inet %s {\n", Table)
@@ -28,13 +29,43 @@ func Render(s State) string {
 	return b.String()
 }
 
+// RenderARP is the same for the table of family arp.
+func RenderARP(s State) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "add table arp %[1]s\ndelete table arp %[1]s\n", Table)
+	if len(s.Uplinks) == 0 {
+		return b.String()
+	}
+	fmt.Fprintf(&b, "table arp %s {\n", Table)
+	set(&b, "set uplinks", "ifname", s.uplinks())
+	b.WriteString(deaf + "}\n")
+	return b.String()
+}
+
+// deaf keeps the host from answering for its own addresses on uplinks.
+const deaf = `	chain guard {
+		type filter hook input priority filter; policy accept;
+		iifname @uplinks drop
+	}
+`
+
+func (s State) uplinks() []string {
+	var links []string
+	for _, l := range s.Uplinks {
+		links = append(links, quote(l))
+	}
+	slices.Sort(links)
+	return slices.Compact(links)
+}
+
 // guard keeps 127.0.0.0/8 from containers, since the gateway links route it
 // (route_localnet) for the sake of localhost. And it keeps the host from taking
-// packets off the containers' ports: those are Open vSwitch's, but with the
-// userspace datapath the kernel sees them too, past all flows.
+// packets off the containers' ports and the uplinks: those are Open vSwitch's,
+// but with the userspace datapath the kernel sees them too, past all flows.
 const guard = `	chain guard {
 		type filter hook prerouting priority raw; policy accept;
 		iifname "mosp*" drop
+		iifname @uplinks drop
 		iifname @gateways ip daddr 127.0.0.0/8 drop
 		iifname @gateways ip saddr 127.0.0.0/8 drop
 	}
@@ -100,6 +131,7 @@ func (s State) sets(b *strings.Builder) {
 	set(b, "set internal", "ifname", internal)
 	set(b, "set routed", "ifname", routed)
 	set(b, "set same", "ifname . ifname", same)
+	set(b, "set uplinks", "ifname", s.uplinks())
 }
 
 func (s State) maps(b *strings.Builder) {

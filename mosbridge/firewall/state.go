@@ -15,7 +15,13 @@ import (
 type State struct {
 	Networks []Network
 	Ports    []Published
+	// Uplinks are the host's links that are ports of a bridge. Nothing that
+	// comes in there is the host's own.
+	Uplinks []string
 }
+
+// empty says that there is nothing to have rules for.
+func (s State) empty() bool { return len(s.Networks) == 0 && len(s.Uplinks) == 0 }
 
 // Network is one network that has a gateway link on this host.
 type Network struct {
@@ -50,6 +56,9 @@ type Published struct {
 // quotes.
 var linkName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$`)
 
+// uplinkName is the same for links that others named.
+var uplinkName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,15}$`)
+
 // Validate says all that is wrong with the state, with ErrInvalidArgument: a
 // name that is none of a link, two networks of one gateway, a port that leads
 // behind no gateway of the state or is taken twice.
@@ -68,6 +77,11 @@ func (s State) Validate() error {
 			if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
 				bad("subnet %s of gateway %s is no masked range", p, n.Gateway)
 			}
+		}
+	}
+	for _, l := range s.Uplinks {
+		if !uplinkName.MatchString(l) {
+			bad("uplink %q is no name of a link", l)
 		}
 	}
 	taken := map[Published]bool{}

@@ -13,11 +13,15 @@ func CreateNetwork(n spec.Network) Plan {
 		p = append(p, gateway(n, cause)...)
 	}
 	p = append(p, Step{Op: NetworkFlows, Object: n.ID.Short(), Bridge: n.Bridge, Network: n.ID, Cause: cause})
-	if n.Gateway == spec.GatewayHost {
+	if ruled(n) {
 		p = append(p, Step{Op: ApplyFirewall, Object: "rules", Cause: cause})
 	}
 	return p
 }
+
+// ruled says whether the host has rules for a network: for its gateway, or to
+// be deaf on its uplink.
+func ruled(n spec.Network) bool { return n.Gateway == spec.GatewayHost || n.Uplink != "" }
 
 func gateway(n spec.Network, cause string) Plan {
 	return Plan{
@@ -31,7 +35,7 @@ func gateway(n spec.Network, cause string) Plan {
 func DeleteNetwork(n spec.Network, last, lastUplink bool) Plan {
 	const cause = "network deleted"
 	var p Plan
-	if n.Gateway == spec.GatewayHost {
+	if ruled(n) {
 		p = append(p, Step{Op: ApplyFirewall, Object: "rules", Cause: cause})
 	}
 	if !last {
