@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/mosbridge/ipam"
@@ -21,8 +23,11 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 		out.Findings = append(out.Findings, api.Finding{Kind: kind, Object: object, Detail: detail, Hint: hint})
 	}
 	p, err := d.plan(ctx)
-	if err != nil {
-		add("host", "open vswitch", err.Error(), "docker mos net doctor")
+	switch {
+	case errdefs.IsUnavailable(err):
+		add("host", "open vswitch", err.Error()+"; until then nothing on this host is compared with the record", "start it: the repair follows by itself")
+	case err != nil:
+		add("host", "record", err.Error(), "docker mos net doctor")
 	}
 	for _, s := range p {
 		add(string(s.Op), s.Object, s.Cause, "the next repair does this; docker mos net plan shows it")

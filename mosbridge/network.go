@@ -63,6 +63,9 @@ func (d *Driver) fits(ctx context.Context, n spec.Network) error {
 			return err
 		}
 	}
+	if err := d.bridgeNameFree(ctx, n.Bridge); err != nil {
+		return err
+	}
 	if plan.Ours(n.Uplink) {
 		return fault.Conflict("uplink %s is a link of mosbridge's own: name an interface that leads out of the host", n.Uplink)
 	}
@@ -70,6 +73,23 @@ func (d *Driver) fits(ctx context.Context, n spec.Network) error {
 		return nil
 	}
 	return link.CheckUplink(ctx, n.Uplink)
+}
+
+// bridgeNameFree refuses the name of a link that is no bridge of Open vSwitch,
+// which itself would only say "invalid argument".
+func (d *Driver) bridgeNameFree(ctx context.Context, name string) error {
+	if slices.Contains(d.bridgeNames(), name) {
+		return nil
+	}
+	links, err := link.List(ctx, name)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(links, func(l link.Link) bool { return l.Name == name })
+	if i < 0 || slices.Contains([]string{"openvswitch", "tuntap", "tun"}, links[i].Kind) {
+		return nil // Open vSwitch knows whose bridge it is
+	}
+	return fault.Conflict("mos.bridge=%s is the name of a link of this host (%s): choose another, or mos.uplink=%s to put it on the bridge", name, links[i].Kind, name)
 }
 
 // clearOfHost refuses a range that a link of the host is in: the gateway would

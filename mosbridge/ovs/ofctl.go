@@ -34,7 +34,9 @@ func ofctlError(ctx context.Context, bridge string, err error) error {
 		return nil
 	case !errors.As(err, &e):
 		return err
-	case ctx.Err() != nil, strings.Contains(e.Stderr, "connecting to unix:"), strings.Contains(e.Stderr, "failed to connect to socket"), strings.Contains(e.Stderr, "OpenFlow connection"):
+	case ctx.Err() == nil && (strings.Contains(e.Stderr, "connecting to unix:") || strings.Contains(e.Stderr, "failed to connect to socket")):
+		return silent("bridge " + bridge)
+	case ctx.Err() != nil, strings.Contains(e.Stderr, "OpenFlow connection"):
 		return fault.Unavailable("bridge %s: ovs-vswitchd does not answer: start openvswitch-switch: %w", bridge, err)
 	case strings.Contains(e.Stderr, "-:"), strings.Contains(e.Stderr, "unknown keyword"), strings.Contains(e.Stderr, "unknown action"):
 		return fault.Invalid("bridge %s: flow not understood: %w", bridge, err)
