@@ -7,29 +7,38 @@ import (
 	"strings"
 )
 
-// pairs makes volumes by turns: by the driver, and as a script would. It prints
-// the milliseconds of both, a line a pair.
-const pairs = `
+// making makes some volumes by the driver, then as many as a script would, and
+// prints the milliseconds of both, a line a pair. Between the two it lets the
+// driver write its records, which it does when nobody makes volumes.
+const making = `
 now() { date +%s%N; }
 for i in $(seq COUNT); do
 	a=$(now)
-	curl -sf --unix-socket /run/docker/plugins/mos-lvm.sock -d '{"Name":"many'$i'","Opts":{"size":"64m"}}' http://x/VolumeDriver.Create >/dev/null || exit 1
-	b=$(now)
-	lvcreate -q -q -y --devicesfile mos-lvm.devices -V 64m --thinpool mosvg/mos-pool -n plain$i >/dev/null && mkfs.ext4 -q /dev/mosvg/plain$i || exit 1
-	c=$(now)
-	echo $(((b - a) / 1000000)) $(((c - b) / 1000000))
-done
+	curl -sf --unix-socket /run/docker/plugins/mos-lvm.sock -d '{"Name":"manyROUND-'$i'","Opts":{"size":"64m"}}' http://x/VolumeDriver.Create >/dev/null || exit 1
+	echo $((($(now) - a) / 1000000))
+done >/tmp/ours
+sleep 4
+while pgrep -x lvm >/dev/null; do sleep 0.5; done
+for i in $(seq COUNT); do
+	a=$(now)
+	lvcreate -q -q -y --devicesfile mos-lvm.devices -V 64m --thinpool mosvg/mos-pool -n plainROUND-$i >/dev/null && mkfs.ext4 -q /dev/mosvg/plainROUND-$i || exit 1
+	echo $((($(now) - a) / 1000000))
+done >/tmp/plain
+paste -d' ' /tmp/ours /tmp/plain
 `
 
 // many compares the time to make a volume with that of a plain script in the same
 // group, and asks for the volumes of a host that has some.
 func (s *system) many() {
-	n := number(s.t, "MOS_VOLUMES", 10)
+	n, each := number(s.t, "MOS_VOLUMES", 8), 4
+	if n > 50 {
+		each = 10
+	}
+	// What is just made stays attached meanwhile, as by the defaults.
+	s.sh("sed -i 's/^linger.*/linger = \"60s\"/; s/^interval = .5s.*/interval = \"60s\"/' /etc/mos/mos-lvm.toml && systemctl restart mos-lvm && docker volume ls >/dev/null")
 	var out strings.Builder
-	for done := 0; done < n; {
-		some := min(n-done, 20) // a command may take five minutes
-		out.WriteString(s.sh(strings.NewReplacer("COUNT", strconv.Itoa(some), "many'$i'", fmt.Sprintf("many%d-'$i'", done), "plain$i", fmt.Sprintf("plain%d-$i", done)).Replace(pairs)) + "\n")
-		done += some
+	for done := 0; done < n; done += each {
+		out.WriteString(s.sh(strings.NewReplacer("COUNT", strconv.Itoa(each), "ROUND", strconv.Itoa(done)).Replace(making)) + "\n")
 	}
 	var ours, plain []int
 	for line := range strings.Lines(out.String()) {
@@ -48,6 +57,7 @@ func (s *system) many() {
 	name := s.sh("docker volume ls -q -f driver=mos-lvm | head -1")
 	s.t.Logf("calls, in emulated time: %s", s.sh("/opt/mos/bin/volumecheck times -volume "+name))
 	s.sh("lvs --devicesfile mos-lvm.devices --noheadings -o vg_name,lv_name mosvg | awk '/plain/ {print $1\"/\"$2}' | xargs lvremove -q -q -y --devicesfile mos-lvm.devices >/dev/null")
+	s.sh("sed -i 's/^linger.*/linger = \"2s\"/; s/^interval = .60s.*/interval = \"5s\"/' /etc/mos/mos-lvm.toml && systemctl restart mos-lvm")
 	s.sh("docker volume ls -q -f name=many | xargs docker volume rm >/dev/null && docker mos volume trash purge --all --force >/dev/null")
 }
 
