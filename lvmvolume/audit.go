@@ -71,7 +71,7 @@ func (d *Driver) leftovers(ctx context.Context) []api.Finding {
 			out = append(out, api.Finding{Kind: "mount point", Object: path, Detail: "of no volume in service", Hint: "docker mos volume gc"})
 		}
 	}
-	devs, err := loop.List(d.loops.dir)
+	devs, err := d.disk.images(d.loops.dir)
 	if err != nil {
 		out = append(out, api.Finding{Kind: "host", Object: "loop devices", Detail: err.Error()})
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 )
 
@@ -20,6 +21,10 @@ type disk interface {
 	zero(ctx context.Context, device string, said func(done, total int64)) error
 	needsGrow(device string) (bool, error)
 	growOffline(ctx context.Context, t filesystem.Type, device string) error
+	// image finds the loop device of an image, and images those of all below a
+	// directory.
+	image(path string) (loop.Info, error)
+	images(dir string) ([]loop.Info, error)
 }
 
 // hostDisk is the devices of this host.
@@ -48,6 +53,10 @@ func (h hostDisk) format(ctx context.Context, t filesystem.Type, device string, 
 func (hostDisk) zero(ctx context.Context, device string, said func(done, total int64)) error {
 	return filesystem.Zero(ctx, device, said)
 }
+
+func (hostDisk) image(path string) (loop.Info, error) { return loop.Find(path) }
+
+func (hostDisk) images(dir string) ([]loop.Info, error) { return loop.List(dir) }
 
 func (hostDisk) needsGrow(device string) (bool, error) { return filesystem.NeedsGrow(device) }
 

@@ -79,7 +79,7 @@ func open(cfg Config, log *logx.Logger, m machine) (*Driver, error) {
 		sweepSoon: make(chan struct{}, 1),
 	}
 	d.groups = newGroups(c, m.disk, &d.cfg)
-	d.loops = &loops{dir: cfg.loopDir(), cfg: &d.cfg}
+	d.loops = &loops{dir: cfg.loopDir(), disk: m.disk, cfg: &d.cfg}
 	d.metrics = newMetrics(d)
 	return d, nil
 }

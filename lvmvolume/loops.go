@@ -29,6 +29,7 @@ import (
 // without a record was never ours.
 type loops struct {
 	dir  string
+	disk disk
 	cfg  *Config
 	busy sync.Mutex // held over what takes or gives back space
 }
@@ -170,12 +171,12 @@ func (l *loops) attach(ctx context.Context, v spec.Volume) (string, io.Closer, e
 }
 
 func (l *loops) attached(v spec.Volume) (string, bool) {
-	info, err := loop.Find(l.image(v))
+	info, err := l.disk.image(l.image(v))
 	return info.Device, err == nil
 }
 
 func (l *loops) attachedAll([]spec.Volume) (map[spec.ID]string, error) {
-	devices, err := loop.List(l.dir)
+	devices, err := l.disk.images(l.dir)
 	out := map[spec.ID]string{}
 	for _, d := range devices {
 		if id, ok := idOf(filepath.Base(d.Backing), imageExt); ok && !d.Deleted {

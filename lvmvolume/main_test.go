@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm/lvmtest"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
@@ -246,6 +248,9 @@ func (d *fakeDisk) zero(_ context.Context, device string, said func(done, total 
 
 func (d *fakeDisk) needsGrow(string) (bool, error)                             { return false, nil }
 func (d *fakeDisk) growOffline(context.Context, filesystem.Type, string) error { return nil }
+
+func (d *fakeDisk) image(string) (loop.Info, error)    { return loop.Info{}, os.ErrNotExist }
+func (d *fakeDisk) images(string) ([]loop.Info, error) { return nil, nil }
 
 func (d *fakeDisk) formatted(v spec.Volume) bool {
 	d.mu.Lock()
