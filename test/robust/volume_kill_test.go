@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,9 @@ type siege struct {
 	synced map[string]files // what must be in a volume, by its name
 	unsaid []string         // errors that no kill explains
 }
+
+// halfStarted is the process of a container before its own program runs.
+const halfStarted = "runc:[2:INIT]"
 
 // files is the SHA-256 of files whose writer saw the end of its fsync.
 type files map[string]string
@@ -206,7 +210,9 @@ func (b *siege) docker(args ...string) bool {
 		b.failed.Add(1)
 		time.Sleep(300 * time.Millisecond)
 	}
-	b.tell(fmt.Sprintf("docker %s in %d tries: %v", strings.Join(args, " "), tries, err))
+	if !strings.Contains(err.Error(), halfStarted) {
+		b.tell(fmt.Sprintf("docker %s in %d tries: %v", strings.Join(args, " "), tries, err))
+	}
 	return false
 }
 
@@ -292,7 +298,7 @@ func (b *siege) whole() {
 	}
 	// An engine that is killed while it starts a container forgets it, half
 	// started, with its volumes; the driver is right not to let go of these.
-	if out, _ := b.h.Exec(b.t.Context(), "pkill", "-9", "-c", "-x", `runc:\[2:INIT\]`); out != "0" {
+	if out, _ := b.h.Exec(b.t.Context(), "pkill", "-9", "-c", "-x", regexp.QuoteMeta(halfStarted)); out != "0" {
 		b.t.Logf("the killed engine forgot %s half started containers", out)
 	}
 	vs, err := b.h.Volumes.Volumes(b.t.Context())
