@@ -361,8 +361,7 @@ func TestHangUpIsABrokenConnection(t *testing.T) {
 		resp.Body.Close()
 		t.Fatalf("got an answer: %s", resp.Status)
 	}
-	var transport net.Error // what Engines take for "ask again"
-	if !errors.As(err, &transport) {
+	if _, transport := errors.AsType[net.Error](err); !transport { // what Engines take for "ask again"
 		t.Errorf("%T %v is no error of the connection", err, err)
 	}
 	waitFor(t, "the log line", func() bool { return strings.Contains(s.log.String(), "state of a is not known") })
