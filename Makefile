@@ -4,7 +4,6 @@ export CGO_ENABLED ?= 0
 export GOFLAGS := -trimpath -buildvcs=false
 LINT_VERSION := v2.15.0
 LINT := $(shell go env GOPATH)/bin/golangci-lint-$(LINT_VERSION)
-VM_PACKAGES := ./mosbridge/... ./internal/...
 FUZZTIME ?= 1m
 
 .PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo
