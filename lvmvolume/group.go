@@ -139,11 +139,7 @@ func (g *group) make(ctx context.Context, v spec.Volume) error {
 			return fault.Invalid("stripes=%d: volume group %s has %d disks", stripes, g.vg, disks)
 		}
 	}
-	err := g.lvm.CreateLinear(ctx, lvm.Linear{VG: g.vg, Name: v.ID.Label(), Size: int64(v.Size), Tags: v.Tags(), Stripes: stripes})
-	if err == nil {
-		g.took(int64(v.Size))
-	}
-	return err
+	return g.lvm.CreateLinear(ctx, lvm.Linear{VG: g.vg, Name: v.ID.Label(), Size: int64(v.Size), Tags: v.Tags(), Stripes: stripes})
 }
 
 // lock waits for the group's turn.

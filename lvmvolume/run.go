@@ -97,7 +97,12 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 		return r.onDevice(ctx, at, s)
 	}
 	if err == nil {
-		d.idx.change(v.ID, func(e *entry) { e.made = true })
+		d.idx.change(v.ID, func(e *entry) {
+			e.made = true
+			if g, ok := at.(*group); ok && v.Type != spec.Thin {
+				g.took(int64(v.Size)) // in the same moment: else it would count twice, or not at all
+			}
+		})
 	}
 	return err
 }
