@@ -37,6 +37,7 @@ type groupState struct {
 	disks  int
 	status lvm.PoolStatus // by the watchdog
 	level  plan.Level
+	before []sample // of the last seconds
 }
 
 func (g *group) name() string { return g.vg }

@@ -79,7 +79,7 @@ func (d *Driver) asleep(ctx context.Context, g *group) {
 }
 
 func (d *Driver) watchPool(ctx context.Context, g *group, s lvm.PoolStatus) (urgent bool) {
-	g.change(func(st *groupState) { st.status = s })
+	g.change(func(st *groupState) { st.sampled(s, time.Now()) })
 	if d.extend(ctx, g) {
 		return true // the next look sees what it came to
 	}
@@ -90,6 +90,10 @@ func (d *Driver) watchPool(ctx context.Context, g *group, s lvm.PoolStatus) (urg
 		level = plan.Refuse // by what it is, not by what it holds
 	}
 	name := g.vg + "/" + st.pool.Name
+	// Who is paused early is not let go on before there is room.
+	if early := len(d.watch.of(name)) > 0 && !d.cfg.levels().Resume(fill); early || d.cfg.levels().Hurries(fill, st.rate(), pauseLead) {
+		level = plan.Pause
+	}
 	if level != st.level {
 		d.levelChanged(ctx, name, st.level, level, fill)
 		g.change(func(st *groupState) { st.level = level })
@@ -164,19 +168,24 @@ func (d *Driver) pause(ctx context.Context, g *group, pool string) {
 		d.log.ErrorContext(ctx, "thin pool is full and its writers cannot be paused", "pool", pool, "err", err)
 		return
 	}
+	var all sync.WaitGroup
 	for _, c := range cs {
-		if c.State != "running" || !writes(c, names) {
-			continue
+		if c.State == "running" && writes(c, names) {
+			all.Go(func() { d.pauseOne(ctx, pool, c) })
 		}
-		// Noted first: who was paused and is forgotten would stay so for ever.
-		d.watch.add(d.pausedFile(), pool, c.ID)
-		if err := d.engine.Pause(ctx, c.ID); err != nil {
-			d.log.ErrorContext(ctx, "container cannot be paused", "container", c.Name, "pool", pool, "err", err)
-			continue
-		}
-		d.log.ErrorContext(ctx, "container paused, its writes would be lost", "container", c.Name, "pool", pool)
-		d.event("error", "pool", pool, "container "+c.Name+" paused before its writes could be lost: make room, it goes on by itself")
 	}
+	all.Wait()
+}
+
+func (d *Driver) pauseOne(ctx context.Context, pool string, c engine.Container) {
+	// Noted first: who was paused and is forgotten would stay so for ever.
+	d.watch.add(d.pausedFile(), pool, c.ID)
+	if err := d.engine.Pause(ctx, c.ID); err != nil {
+		d.log.ErrorContext(ctx, "container cannot be paused", "container", c.Name, "pool", pool, "err", err)
+		return
+	}
+	d.log.ErrorContext(ctx, "container paused, its writes would be lost", "container", c.Name, "pool", pool)
+	d.event("error", "pool", pool, "container "+c.Name+" paused before its writes could be lost: make room, it goes on by itself")
 }
 
 func writes(c engine.Container, volumes []string) bool {

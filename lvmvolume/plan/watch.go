@@ -1,5 +1,7 @@
 package plan
 
+import "time"
+
 // Level is how full a pool is, in what follows from it.
 type Level string
 
@@ -34,6 +36,12 @@ func (l Levels) At(f Fullness) Level {
 		return Warn
 	}
 	return OK
+}
+
+// Hurries says whether a pool that refuses already will be full within a time, by
+// the rate at which its data grew, a second: pausing takes its time, too.
+func (l Levels) Hurries(f Fullness, rate float64, within time.Duration) bool {
+	return l.Pause > 0 && f.Data >= l.Refuse && f.Data+rate*within.Seconds() >= 1
 }
 
 // Resume says whether containers that were paused may go on: a pool must have
