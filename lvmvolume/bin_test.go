@@ -47,6 +47,25 @@ func TestPressurePurgesTheOldest(t *testing.T) {
 	}
 }
 
+// TestHeldVolumeOfTheBinIsPassedOver: one that somebody holds does not make every
+// creation under pressure fail.
+func TestHeldVolumeOfTheBinIsPassedOver(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Thin.Extend = 0 })
+	for i, name := range []string{"held", "next", "last"} {
+		v := r.make(name, "size", "5g")
+		r.remove(name)
+		since := time.Now().Add(time.Duration(i-10) * time.Hour)
+		r.idx.change(v.ID, func(e *entry) { e.v.Since = since })
+		if name == "held" {
+			r.lvm.SetOpen(vg0, v.ID.Label(), true)
+		}
+	}
+	r.make("new", "size", "10g")
+	if r.titles(inTrash) != "held last" {
+		t.Errorf("in the bin are %q", r.titles(inTrash))
+	}
+}
+
 func TestSnapshotNames(t *testing.T) {
 	r := newRig(t)
 	r.make("v", "size", "1g")

@@ -25,20 +25,25 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 	if err != nil || at == nil {
 		return nil, err
 	}
-	more := v.Size
-	purge, err := d.idx.admit(at, v, more, dry)
-	if err != nil {
-		return nil, err
+	for start := time.Now(); ; {
+		purge, err := d.idx.admit(at, v, v.Size, dry)
+		if err != nil {
+			return nil, err
+		}
+		p := plan.Create(v, v.Created)
+		if v.From != "" {
+			p = plan.Copy(v, src, v.Created)
+		}
+		p = append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), p...)
+		if dry {
+			return p, nil
+		}
+		err = d.bear(ctx, v, p, purge, func(ctx context.Context) error { return d.run(ctx, p) })
+		if err == nil || ctx.Err() != nil || !d.idx.stick(purge, start) {
+			return p, err
+		}
+		d.log.WarnContext(ctx, "a volume of the recycle bin cannot be purged, others are tried", "volume", purge[0].Title(), "err", err)
 	}
-	p := plan.Create(v, v.Created)
-	if v.From != "" {
-		p = plan.Copy(v, src, v.Created)
-	}
-	p = append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), p...)
-	if dry {
-		return p, nil
-	}
-	return p, d.bear(ctx, v, p, purge, func(ctx context.Context) error { return d.run(ctx, p) })
 }
 
 // wish is what a request comes to on this host. Without a place the volume is

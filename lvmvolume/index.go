@@ -37,6 +37,7 @@ type entry struct {
 	made    bool      // of a pending one: its blocks are there
 	growing uint64    // of its size, what is not there yet
 	doubt   time.Time // since when its record may be another than we know; zero is never
+	stuck   time.Time // it could not be purged when its space was needed
 	doomed  bool      // its making failed and it could not be removed yet
 	touched time.Time // of the last change by us
 	whole   bool      // formatted in this daemon's life, though the record says creating
@@ -219,11 +220,34 @@ func (x *index) bin(p string, t spec.Type) []spec.Volume {
 		if of := x.byID[v.Of]; v.Snapshot != "" && of != nil && of.v.State == spec.Trashed && !of.pending {
 			v.State, v.Since = spec.Trashed, of.v.Since
 		}
+		if time.Since(e.stuck) < stuckFor {
+			v.Since = e.stuck // it comes last
+		}
 		if !e.pending && v.State == spec.Trashed && v.Place == p && (v.Type == spec.Thin) == (t == spec.Thin) {
 			out = append(out, v)
 		}
 	}
 	return out
+}
+
+// stuckFor is how long a volume of the recycle bin that could not be purged comes
+// behind all others when space is needed: somebody holds it, such as a copy of
+// our mounts.
+const stuckFor = 10 * time.Minute
+
+// stick marks the first of what should have been purged and is there still. It
+// says whether there is one that was not marked since.
+func (x *index) stick(purge []spec.Volume, since time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, v := range purge {
+		if e := x.byID[v.ID]; e != nil {
+			again := e.stuck.After(since)
+			e.stuck = time.Now()
+			return !again
+		}
+	}
+	return false
 }
 
 // admit promises a place's space to v and takes it, in one act. It returns what
