@@ -22,14 +22,15 @@ type sample struct {
 	used int64
 }
 
-// sampled notes the status of the pool. Where room was made, the rate begins anew.
-func (s *groupState) sampled(status lvm.PoolStatus, now time.Time) {
+// sampled is the state with another status of the pool. Where room was made, the rate begins anew.
+func (s groupState) sampled(status lvm.PoolStatus, now time.Time) groupState {
 	if status.DataUsed < s.status.DataUsed {
 		s.before = nil
 	}
 	s.status = status
 	old := func(x sample) bool { return now.Sub(x.at) > rateOver }
 	s.before = append(slices.DeleteFunc(slices.Clone(s.before), old), sample{now, status.DataUsed})
+	return s
 }
 
 // rate is by how much the pool's fill grew a second, lately.

@@ -27,7 +27,7 @@ func TestFastPoolIsPausedEarly(t *testing.T) {
 			var s groupState
 			now := time.Now()
 			for i, used := range tt.used {
-				s.sampled(lvm.PoolStatus{DataUsed: used, DataTotal: 1000}, now.Add(time.Duration(i)*time.Second))
+				s = s.sampled(lvm.PoolStatus{DataUsed: used, DataTotal: 1000}, now.Add(time.Duration(i)*time.Second))
 			}
 			if got := levels.Hurries(s.fill(), s.rate(), pauseLead); got != tt.want {
 				t.Errorf("got %v at a rate of %v", got, s.rate())

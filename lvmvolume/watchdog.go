@@ -79,7 +79,7 @@ func (d *Driver) asleep(ctx context.Context, g *group) {
 }
 
 func (d *Driver) watchPool(ctx context.Context, g *group, s lvm.PoolStatus) (urgent bool) {
-	g.change(func(st *groupState) { st.sampled(s, time.Now()) })
+	g.change(func(st *groupState) { *st = st.sampled(s, time.Now()) })
 	if d.extend(ctx, g) {
 		return true // the next look sees what it came to
 	}
