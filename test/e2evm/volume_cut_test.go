@@ -26,7 +26,7 @@ import (
 // MOS_FROM the round to begin with.
 func TestVolumesThroughKillsAndPowerCuts(t *testing.T) {
 	testx.Need(t, testx.VM)
-	rounds, from, seed := number(t, "MOS_ROUNDS", 3), number(t, "MOS_FROM", 1), seed(t)
+	rounds, from, seed := number(t, "MOS_ROUNDS", 2), number(t, "MOS_FROM", 1), seed(t)
 	s := installVolumes(t, vm.Config{DisksGiB: []int{10}}, "")
 	s.sh("mos-lvm init /dev/disk/by-id/virtio-pv0")
 	if from == 1 {
@@ -46,7 +46,7 @@ func TestVolumesThroughKillsAndPowerCuts(t *testing.T) {
 
 // kills lets calls run while their programs are killed.
 func (s *system) kills(seed uint64) {
-	long := time.Duration(number(s.t, "MOS_KILL_SECONDS", 60)) * time.Second
+	long := time.Duration(number(s.t, "MOS_KILL_SECONDS", 40)) * time.Second
 	journal := s.sh(fmt.Sprintf("timeout %d /opt/mos/bin/volumecheck churn -seed %d -for %v -kill mos-lvm,lvm,lvm,mkfs.ext4,mkfs.xfs,lvm -pause 7s || true", int((long + 100*time.Second).Seconds()), seed, long))
 	s.t.Logf("kills: %s; %s", tally(journal), s.judge(journal))
 }
