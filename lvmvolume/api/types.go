@@ -6,16 +6,24 @@ import (
 	"github.com/mosdocker/mosdocker/internal/adminapi"
 )
 
-// The types that all admin APIs share.
+// What all admin APIs share, see package adminapi.
 type (
-	Finding   = adminapi.Finding
-	Audit     = adminapi.Audit
+	// Finding is one thing that should not be there, or is missing.
+	Finding = adminapi.Finding
+	// Audit is the leak check.
+	Audit = adminapi.Audit
+	// GCRequest asks to collect at once what is left over.
 	GCRequest = adminapi.GCRequest
-	GC        = adminapi.GC
-	Check     = adminapi.Check
-	Doctor    = adminapi.Doctor
-	LogLevel  = adminapi.LogLevel
-	Error     = adminapi.Error
+	// GC is what was, or would be, collected.
+	GC = adminapi.GC
+	// Check is one question of the doctor.
+	Check = adminapi.Check
+	// Doctor is all of them.
+	Doctor = adminapi.Doctor
+	// LogLevel is debug, info, warn or error.
+	LogLevel = adminapi.LogLevel
+	// Error is an error of the daemon: its sentence, with the class back.
+	Error = adminapi.Error
 )
 
 // Status is how the daemon and what it stands on are.

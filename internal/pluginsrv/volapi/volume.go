@@ -44,7 +44,7 @@ func (r MountRequest) LogAttrs() []slog.Attr {
 
 func need(name string) error {
 	if name == "" {
-		return errors.New("Name is missing")
+		return errors.New("the name of the volume is missing")
 	}
 	return nil
 }
