@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -138,6 +139,11 @@ func reserve(ctx context.Context, f *os.File, size int64) error {
 	if err != nil {
 		return err
 	}
+	// Asked for more than there is, the kernel would take all there is before it
+	// says so, and others on the host would find it full.
+	if err := room(f, st, size); err != nil {
+		return err
+	}
 	for at := int64(0); at < size && err == nil; at += piece {
 		if err = context.Cause(ctx); err == nil {
 			n := min(piece, size-at)
@@ -150,6 +156,23 @@ func reserve(ctx context.Context, f *os.File, size int64) error {
 	if err != nil {
 		// Gives back what lies beyond the end, too.
 		return errors.Join(reserveError(f, size, err), f.Truncate(st.Size()))
+	}
+	return nil
+}
+
+// room refuses what the file system surely has no room for. What a file has of its
+// own already is not needed again.
+func room(f *os.File, st os.FileInfo, size int64) error {
+	var fs unix.Statfs_t
+	if err := eintr(func() error { return unix.Fstatfs(int(f.Fd()), &fs) }); err != nil {
+		return fmt.Errorf("read the free space at %s: %w", f.Name(), err)
+	}
+	own := int64(0)
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		own = sys.Blocks * 512
+	}
+	if free := int64(fs.Bfree) * fs.Bsize; size-own > free {
+		return reserveError(f, size, unix.ENOSPC)
 	}
 	return nil
 }

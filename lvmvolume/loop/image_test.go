@@ -206,3 +206,32 @@ func take(tb testing.TB, path string) string {
 	}
 	return string(b)
 }
+
+// TestTooMuchIsRefusedBeforeAnyIsTaken: nobody else may find the host full because
+// somebody asked for more than it has.
+func TestTooMuchIsRefusedBeforeAnyIsTaken(t *testing.T) {
+	dir := t.TempDir()
+	least, err := loop.Free(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := least - least/4
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := loop.Create(t.Context(), filepath.Join(dir, "a.img"), 1<<50); !errdefs.IsResourceExhausted(err) {
+			t.Errorf("got %v for a pebibyte", err)
+		}
+	}()
+	for {
+		free, err := loop.Free(dir)
+		if err != nil || free < enough {
+			t.Fatalf("%d bytes are free, %v: %d were", free, err, least)
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}

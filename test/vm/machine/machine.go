@@ -152,17 +152,26 @@ func (m *Machine) Boot(ctx context.Context) error {
 	if m.Running() {
 		return fmt.Errorf("boot the VM in %s: %w: it runs as process %d", m.dir, errdefs.ErrFailedPrecondition, m.PID())
 	}
-	// Another process can take the port before QEMU does.
 	for try := 0; ; try++ {
 		err := m.bootOnce(ctx)
 		if err == nil {
 			return nil
 		}
 		err = errors.Join(err, m.kill(context.WithoutCancel(ctx)))
-		if try == 4 || !strings.Contains(err.Error(), "Could not set up host forwarding") {
+		if try == 4 || !emulators(err) {
 			return fmt.Errorf("boot the VM in %s: %w", m.dir, err)
 		}
 	}
+}
+
+// emulators says that a boot failed by no fault of the guest's: another process
+// took the port before QEMU did, or one of the emulated processors ran into a
+// breakpoint that the kernel has in its code for the moment in which it patches
+// itself.
+func emulators(err error) bool {
+	s := err.Error()
+	return strings.Contains(s, "Could not set up host forwarding") ||
+		strings.Contains(s, "Kernel panic") && strings.Contains(s, "Oops: int3")
 }
 
 func (m *Machine) bootOnce(ctx context.Context) error {
@@ -211,7 +220,7 @@ func (m *Machine) waitReady(ctx context.Context, mark int) error {
 		}
 		for _, bad := range []string{"mos-vm-dead", "Kernel panic"} {
 			if strings.Contains(console, bad) {
-				return false, fmt.Errorf("the VM is dead, its console says:\n%s", tail(console, 30))
+				return false, fmt.Errorf("the VM is dead, its console says:\n%s", tail(console, 60))
 			}
 		}
 		if !m.Running() {
