@@ -75,9 +75,13 @@ type worker struct {
 	n      int
 }
 
+// run makes calls until ctx ends. The last one may come to its end: the daemon
+// would go on with it behind the judge's back.
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		w.one(ctx)
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		w.one(call)
+		cancel()
 	}
 }
 
