@@ -24,7 +24,7 @@ func (s *system) traces() {
 	cat("two")
 	s.t.Log("cp, stop, start and restart are done")
 
-	s.t.Logf("dockerd starts in %v with the driver running", s.took("systemctl kill -s KILL docker && sleep 1 && systemctl start docker"))
+	s.t.Logf("dockerd starts in %v with the driver running", s.took("systemctl kill -s KILL docker && sleep 1 && systemctl reset-failed docker && systemctl start docker"))
 	// Without live-restore its containers died with it; the one without a restart
 	// policy is never unmounted by a call.
 	s.settle(time.Minute, "docker exec one true")
@@ -38,7 +38,7 @@ func (s *system) traces() {
 	s.sh(`mkdir -p /etc/docker && echo '{"live-restore": true}' >/etc/docker/daemon.json && systemctl reload docker && sleep 2`)
 	s.want("docker info -f '{{.LiveRestoreEnabled}}'", "true")
 	pid := s.sh("docker inspect -f '{{.State.Pid}}' one")
-	for _, how := range []string{"systemctl kill -s KILL docker; sleep 1; systemctl start docker", "systemctl restart docker"} {
+	for _, how := range []string{"systemctl kill -s KILL docker; sleep 1; systemctl reset-failed docker; systemctl start docker", "systemctl reset-failed docker; systemctl restart docker"} {
 		s.sh(how)
 		s.settle(time.Minute, "docker exec one true")
 		s.want("docker inspect -f '{{.State.Pid}}' one", pid)
@@ -59,13 +59,13 @@ func (s *system) traces() {
 
 // activation starts dockerd while only the driver's socket is there.
 func (s *system) activation() {
-	normal := s.took("systemctl restart docker")
+	normal := s.took("systemctl reset-failed docker; systemctl restart docker")
 	s.settle(time.Minute, "docker exec one true")
 	s.sh("systemctl stop mos-lvm.service && systemctl is-active mos-lvm.socket && docker exec one cat /data/word")
 	if out := s.try("systemctl is-active mos-lvm.service"); !strings.Contains(out, "inactive") {
 		s.t.Errorf("the service is %s", out)
 	}
-	late := s.took("systemctl restart docker")
+	late := s.took("systemctl reset-failed docker; systemctl restart docker")
 	s.t.Logf("dockerd restarts in %v with the driver running, in %v when its socket starts it", normal, late)
 	if late > normal+normal/2+10*time.Second {
 		s.t.Error("dockerd waited for the driver")

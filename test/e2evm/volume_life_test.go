@@ -16,7 +16,7 @@ func (s *system) resizes() {
 	for _, typ := range []string{"thin", "linear"} {
 		all = append(all,
 			grown{typ + "-ext4", "-o type=" + typ + " -o size=64m", "25m", "128m", 900},
-			grown{typ + "-xfs", "-o type=" + typ + " -o fs=xfs -o size=320m", "240m", "400m", 1000})
+			grown{typ + "-xfs", "-o type=" + typ + " -o fs=xfs -o size=320m", "200m", "400m", 1000})
 	}
 	all = append(all, grown{"striped-ext4", "-o type=striped -o size=64m", "25m", "128m", 900})
 	inContainer := func(name string) bool { return name == "thin-ext4" || name == "linear-xfs" } // each costs emulated seconds
@@ -27,7 +27,7 @@ func (s *system) resizes() {
 		if inContainer(g.name) {
 			s.sh(run("-d --name w-"+g.name+" -v "+g.name+":/data") + "sh -c 'fallocate -l " + g.pad + " /data/pad; exec /mos/volumecheck write -file /data/f " + writer + "'")
 		} else {
-			s.sh("at=$(/opt/mos/bin/volumecheck call Mount '{\"Name\":\"" + g.name + "\",\"ID\":\"pad\"}' | cut -d'\"' -f4) && fallocate -l " + g.pad + " $at/pad" +
+			s.sh("at=$(/opt/mos/bin/volumecheck call Mount '{\"Name\":\"" + g.name + "\",\"ID\":\"pad\"}' | sed 's/.*Mountpoint\":\"\\([^\"]*\\).*/\\1/') && fallocate -l " + g.pad + " $at/pad" +
 				" && (setsid sh -c '/opt/mos/bin/volumecheck write -volume " + g.name + " -file f " + writer + "; echo $?' >/tmp/w-" + g.name + " 2>&1 </dev/null &)" +
 				" && /opt/mos/bin/volumecheck call Unmount '{\"Name\":\"" + g.name + "\",\"ID\":\"pad\"}'")
 		}
@@ -108,7 +108,8 @@ func (s *system) bins() {
 // raw counts the pages of a seed on a volume's device.
 func (s *system) raw(lv string, seed int) int {
 	s.t.Helper()
-	out := s.sh(fmt.Sprintf("lvchange --devicesfile mos-lvm.devices -ay -K mosvg/%s && sync && echo 3 >/proc/sys/vm/drop_caches && /opt/mos/bin/volumecheck scan -file /dev/mosvg/%s -seed %d", lv, lv, seed))
+	// Held open, since the sweep takes what nobody has.
+	out := s.sh(fmt.Sprintf("sync && echo 3 >/proc/sys/vm/drop_caches && lvchange --devicesfile mos-lvm.devices -ay -K mosvg/%s && exec 9</dev/mosvg/%s && /opt/mos/bin/volumecheck scan -file /dev/mosvg/%s -seed %d", lv, lv, lv, seed))
 	var pages, nonzero int
 	if _, err := fmt.Sscanf(out, "pages %d nonzero %d", &pages, &nonzero); err != nil {
 		s.t.Errorf("scan said %q: %v", out, err)
