@@ -20,7 +20,11 @@ const undoLimit = 30 * time.Second
 // create makes a volume, empty or as a copy. A volume that is there and is what
 // was asked for is well.
 func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Plan, error) {
-	defer d.names.Lock(r.Name)()
+	unlock, err := d.lock(ctx, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	v, src, at, err := d.wish(r)
 	if err != nil || at == nil {
 		return nil, err

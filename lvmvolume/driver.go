@@ -39,6 +39,7 @@ type Driver struct {
 	ripe       later         // records to write when there is time
 	watch      watchdog
 	engineSeen atomic.Bool // see blind
+	exporting  sync.Map    // names of volumes that are exported as they are
 
 	mu     sync.Mutex // guards all below
 	events []event

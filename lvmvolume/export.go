@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +66,15 @@ func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err err
 		s.v = snap
 		s.done = append(s.done, func() { d.dropExport(ctx, snap) })
 	default:
-		s.done = append(s.done, d.names.Lock(e.v.Name))
+		if err := d.exported(e.v.Name); err != nil {
+			return s, err
+		}
+		unlock, err := d.lock(ctx, e.v.Name)
+		if err != nil {
+			return s, err
+		}
+		d.exporting.Store(e.v.Name, true)
+		s.done = append(s.done, unlock, func() { d.exporting.Delete(e.v.Name) })
 		if err := d.quiet(ctx, e.v, at.snapshots(e.v.Type)); err != nil {
 			return s, err
 		}
@@ -89,6 +98,9 @@ func (d *Driver) dropExport(ctx context.Context, snap spec.Volume) {
 func (d *Driver) quiet(ctx context.Context, v spec.Volume, why error) error {
 	if err := d.free(ctx, v, "exported"); err != nil {
 		return fmt.Errorf("%w; it cannot be exported while in use, since %w", err, why)
+	}
+	if d.idx.starting(v.ID, d.cfg.Linger.Duration) {
+		return fault.Conflict("volume %s was just given to a container that starts; it cannot be exported while in use, since %w", v.Name, why)
 	}
 	if !d.use(v).Mounted {
 		return nil
@@ -118,7 +130,7 @@ func (d *Driver) serveExport(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Trailer", api.TrailerError+", "+api.TrailerCode)
 	start := time.Now()
-	sum, err := stream.Write(ctx, w, d.headerOf(s.v), src, nil)
+	sum, err := stream.Write(ctx, &patient{w, http.NewResponseController(w)}, d.headerOf(s.v), src, nil)
 	if err != nil {
 		_, code := pluginsrv.Class(err)
 		w.Header().Set(api.TrailerError, err.Error())
@@ -127,6 +139,21 @@ func (d *Driver) serveExport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.log.InfoContext(ctx, "volume exported", "volume", s.v.Title(), "sha256", sum.Digest.String(), "took", time.Since(start))
+}
+
+// patient gives the reader of an export a while for each piece: one that stands
+// still must not keep the volume for ever.
+type patient struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+// readerLimit is that while.
+const readerLimit = 2 * time.Minute
+
+func (p *patient) Write(b []byte) (int, error) {
+	_ = p.rc.SetWriteDeadline(time.Now().Add(readerLimit)) // a recorder has none
+	return p.w.Write(b)
 }
 
 func (d *Driver) headerOf(v spec.Volume) stream.Header {
@@ -182,7 +209,11 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if r, err = adopt(r, h); err != nil {
 		return nil, spec.Volume{}, err
 	}
-	defer d.names.Lock(r.Name)()
+	unlock, err := d.lock(ctx, r.Name)
+	if err != nil {
+		return nil, spec.Volume{}, err
+	}
+	defer unlock()
 	if _, ok := d.idx.named(r.Name); ok {
 		return nil, spec.Volume{}, fault.Exists("there is a volume %s already: import under another name", r.Name)
 	}
@@ -218,7 +249,8 @@ func adopt(r spec.Request, h stream.Header) (spec.Request, error) {
 	}
 	opts := map[string]string{"size": strconv.FormatInt(h.Size, 10)}
 	for _, key := range []string{"uid", "gid", "mode", "mountopts", "iops", "bps"} {
-		if v, ok := h.Options[key]; ok {
+		// What gives power over the host is for the user to say, not for a stream.
+		if v, ok := h.Options[key]; ok && (key != "mountopts" || !grants(v)) {
 			opts[key] = v
 		}
 	}
@@ -229,6 +261,11 @@ func adopt(r spec.Request, h stream.Header) (spec.Request, error) {
 	}
 	r.Options = opts
 	return r, nil
+}
+
+// grants says whether mount options allow devices or other users' rights.
+func grants(opts string) bool {
+	return slices.ContainsFunc(strings.Split(opts, ","), func(o string) bool { return o == "dev" || o == "suid" })
 }
 
 // fill writes the stream to the device and looks whether a file system came of it.

@@ -11,9 +11,35 @@ import (
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
+// lock waits for a volume's turn. A call that was given up meanwhile does nothing
+// any more.
+func (d *Driver) lock(ctx context.Context, name string) (unlock func(), err error) {
+	if err := d.exported(name); err != nil {
+		return nil, err
+	}
+	unlock = d.names.Lock(name)
+	if err := context.Cause(ctx); err != nil {
+		unlock()
+		return nil, fault.Unavailable("volume %.80s was busy until now: %w", name, err)
+	}
+	return unlock, nil
+}
+
+// exported refuses what would have to wait for the reader of an export.
+func (d *Driver) exported(name string) error {
+	if _, yes := d.exporting.Load(name); yes {
+		return fault.Conflict("volume %s is being exported: try again when that is over", name)
+	}
+	return nil
+}
+
 // mount makes a volume ready for a container and returns the directory to give it.
 func (d *Driver) mount(ctx context.Context, name, id string) (string, error) {
-	defer d.names.Lock(name)()
+	unlock, err := d.lock(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	e, err := d.usable(name)
 	if err != nil {
 		return "", err

@@ -15,12 +15,16 @@ import (
 // trash moves a volume to the recycle bin, or removes it for good where the bin
 // keeps nothing. One that is absent is well.
 func (d *Driver) trash(ctx context.Context, name string) error {
-	defer d.names.Lock(name)()
+	unlock, err := d.lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	e, ok := d.idx.named(name)
 	if !ok {
 		return d.idx.whole()
 	}
-	_, err := d.trashIt(ctx, e, false)
+	_, err = d.trashIt(ctx, e, false)
 	return err
 }
 
@@ -30,7 +34,11 @@ func (d *Driver) trashRef(ctx context.Context, ref string, dry bool) (plan.Plan,
 	if err != nil {
 		return nil, err
 	}
-	defer d.names.Lock(e.v.Name)()
+	unlock, err := d.lock(ctx, e.v.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	// What is wrong with it is no matter.
 	if e, err = d.still(e); errdefs.IsNotFound(err) || err != nil && e.fault == nil {
 		return nil, err
@@ -89,7 +97,11 @@ func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Pl
 	if err := spec.CheckName(name); err != nil {
 		return nil, e.v, err
 	}
-	defer d.names.Lock(name)()
+	unlock, err := d.lock(ctx, name)
+	if err != nil {
+		return nil, e.v, err
+	}
+	defer unlock()
 	if _, taken := d.idx.named(name); taken {
 		return nil, e.v, fault.Exists("there is a volume %s already: restore this one under another name, with --as", name)
 	}

@@ -20,7 +20,11 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 		return nil, "", err
 	}
 	name := e.v.Name
-	defer d.names.Lock(name)()
+	unlock, err := d.lock(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	defer unlock()
 	if e, err = d.still(e); err != nil {
 		return nil, "", err
 	}

@@ -218,11 +218,20 @@ func (d *Driver) mountIt(v spec.Volume, dev string) error {
 // appears with its owner and mode in one act.
 func (d *Driver) makeData(v spec.Volume) error {
 	data := d.dataOf(v)
-	if _, err := os.Lstat(data); !errors.Is(err, os.ErrNotExist) {
+	st, err := os.Lstat(data)
+	if err == nil && !st.IsDir() {
+		// An imported file system is a stranger's: a link here would lead Docker,
+		// and with it the container, to a place of the host.
+		return fault.Conflict("its _data is no directory: the file system was not made by mos-lvm")
+	}
+	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	part := data + ".new"
-	if err := os.Mkdir(part, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := ignoreAbsent(os.Remove(part)); err != nil { // of a cut, or a stranger's
+		return err
+	}
+	if err := os.Mkdir(part, 0o700); err != nil {
 		return err
 	}
 	if err := os.Chown(part, v.UID, v.GID); err != nil {

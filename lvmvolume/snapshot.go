@@ -15,7 +15,11 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	if err != nil {
 		return nil, spec.Volume{}, err
 	}
-	defer d.names.Lock(src.v.Name)()
+	unlock, err := d.lock(ctx, src.v.Name)
+	if err != nil {
+		return nil, spec.Volume{}, err
+	}
+	defer unlock()
 	if src, err = d.still(src); err != nil {
 		return nil, spec.Volume{}, err
 	}
@@ -67,6 +71,10 @@ func (d *Driver) removeSnapshot(ctx context.Context, volume, name string, dry bo
 	if err != nil {
 		return nil, fault.NotFound("volume %.80s has no snapshot %.80s", volume, name)
 	}
-	defer d.names.Lock(e.v.Name)()
+	unlock, err := d.lock(ctx, e.v.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	return d.purge(ctx, []spec.Volume{e.v}, "asked for", dry, nil)
 }

@@ -151,11 +151,7 @@ func (d *Driver) pools() []api.Pool {
 		}
 		out = append(out, d.poolOf(g, spec.Linear, g == home && (def == spec.Linear || def == spec.Striped)))
 	}
-	p := d.poolOf(d.loops, spec.Loop, def == spec.Loop)
-	if free := d.loops.space(spec.Loop, 0).Free; p.Size == 0 {
-		p.Size = p.Used + free
-	}
-	return append(out, p)
+	return append(out, d.poolOf(d.loops, spec.Loop, def == spec.Loop))
 }
 
 func (d *Driver) poolOf(at place, t spec.Type, def bool) api.Pool {
@@ -184,6 +180,8 @@ func (d *Driver) poolOf(at place, t spec.Type, def bool) api.Pool {
 	}
 	if g, ok := at.(*group); ok {
 		d.groupPool(g, t, &p)
+	} else {
+		p.Size = p.Used + s.Free // what images have, and what they can have
 	}
 	if p.Size > 0 {
 		p.Overcom = float64(promised) / float64(p.Size)
