@@ -368,7 +368,7 @@ func (gs *groups) poolOf(r lvm.Report, vg string) lvm.LV {
 func (l *listing) add(id spec.ID, lv lvm.LV) {
 	v, err := spec.FromTags(id, lv.Tags)
 	if err != nil {
-		l.strays = append(l.strays, stray{lv.VG, lv.VG + "/" + lv.Name, err.Error()})
+		l.strays = append(l.strays, stray{place: lv.VG, object: lv.VG + "/" + lv.Name, detail: err.Error(), id: id})
 		return
 	}
 	v.Place, v.Size = lv.VG, uint64(lv.Size)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/loop"
@@ -148,6 +150,9 @@ func (l *loops) removeOne(v spec.Volume) error {
 	if dev, ok := l.attached(v); ok {
 		return fault.Conflict("image of volume %s is in use as %s", v.Title(), dev)
 	}
+	if _, err := l.disk.image(l.image(v)); err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Unavailable("whether the image of volume %s is in use cannot be seen: %w", v.Title(), err)
+	}
 	err := ignoreAbsent(os.Remove(l.image(v)))
 	if err == nil {
 		err = ignoreAbsent(os.Remove(l.file(v)))
@@ -215,7 +220,7 @@ func (l *loops) list() listing {
 	}
 	for _, e := range entries {
 		if id, ok := idOf(e.Name(), imageExt); ok && !records[id] {
-			out.strays = append(out.strays, stray{l.dir, filepath.Join(l.dir, e.Name()), "an image without a record"})
+			out.strays = append(out.strays, stray{place: l.dir, object: filepath.Join(l.dir, e.Name()), detail: "an image without a record"})
 		}
 	}
 	return out
@@ -237,12 +242,13 @@ func (l *loops) listOne(id spec.ID, active bool, out *listing) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return // removed meanwhile
 	}
-	var v spec.Volume
-	if err == nil {
-		v, err = spec.Unmarshal(id, data)
-	}
 	if err != nil {
-		out.strays = append(out.strays, stray{l.dir, path, err.Error()})
+		out.err = fmt.Errorf("record of an image: %w", err)
+		return
+	}
+	v, err := spec.Unmarshal(id, data)
+	if err != nil {
+		out.strays = append(out.strays, stray{place: l.dir, object: path, detail: err.Error(), id: id})
 		return
 	}
 	v.Type, v.Place = spec.Loop, l.dir

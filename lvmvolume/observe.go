@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -57,6 +58,13 @@ func (x *index) take(l listing) (gone []stray) {
 	for _, f := range l.volumes {
 		seen[f.v.ID] = true
 		x.takeOne(f, l.began)
+	}
+	for _, s := range l.strays {
+		// It is there, whatever its record says: who knew it goes on knowing it.
+		seen[s.id] = true
+		if e := x.byID[s.id]; e != nil && !e.pending {
+			e.fault = fmt.Errorf("its record cannot be read: %s", s.detail)
+		}
 	}
 	for id, e := range maps.Clone(x.byID) {
 		if e.v.Place == name && !seen[id] && !e.pending && e.touched.Before(l.began) {

@@ -65,4 +65,5 @@ type listing struct {
 // stray is something with a name of ours that is no volume.
 type stray struct {
 	place, object, detail string
+	id                    spec.ID // of blocks whose record cannot be read
 }

@@ -90,7 +90,11 @@ func (d *Driver) repair(ctx context.Context) error {
 }
 
 func (d *Driver) repairOne(ctx context.Context, v spec.Volume) error {
-	defer d.names.Lock(v.Name)()
+	unlock, free := d.names.TryLock(v.Name)
+	if !free {
+		return nil // somebody is at it, perhaps for long; the next look comes
+	}
+	defer unlock()
 	e, ok := d.idx.entry(v.ID)
 	if !ok || e.pending || !e.unfinished() {
 		return nil // it was finished meanwhile, or is being made

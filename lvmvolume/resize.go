@@ -111,9 +111,9 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 	d.idx.release(purge...)
 	if err != nil {
 		d.Nudge()
-		// Whether the blocks grew is seen at the next look; what is promised
-		// meanwhile is only more than needed.
-		d.idx.change(v.ID, func(e *entry) { e.touched, e.growing = time.Time{}, 0 })
+		// Whether the blocks grew is seen at the next look. A repeated call must
+		// not take them for grown.
+		d.idx.change(v.ID, func(e *entry) { e.v.Size, e.touched, e.growing = v.Size, time.Time{}, 0 })
 		return p, "", err
 	}
 	d.idx.change(v.ID, func(e *entry) {

@@ -63,6 +63,9 @@ func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) 
 		if c.err == nil {
 			resp, c.err = c.run(r.Context(), func(ctx context.Context) (any, error) { return f(ctx, req) })
 		}
+		if _, fact := any(req).(Fact); fact && c.err != nil && !errdefs.IsNotFound(c.err) && !errdefs.IsInvalidArgument(c.err) {
+			c.err = fmt.Errorf("%w: %w", c.err, ErrHangUp) // late, cut or broken is no fact
+		}
 		c.end(w, resp)
 	})
 }

@@ -369,3 +369,23 @@ func TestHangUpIsABrokenConnection(t *testing.T) {
 		t.Error(s.log.String())
 	}
 }
+
+// TestBrokenFactIsNoAnswer: a handler that breaks is not taken for "absent".
+func TestBrokenFactIsNoAnswer(t *testing.T) {
+	s := start(t, Config{}, func(s *Server) {
+		Handle(s, "/X.Get", func(context.Context, factThing) (None, error) { panic("broken") })
+		Handle(s, "/X.Absent", func(context.Context, factThing) (None, error) { return None{}, errdefs.ErrNotFound })
+	})
+	resp, err := s.http.Post("http://plugin/X.Get", "application/json", strings.NewReader(`{}`))
+	if err == nil {
+		resp.Body.Close()
+		t.Errorf("got an answer: %s", resp.Status)
+	}
+	if code, _ := s.post(t, "/X.Absent", `{}`); code != http.StatusInternalServerError {
+		t.Errorf("absence is answered with %d", code)
+	}
+}
+
+type factThing struct{}
+
+func (factThing) AskedForAFact() {}

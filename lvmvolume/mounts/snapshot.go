@@ -93,7 +93,8 @@ func (s *Snapshot) Holders(dev Dev, own string) []Holder {
 		var known bool
 		var command, container string
 		for _, m := range sp.mounts {
-			if m.Dev != dev || m.Root == "/" && m.Point == own {
+			// A container that sees the host's tree has our mount at a longer path.
+			if m.Dev != dev || m.Root == "/" && strings.HasSuffix(m.Point, own) {
 				continue
 			}
 			if !known {
