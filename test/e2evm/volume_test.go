@@ -14,7 +14,8 @@ import (
 )
 
 // TestVolumesOnLVM is what volumes promise, on a real LVM: three disks, of which
-// the first two become ours and the third is somebody else's.
+// the first two become ours and the third is somebody else's. The long parts run
+// with MOS_FULL=1 (test/night volumes).
 func TestVolumesOnLVM(t *testing.T) {
 	s := installVolumes(t, vm.Config{DisksGiB: []int{6, 2, 1}}, "")
 	s.sh("vgcreate -q foreign /dev/disk/by-id/virtio-pv2 && lvcreate -q -an -L 64m -n theirs foreign")
@@ -22,19 +23,23 @@ func TestVolumesOnLVM(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		run  func(*system)
+		long bool
 	}{
-		{"init-refuses-what-holds-data-and-may-be-cut-off", (*system).inits},
-		{"writers-see-no-error-through-resize", (*system).resizes},
-		{"removed-volumes-come-back-and-purged-ones-leave-nothing", (*system).bins},
-		{"snapshots-and-clones-live-on-their-own", (*system).copies},
-		{"containers-come-and-go", (*system).traces},
-		{"many-volumes", (*system).many},
-		{"full-pool-loses-nothing-silently", (*system).brim},
-		{"power-cut", (*system).comesBack},
+		{"init-refuses-what-holds-data-and-may-be-cut-off", (*system).inits, false},
+		{"writers-see-no-error-through-resize", (*system).resizes, false},
+		{"removed-volumes-come-back-and-purged-ones-leave-nothing", (*system).bins, false},
+		{"snapshots-and-clones-live-on-their-own", (*system).copies, false},
+		{"containers-come-and-go", (*system).traces, true},
+		{"many-volumes", (*system).many, true},
+		{"full-pool-loses-nothing-silently", (*system).brim, true},
+		{"power-cut", (*system).comesBack, true},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			if only := os.Getenv("MOS_PART"); only != "" && !strings.Contains(only+",init", strings.SplitN(part.name, "-", 2)[0]) {
 				t.Skip("not in MOS_PART")
+			}
+			if part.long && os.Getenv("MOS_FULL") == "" {
+				t.Skip("a long part: test/night volumes runs it")
 			}
 			start := time.Now()
 			part.run(s.in(t))
