@@ -108,8 +108,12 @@ func (s *system) bins() {
 // raw counts the pages of a seed on a volume's device.
 func (s *system) raw(lv string, seed int) int {
 	s.t.Helper()
-	// Held open, since the sweep takes what nobody has.
-	out := s.sh(fmt.Sprintf("sync && echo 3 >/proc/sys/vm/drop_caches && lvchange --devicesfile mos-lvm.devices -ay -K mosvg/%s && exec 9</dev/mosvg/%s && /opt/mos/bin/volumecheck scan -file /dev/mosvg/%s -seed %d", lv, lv, lv, seed))
+	// Held open, since the sweep takes what nobody has; it may come between the two.
+	out := s.sh(fmt.Sprintf(`dev=/dev/mosvg/%s; sync && echo 3 >/proc/sys/vm/drop_caches
+		for i in 1 2 3 4 5; do
+			lvchange --devicesfile mos-lvm.devices -ay -K mosvg/%s
+			sh -c "exec 9<$dev && /opt/mos/bin/volumecheck scan -file $dev -seed %d" && exit
+		done; exit 1`, lv, lv, seed))
 	var pages, nonzero int
 	if _, err := fmt.Sscanf(out, "pages %d nonzero %d", &pages, &nonzero); err != nil {
 		s.t.Errorf("scan said %q: %v", out, err)
