@@ -33,7 +33,7 @@ func (s *system) brim() {
 	// Room is made: they go on by themselves.
 	s.sh("docker volume rm ballast && docker mos volume trash purge ballast >/dev/null")
 	s.settle(time.Minute, "docker ps --filter status=paused -q | wc -l | grep -qx 0")
-	s.want("docker mos volume events --format '{{.Detail}}' | grep -c 'goes on'", "3")
+	s.want("docker mos volume events --format '{{.Detail}}' | grep -c 'goes on, the pool'", "3")
 
 	// Without the watchdog's last level the pool runs full under the writers.
 	s.sh("sed -i 's/^overcommit.*/overcommit = 3.0\\npause = 0.0/' /etc/mos/mos-lvm.toml && systemctl restart mos-lvm")
