@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -75,6 +76,9 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 
 func (d *Driver) adminSnapshots(a *pluginsrv.Admin) {
 	pluginsrv.HandleAdmin(a, "POST /v1/snapshots", func(ctx context.Context, _ pathOf, r api.SnapshotRequest) (api.Plan, error) {
+		if strings.HasPrefix(r.Name, exportPrefix) {
+			return api.Plan{}, fault.Invalid("snapshot name %.80s: those that begin with %s are taken and removed by exports; choose another", r.Name, exportPrefix)
+		}
 		p, snap, err := d.takeSnapshot(ctx, r.Volume, r.Name, r.DryRun)
 		out := apiPlan(p)
 		if !r.DryRun {

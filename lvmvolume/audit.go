@@ -37,6 +37,10 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 		switch {
 		case e.fault != nil:
 			add("volume", e.v.Title(), e.fault.Error(), "")
+		case toWipe(e.v):
+			if !e.stuck.IsZero() {
+				add("volume", e.v.Title(), "it was removed, and its blocks cannot be overwritten yet", "the log of mos-lvm says why")
+			}
 		case e.unfinished():
 			add("volume", e.v.Title(), "its making was cut off", "the next look finishes it or takes it back; at once by docker mos volume gc")
 		case isSnapshot(e.v):

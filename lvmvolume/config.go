@@ -87,6 +87,9 @@ func (c *Config) Check() error {
 	if c.Interval.Duration < time.Second {
 		fault("interval: want 1s at least, not %v", c.Interval)
 	}
+	if c.Linger.Duration < 200*time.Millisecond {
+		fault("linger: want 200ms at least, not %v: a container takes a while to start", c.Linger)
+	}
 	if c.Thin.Interval.Duration < 100*time.Millisecond {
 		fault("thin.interval: want 100ms at least, not %v", c.Thin.Interval)
 	}
@@ -102,7 +105,7 @@ func (c *Config) Check() error {
 	for _, t := range []struct {
 		key string
 		config.Duration
-	}{{"linger", c.Linger}, {"trim", c.Trim}, {"trash.keep", c.Trash.Keep}} {
+	}{{"trim", c.Trim}, {"trash.keep", c.Trash.Keep}} {
 		if t.Duration.Duration < 0 {
 			fault("%s: want 0s at least, not %v", t.key, t.Duration)
 		}

@@ -18,7 +18,7 @@ func TestConfigRefusals(t *testing.T) {
 		"interval": func(c *Config) { c.Interval.Duration = 0 }, "thin.interval": func(c *Config) { c.Thin.Interval.Duration = 1 },
 		"overcommit": func(c *Config) { c.Thin.Overcommit = 0 }, "warn": func(c *Config) { c.Thin.Warn = 0.99 },
 		"pause": func(c *Config) { c.Thin.Pause = 0.5 }, "extend": func(c *Config) { c.Thin.Extend = 70 },
-		"linger": func(c *Config) { c.Linger.Duration = -1 }, "trash.keep": func(c *Config) { c.Trash.Keep.Duration = -1 },
+		"linger": func(c *Config) { c.Linger.Duration = 0 }, "trash.keep": func(c *Config) { c.Trash.Keep.Duration = -1 },
 	} {
 		c := Defaults()
 		set(&c)

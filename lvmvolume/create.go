@@ -20,7 +20,7 @@ const undoLimit = 30 * time.Second
 // create makes a volume, empty or as a copy. A volume that is there and is what
 // was asked for is well.
 func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Plan, error) {
-	unlock, err := d.lock(ctx, r.Name)
+	unlock, err := d.lockBoth(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 		return nil, err
 	}
 	for start := time.Now(); ; {
-		purge, err := d.idx.admit(at, v, v.Size, dry)
+		purge, err := d.admit(ctx, at, v, v.Size, dry)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +38,7 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 		if v.From != "" {
 			p = plan.Copy(v, src, v.Created)
 		}
-		p = append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), p...)
+		p = append(plan.Purge(purge, d.useAtWorst, time.Now(), "its space is needed"), p...)
 		if dry {
 			return p, nil
 		}
@@ -47,6 +47,56 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 			return p, err
 		}
 		d.log.WarnContext(ctx, "a volume of the recycle bin cannot be purged, others are tried", "volume", purge[0].Title(), "err", err)
+	}
+}
+
+// lockBoth locks the volume of a request and the one that it is a copy of: a
+// source that is unmounted meanwhile could not be held still.
+func (d *Driver) lockBoth(ctx context.Context, r spec.Request) (unlock func(), err error) {
+	names := []string{r.Name}
+	if from := r.Options["from"]; from != "" {
+		if src, err := d.idx.find(from, d.isSource); err == nil { // else wish tells
+			names = append(names, src.v.Name)
+		}
+	}
+	slices.Sort(names) // all who take two take them in this order
+	var locked []func()
+	unlock = func() {
+		for _, u := range locked {
+			u()
+		}
+	}
+	for _, name := range slices.Compact(names) {
+		u, err := d.lock(ctx, name)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		locked = append(locked, u)
+	}
+	return unlock, nil
+}
+
+// isSource says whether a volume or snapshot can be copied or exported. It is for
+// find and all.
+func (d *Driver) isSource(v spec.Volume) bool { return inService(v) || d.idx.served(v) }
+
+// admitWait is how long a call waits for space that is given back just now: most
+// volumes are removed in less, and Docker gives a call little more.
+const admitWait = 20 * time.Second
+
+// admit takes space in a place, and waits for some that is coming.
+func (d *Driver) admit(ctx context.Context, at place, v spec.Volume, more uint64, dry bool) ([]spec.Volume, error) {
+	for start := time.Now(); ; {
+		purge, err := d.idx.admit(at, v, more, dry)
+		if !plan.Freeing(err) || dry || time.Since(start) > admitWait {
+			return purge, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 }
 
@@ -83,7 +133,7 @@ func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) 
 
 // inherit makes v a copy of what it names.
 func (d *Driver) inherit(r spec.Request, v spec.Volume) (out, src spec.Volume, err error) {
-	from, err := d.idx.find(v.From, func(v spec.Volume) bool { return inService(v) || d.idx.served(v) })
+	from, err := d.idx.find(v.From, d.isSource)
 	if err != nil {
 		return v, src, err
 	}
@@ -191,6 +241,9 @@ func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []s
 		})
 		return nil
 	}
+	if d.leaveToWipe(v, p) {
+		return err
+	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	if uerr := d.unmake(undo, v); uerr != nil {
@@ -200,6 +253,18 @@ func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []s
 		return errors.Join(err, fault.Unavailable("and what is half made could not be removed yet: %w", uerr))
 	}
 	return err
+}
+
+// leaveToWipe leaves a volume whose filling broke off to be overwritten, if its
+// blocks are there and would show what came already.
+func (d *Driver) leaveToWipe(v spec.Volume, p plan.Plan) (left bool) {
+	first := p[slices.IndexFunc(p, func(s plan.Step) bool { return s.Volume.ID == v.ID })].Volume
+	d.idx.change(v.ID, func(e *entry) {
+		if left = e.made && toWipe(first); left {
+			e.v, e.pending = first, false
+		}
+	})
+	return left
 }
 
 // unmake removes what there is of a volume that was never whole.

@@ -127,6 +127,7 @@ func cut(t *testing.T, v verb, what string, n int, how lvmtest.Failure, then str
 	for range 2 {
 		_ = r.reconcile(t.Context()) // the first may meet a failure that was not used up
 		r.removeDoomed(t.Context())
+		r.wipeNow()
 	}
 	whole(t, what, r)
 	if got := len(r.ours()); got != v.lvs && got != v.before {
@@ -140,6 +141,7 @@ func cut(t *testing.T, v verb, what string, n int, how lvmtest.Failure, then str
 		t.Errorf("%s: repeated: %v", what, again)
 	}
 	r.recordReady(t.Context(), 0)
+	r.wipeNow()
 	whole(t, what+", repeated", r)
 	if a := r.audit(t.Context()); len(a.Findings) != 0 {
 		t.Errorf("%s: the audit says %+v", what, a.Findings)

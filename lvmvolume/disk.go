@@ -2,6 +2,10 @@ package lvmvolume
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
@@ -13,12 +17,12 @@ import (
 // mounts can be driven, and cut at any step, on a machine without such devices.
 type disk interface {
 	// there says whether a device is there and has a table: one without, which a
-	// cut leaves, has no size.
-	there(device string) bool
+	// cut leaves, has no size. An error is neither yes nor no.
+	there(device string) (bool, error)
 	// holders are those who have the device mounted, but for us at dir.
 	holders(ctx context.Context, device, dir string) ([]mounts.Holder, error)
 	format(ctx context.Context, t filesystem.Type, device string, zeroed bool) error
-	zero(ctx context.Context, device string, said func(done, total int64)) error
+	zero(ctx context.Context, device string, from int64, said func(done, total int64)) error
 	needsGrow(device string) (bool, error)
 	growOffline(ctx context.Context, t filesystem.Type, device string) error
 	// image finds the loop device of an image, and images those of all below a
@@ -30,12 +34,14 @@ type disk interface {
 // hostDisk is the devices of this host.
 type hostDisk struct{ run xexec.Runner }
 
-func (hostDisk) there(device string) bool {
-	if _, err := mounts.DevOf(device); err != nil {
-		return false
-	}
+func (hostDisk) there(device string) (bool, error) {
 	size, err := filesystem.DeviceSize(device)
-	return err == nil && size > 0
+	for _, gone := range []error{fs.ErrNotExist, unix.ENXIO, unix.ENODEV} {
+		if errors.Is(err, gone) {
+			return false, nil
+		}
+	}
+	return size > 0, err
 }
 
 func (hostDisk) holders(ctx context.Context, device, dir string) ([]mounts.Holder, error) {
@@ -50,8 +56,8 @@ func (h hostDisk) format(ctx context.Context, t filesystem.Type, device string, 
 	return filesystem.FS{Runner: h.run}.Make(ctx, t, device, filesystem.MakeOptions{Zeroed: zeroed})
 }
 
-func (hostDisk) zero(ctx context.Context, device string, said func(done, total int64)) error {
-	return filesystem.Zero(ctx, device, said)
+func (hostDisk) zero(ctx context.Context, device string, from int64, said func(done, total int64)) error {
+	return filesystem.Zero(ctx, device, from, said)
 }
 
 func (hostDisk) image(path string) (loop.Info, error) { return loop.Find(path) }

@@ -3,6 +3,7 @@ package lvmvolume
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,14 +40,12 @@ type Driver struct {
 	ripe       later         // records to write when there is time
 	watch      watchdog
 	engineSeen atomic.Bool // see blind
-	exporting  sync.Map    // names of volumes that are exported as they are
+	exporting  sync.Map    // names of volumes that are exported as they are, or titles of snapshots that are
 
 	mu     sync.Mutex // guards all below
 	events []event
-	trial  []closer // loop devices of trial groups
+	trial  map[string]io.Closer // loop devices of trial groups, by file
 }
-
-type closer interface{ Close() error }
 
 // Open makes a driver. It needs neither Docker nor LVM to be there, and changes
 // nothing on the host; [Driver.Run] does.
@@ -76,6 +75,7 @@ func open(cfg Config, log *logx.Logger, m machine) (*Driver, error) {
 		disk:      m.disk,
 		fs:        filesystem.FS{Runner: m.run},
 		started:   time.Now(),
+		trial:     map[string]io.Closer{},
 		nudge:     make(chan struct{}, 1),
 		sweepSoon: make(chan struct{}, 1),
 	}

@@ -216,7 +216,7 @@ func TestFailedMakingIsTakenBack(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "could not be removed yet") {
 		t.Fatalf("got %v", err)
 	}
-	if sum, _ := r.idx.promised(vg0, spec.Thin); sum != gib || len(r.idx.doomedOnes()) != 1 {
+	if sum, _, _ := r.idx.promised(vg0, spec.Thin); sum != gib || len(r.idx.doomedOnes()) != 1 {
 		t.Errorf("%d promised, doomed %d", sum, len(r.idx.doomedOnes()))
 	}
 	if a := r.audit(t.Context()); len(a.Findings) == 0 || !strings.Contains(a.Findings[0].Detail, "could not be removed yet") {

@@ -42,7 +42,7 @@ func (s *source) release() {
 // open prepares an export: of a snapshot as it is, of a volume through a
 // snapshot of this moment, or, where there are none, of a volume that nobody uses.
 func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err error) {
-	e, err := d.idx.find(ref, func(v spec.Volume) bool { return inService(v) || d.idx.served(v) })
+	e, err := d.idx.find(ref, d.isSource)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,10 @@ func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err err
 	switch {
 	case isSnapshot(e.v):
 	case at.snapshots(e.v.Type) == nil:
-		_, snap, err := d.takeSnapshot(ctx, e.v.Name, "export-"+string(newID()), false)
+		name := exportPrefix + string(newID())
+		d.exporting.Store(name, true)
+		s.done = append(s.done, func() { d.exporting.Delete(name) })
+		_, snap, err := d.takeSnapshot(ctx, e.v.Name, name, false)
 		if err != nil {
 			return s, err
 		}
@@ -85,6 +88,12 @@ func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err err
 	return s, err
 }
 
+// exportPrefix begins the names of the snapshots that exports take. One whose
+// export is over, or was cut off, is removed.
+const exportPrefix = "export-"
+
+func isExport(v spec.Volume) bool { return strings.HasPrefix(v.Snapshot, exportPrefix) }
+
 // dropExport removes the snapshot that an export made for itself.
 func (d *Driver) dropExport(ctx context.Context, snap spec.Volume) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
@@ -102,8 +111,8 @@ func (d *Driver) quiet(ctx context.Context, v spec.Volume, why error) error {
 	if d.idx.starting(v.ID, d.cfg.Linger.Duration) {
 		return fault.Conflict("volume %s was just given to a container that starts; it cannot be exported while in use, since %w", v.Name, why)
 	}
-	if !d.use(v).Mounted {
-		return nil
+	if u, err := d.use(v); !u.Mounted {
+		return err
 	}
 	return d.run(ctx, plan.Plan{{Op: plan.Unmount, Volume: v, Cause: "it is to be exported"}})
 }
@@ -224,11 +233,11 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if v.Size < uint64(h.Size) {
 		return nil, v, fault.Invalid("size %s is smaller than the %s of the volume in the stream", spec.Bytes(v.Size), spec.Bytes(h.Size))
 	}
-	purge, err := d.idx.admit(at, v, v.Size, dry)
+	purge, err := d.admit(ctx, at, v, v.Size, dry)
 	if err != nil {
 		return nil, v, err
 	}
-	p := append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), plan.Import(v, v.Created)...)
+	p := append(plan.Purge(purge, d.useAtWorst, time.Now(), "its space is needed"), plan.Import(v, v.Created)...)
 	if dry {
 		return p, v, nil
 	}

@@ -34,6 +34,7 @@ type group struct {
 type groupState struct {
 	vg     lvm.VG
 	pool   lvm.LV // zero without a thin pool
+	beside uint64 // bytes that the pool is to hold for others, in an adopted group
 	disks  int
 	status lvm.PoolStatus // by the watchdog
 	level  plan.Level
@@ -85,6 +86,10 @@ func (g *group) space(t spec.Type, promised uint64) plan.Space {
 	}
 	out.Name = "thin pool " + g.vg + "/" + s.pool.Name
 	out.Size, out.Ratio, out.Spare = uint64(s.pool.Size), g.cfg.Thin.Overcommit, uint64(g.cfg.Thin.Spare)
+	out.Promised += s.beside
+	if s.pool.Name != "" && !s.pool.Zeroes {
+		out.Refuse = fmt.Sprintf("it does not zero its chunks, so a volume could show what another had written: lvchange --zero y %s/%s makes it", g.vg, s.pool.Name)
+	}
 	if g.cfg.Thin.Extend > 0 {
 		out.Growth = uint64(s.vg.Free)
 	}
@@ -100,7 +105,7 @@ func (g *group) poolLacks(promised uint64) uint64 {
 	if s.pool.Name == "" {
 		return 0
 	}
-	need := uint64(float64(promised+uint64(g.cfg.Thin.Spare)) / g.cfg.Thin.Overcommit)
+	need := uint64(float64(promised+s.beside+uint64(g.cfg.Thin.Spare)) / g.cfg.Thin.Overcommit)
 	return need - min(need, uint64(s.pool.Size))
 }
 
@@ -149,9 +154,11 @@ func (g *group) lock() (unlock func()) {
 	return g.busy.Unlock
 }
 
-// took notes that n bytes of the group are in use, until the next report.
-func (g *group) took(n int64) {
-	g.change(func(s *groupState) { s.vg.Free = max(0, s.vg.Free-n) })
+// took notes that n bytes more of the group are in use for v, until the next report.
+func (g *group) took(v spec.Volume, n int64) {
+	if v.Type != spec.Thin {
+		g.change(func(s *groupState) { s.vg.Free = max(0, s.vg.Free-n) })
+	}
 }
 
 func (g *group) snapshot(ctx context.Context, v, src spec.Volume) error {
@@ -173,23 +180,15 @@ func (g *group) record(ctx context.Context, was, now []spec.Volume) error {
 func (g *group) grow(ctx context.Context, v spec.Volume, size uint64) error {
 	defer g.lock()()
 	err := g.lvm.Extend(ctx, g.vg, v.ID.Label(), int64(size))
-	if err == nil && v.Type != spec.Thin {
-		g.took(int64(size) - int64(v.Size))
+	if err == nil {
+		g.took(v, int64(size)-int64(v.Size))
 	}
 	return err
 }
 
 func (g *group) remove(ctx context.Context, vs []spec.Volume) error {
 	defer g.lock()()
-	if err := g.lvm.Remove(ctx, g.vg, labels(vs)...); err != nil {
-		return err
-	}
-	for _, v := range vs {
-		if v.Type != spec.Thin {
-			g.took(-int64(v.Size))
-		}
-	}
-	return nil
+	return g.lvm.Remove(ctx, g.vg, labels(vs)...)
 }
 
 func labels(vs []spec.Volume) []string {
@@ -206,29 +205,36 @@ type nothing struct{}
 func (nothing) Close() error { return nil }
 
 func (g *group) attach(ctx context.Context, v spec.Volume) (string, io.Closer, error) {
-	if dev, ok := g.attached(v); ok {
-		return dev, nothing{}, nil
+	if dev, err := g.attached(v); dev != "" || err != nil {
+		return dev, nothing{}, err
 	}
 	defer g.lock()()
 	if err := g.lvm.Activate(ctx, g.vg, v.ID.Label()); err != nil {
 		return "", nil, err
 	}
-	dev, ok := g.attached(v)
-	if !ok {
-		return "", nil, fault.Unavailable("logical volume %s/%s is active, but has no device: run vgmknodes %s", g.vg, v.ID.Label(), g.vg)
+	dev, err := g.attached(v)
+	if dev == "" && err == nil {
+		err = fault.Unavailable("logical volume %s/%s is active, but has no device: run vgmknodes %s", g.vg, v.ID.Label(), g.vg)
 	}
-	return dev, nothing{}, nil
+	return dev, nothing{}, err
 }
 
-func (g *group) attached(v spec.Volume) (string, bool) {
+func (g *group) attached(v spec.Volume) (string, error) {
 	dev := lvm.DevicePath(g.vg, v.ID.Label())
-	return dev, g.disk.there(dev)
+	if there, err := g.disk.there(dev); !there {
+		return "", err
+	}
+	return dev, nil
 }
 
 func (g *group) attachedAll(vs []spec.Volume) (map[spec.ID]string, error) {
 	out := map[spec.ID]string{}
 	for _, v := range vs {
-		if dev, ok := g.attached(v); ok {
+		dev, err := g.attached(v)
+		if err != nil {
+			return nil, err
+		}
+		if dev != "" {
 			out[v.ID] = dev
 		}
 	}
@@ -240,7 +246,11 @@ func (g *group) detach(ctx context.Context, vs []spec.Volume) error {
 	var idle []spec.Volume
 	var held []string
 	for _, v := range vs {
-		if dev, ok := g.attached(v); ok && busy(dev) {
+		dev, err := g.attached(v)
+		if err != nil {
+			return err
+		}
+		if dev != "" && busy(dev) {
 			held = append(held, v.Title())
 			continue
 		}
@@ -338,13 +348,18 @@ func (gs *groups) listOne(r lvm.Report, l *listing) {
 			disks++
 		}
 	}
-	pool := gs.poolOf(r, g.vg)
-	g.change(func(s *groupState) { s.vg, s.pool, s.disks = vg, pool, disks })
+	pool, beside := gs.poolOf(r, g.vg), uint64(0)
 	for _, lv := range r.LVs {
-		if id, ours := spec.ParseLabel(lv.Name); lv.VG == g.vg && ours {
+		id, ours := spec.ParseLabel(lv.Name)
+		switch {
+		case lv.VG != g.vg:
+		case ours:
 			l.add(id, lv)
+		case lv.Pool != "" && lv.Pool == pool.Name:
+			beside += uint64(lv.Size)
 		}
 	}
+	g.change(func(s *groupState) { s.vg, s.pool, s.disks, s.beside = vg, pool, disks, beside })
 }
 
 // poolOf finds the thin pool of a group: the one with the configured name, or the only one.

@@ -35,6 +35,8 @@ type entry struct {
 	// space is taken.
 	pending bool
 	made    bool      // of a pending one: its blocks are there
+	freeing bool      // of a pending one: its purge is under way
+	wiped   int64     // bytes that are overwritten, of one that is purged
 	growing uint64    // of its size, what is not there yet
 	doubt   time.Time // since when its record may be another than we know; zero is never
 	stuck   time.Time // it could not be purged when its space was needed
@@ -113,7 +115,7 @@ func (x *index) find(ref string, among func(spec.Volume) bool) (entry, error) {
 		if e.pending || !among(e.v) {
 			continue
 		}
-		if e.v.Title() == ref {
+		if e.v.Title() == ref && e.v.State != spec.Filling { // its name is free
 			byName = append(byName, id)
 		}
 		if len(start) >= 4 && strings.HasPrefix(string(id), start) {
@@ -179,33 +181,44 @@ func volumesOf(es []entry) []spec.Volume {
 
 // promised is the sum of the sizes in a place that compete with a type: thin
 // volumes for the pool, the others for what the pool leaves. Unborn is the part
-// whose blocks are still to be had, so that the place does not see it.
-func (x *index) promised(p string, t spec.Type) (sum, unborn uint64) {
+// whose blocks are still to be had, so that the place does not see it, and coming
+// what is given back as soon as it is purged.
+func (x *index) promised(p string, t spec.Type) (sum, unborn, coming uint64) {
 	for _, e := range x.byID {
 		if e.v.Place == p && (e.v.Type == spec.Thin) == (t == spec.Thin) {
 			sum += e.v.Size
+			if e.freeing || e.v.State == spec.Filling && !e.pending {
+				coming += e.v.Size
+			}
 			// A copy of an image shares blocks, and needs its own as it is written to.
 			shares := e.v.Type == spec.Loop && (e.v.Snapshot != "" || e.v.From != "")
-			if shares || e.pending && !e.made && e.v.State != spec.Trashed {
+			if shares || !e.born() {
 				unborn += e.v.Size
 			}
 			unborn += e.growing
 		}
 	}
-	return sum, unborn
+	return sum, unborn, coming
 }
+
+// born says whether a volume has its blocks.
+func (e entry) born() bool { return !e.pending || e.made || e.v.State == spec.Trashed }
 
 // space is what a place has to give to a type.
 func (x *index) space(p place, t spec.Type) plan.Space {
-	sum, unborn := x.promised(p.name(), t)
+	sum, unborn, coming := x.promised(p.name(), t)
 	s := p.space(t, sum)
-	s.Free -= min(s.Free, unborn)
 	// A pool that grows and volumes beside it take from the same group.
 	if t == spec.Thin {
-		_, beside := x.promised(p.name(), spec.Linear)
+		s.Promised -= min(s.Promised, coming) // what it was is no matter to a promise
+		_, beside, _ := x.promised(p.name(), spec.Linear)
 		s.Growth -= min(s.Growth, beside)
-	} else if g, ok := p.(*group); ok {
-		thin, _ := x.promised(p.name(), spec.Thin)
+		return s
+	}
+	s.Free, s.Coming = s.Free+coming, coming
+	s.Free -= min(s.Free, unborn)
+	if g, ok := p.(*group); ok {
+		thin, _, _ := x.promised(p.name(), spec.Thin)
 		s.Free -= min(s.Free, g.poolLacks(thin))
 	}
 	return s
@@ -260,7 +273,7 @@ func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Vol
 		return purge, err
 	}
 	for _, old := range purge {
-		x.byID[old.ID].pending = true
+		x.byID[old.ID].pending, x.byID[old.ID].freeing = true, true
 	}
 	if e := x.byID[v.ID]; e != nil {
 		e.v.Size += more
@@ -300,10 +313,15 @@ func (x *index) unname(e *entry) bool {
 	return true
 }
 
-// drop forgets a volume.
+// drop forgets a volume whose blocks are removed.
 func (x *index) drop(id spec.ID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if e := x.byID[id]; e != nil {
+		if g, ok := x.places[e.v.Place].(*group); ok && e.born() {
+			g.took(e.v, -int64(e.v.Size))
+		}
+	}
 	x.forget(id)
 }
 
@@ -333,13 +351,23 @@ func (x *index) claim(id spec.ID, among func(spec.Volume) bool) (spec.Volume, bo
 	return e.v, true
 }
 
+// claimToFree is claim for what is to be removed for good: others may count on
+// its space.
+func (x *index) claimToFree(id spec.ID, among func(spec.Volume) bool) (spec.Volume, bool) {
+	v, ok := x.claim(id, among)
+	if ok {
+		x.change(id, func(e *entry) { e.freeing = true })
+	}
+	return v, ok
+}
+
 // release gives back what was claimed, or marked by admit, and is there still.
 func (x *index) release(vs ...spec.Volume) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, v := range vs {
 		if e := x.byID[v.ID]; e != nil {
-			e.pending = false
+			e.pending, e.freeing = false, false
 		}
 	}
 }

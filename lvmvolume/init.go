@@ -252,7 +252,7 @@ func (i *initializer) trialDisk(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.mu.Lock()
-	d.trial = append(d.trial, h)
+	d.trial[path] = h
 	d.mu.Unlock()
 	return h.Device, nil
 }

@@ -106,7 +106,13 @@ func (l *loops) snapshot(ctx context.Context, v, src spec.Volume) error {
 // of it is in the image.
 func (l *loops) still(v spec.Volume, f func() error) error {
 	dir := filepath.Join(l.cfg.mountDir(), string(v.ID))
-	if dev, ok := l.attached(v); !ok || !mountedFrom(dir, dev) {
+	dev, err := l.attached(v)
+	if err != nil {
+		return err
+	}
+	if mounted, err := mountedFrom(dir, dev); err != nil {
+		return err
+	} else if !mounted {
 		return f()
 	}
 	if err := filesystem.Freeze(dir); err != nil {
@@ -130,10 +136,11 @@ func (l *loops) grow(ctx context.Context, v spec.Volume, size uint64) error {
 	if err := loop.Grow(ctx, l.image(v), int64(size)); err != nil {
 		return err
 	}
-	if dev, ok := l.attached(v); ok {
-		return loop.SetCapacity(dev)
+	dev, err := l.attached(v)
+	if dev == "" {
+		return err
 	}
-	return nil
+	return loop.SetCapacity(dev)
 }
 
 func (l *loops) remove(_ context.Context, vs []spec.Volume) error {
@@ -147,13 +154,14 @@ func (l *loops) remove(_ context.Context, vs []spec.Volume) error {
 }
 
 func (l *loops) removeOne(v spec.Volume) error {
-	if dev, ok := l.attached(v); ok {
+	dev, err := l.attached(v)
+	if err != nil {
+		return err
+	}
+	if dev != "" {
 		return fault.Conflict("image of volume %s is in use as %s", v.Title(), dev)
 	}
-	if _, err := l.disk.image(l.image(v)); err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Unavailable("whether the image of volume %s is in use cannot be seen: %w", v.Title(), err)
-	}
-	err := ignoreAbsent(os.Remove(l.image(v)))
+	err = ignoreAbsent(os.Remove(l.image(v)))
 	if err == nil {
 		err = ignoreAbsent(os.Remove(l.file(v)))
 	}
@@ -175,9 +183,15 @@ func (l *loops) attach(ctx context.Context, v spec.Volume) (string, io.Closer, e
 	return d.Device, d, nil
 }
 
-func (l *loops) attached(v spec.Volume) (string, bool) {
+func (l *loops) attached(v spec.Volume) (string, error) {
 	info, err := l.disk.image(l.image(v))
-	return info.Device, err == nil
+	if errdefs.IsNotFound(err) || errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fault.Unavailable("whether the image of volume %s is in use cannot be seen: %w", v.Title(), err)
+	}
+	return info.Device, nil
 }
 
 func (l *loops) attachedAll([]spec.Volume) (map[spec.ID]string, error) {

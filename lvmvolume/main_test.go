@@ -59,7 +59,7 @@ func bareRig(t *testing.T, set ...func(*Config)) *rig {
 	t.Helper()
 	cfg := Defaults()
 	cfg.StateDir, cfg.DockerHost = t.TempDir(), "unix:///nonexistent/docker.sock"
-	cfg.LoopSpare, cfg.Linger = 0, config.Duration{}
+	cfg.LoopSpare = 0
 	for _, f := range set {
 		f(&cfg)
 	}
@@ -75,11 +75,13 @@ func (r *rig) restart() {
 	if err := r.cfg.Check(); err != nil {
 		r.t.Fatal(err)
 	}
+	cfg := r.cfg
+	cfg.Linger = config.Duration{} // nobody's containers start here
 	log, err := logx.New(io.Discard, logx.Config{Level: "debug", Format: "text"})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if r.Driver, err = open(r.cfg, log, machine{run: r.lvm, disk: r.disk, lvmDir: r.dir}); err != nil {
+	if r.Driver, err = open(cfg, log, machine{run: r.lvm, disk: r.disk, lvmDir: r.dir}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -153,6 +155,13 @@ func (r *rig) snap(name, snapshot string) spec.Volume {
 	return v
 }
 
+// wipeNow overwrites what waits for that, also what failed just now.
+func (r *rig) wipeNow() {
+	for _, e := range r.idx.all(toWipe) {
+		r.wipe(r.t.Context(), e.v)
+	}
+}
+
 // titles are the volumes of one kind, as NAME or NAME@SNAPSHOT.
 func (r *rig) titles(among func(spec.Volume) bool) string {
 	var out []string
@@ -186,13 +195,15 @@ func (r *rig) commands(since int, name string) (n int) {
 
 // fakeDisk is the block devices of the active volumes of a fake LVM.
 type fakeDisk struct {
-	lvm *lvmtest.Fake
+	lvm   *lvmtest.Fake
+	piece func(int64) // is told of each piece of four before it is zeroed
 
 	mu   sync.Mutex // guards all below
 	made map[string]int
 	text map[string]string // what users wrote, by label; format loses it
 	held []mounts.Holder   // of every device
 	fail error             // what format says
+	dark error             // what there says
 }
 
 func (d *fakeDisk) label(device string) string {
@@ -200,7 +211,13 @@ func (d *fakeDisk) label(device string) string {
 	return lv
 }
 
-func (d *fakeDisk) there(device string) bool {
+func (d *fakeDisk) there(device string) (bool, error) {
+	d.mu.Lock()
+	dark := d.dark
+	d.mu.Unlock()
+	if dark != nil {
+		return false, dark
+	}
 	vg, lv, _, _ := lvm.SplitDMName(path.Base(device))
 	in := ""
 	for line := range strings.Lines(d.lvm.String()) {
@@ -209,10 +226,10 @@ func (d *fakeDisk) there(device string) bool {
 		case f[0] == "vg":
 			in = f[1]
 		case in == vg && f[1] == lv:
-			return slices.Contains(f, "active") && !slices.Contains(f, "unfinished")
+			return slices.Contains(f, "active") && !slices.Contains(f, "unfinished"), nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func (d *fakeDisk) holders(context.Context, string, string) ([]mounts.Holder, error) {
@@ -222,7 +239,7 @@ func (d *fakeDisk) holders(context.Context, string, string) ([]mounts.Holder, er
 }
 
 func (d *fakeDisk) format(_ context.Context, _ filesystem.Type, device string, _ bool) error {
-	if !d.there(device) {
+	if there, _ := d.there(device); !there {
 		return fmt.Errorf("format: device %s is not there", device)
 	}
 	d.mu.Lock()
@@ -235,14 +252,23 @@ func (d *fakeDisk) format(_ context.Context, _ filesystem.Type, device string, _
 	return nil
 }
 
-func (d *fakeDisk) zero(_ context.Context, device string, said func(done, total int64)) error {
-	if !d.there(device) {
+func (d *fakeDisk) zero(ctx context.Context, device string, from int64, said func(done, total int64)) error {
+	if there, _ := d.there(device); !there {
 		return fmt.Errorf("zero: device %s is not there", device)
+	}
+	for done := from; done < 4; done++ {
+		if d.piece != nil {
+			d.piece(done)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		said(done+1, 4)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.made[d.label(device)] = 0
-	said(1, 1)
+	delete(d.text, d.label(device))
 	return nil
 }
 

@@ -100,12 +100,17 @@ func (d *Driver) mountLocked(ctx context.Context, e entry) error {
 	}
 	r := newRunner(d)
 	defer r.close()
-	u := d.use(e.v)
+	u, err := d.use(e.v)
+	if err != nil {
+		return err
+	}
 	if u.Mounted && d.waitsToGrow(ctx, e.v) {
 		if err := r.run(ctx, plan.Plan{{Op: plan.Unmount, Volume: e.v, Cause: "its blocks were grown, and nobody has it"}}); err != nil {
 			d.log.WarnContext(ctx, "volume cannot grow yet", "volume", e.v.Name, "err", err)
 		}
-		u = d.use(e.v)
+		if u, err = d.use(e.v); err != nil {
+			return err
+		}
 	}
 	p := plan.MountIt(e.v, u, time.Now())
 	if !u.Mounted {
@@ -138,8 +143,8 @@ func (d *Driver) waitsToGrow(ctx context.Context, v spec.Volume) bool {
 	if err != nil {
 		return false
 	}
-	dev, ok := at.attached(v)
-	if !ok {
+	dev, err := at.attached(v)
+	if dev == "" || err != nil {
 		return false
 	}
 	if short, err := d.disk.needsGrow(dev); err != nil || !short || d.idx.starting(v.ID, d.cfg.Linger.Duration) {
@@ -150,16 +155,32 @@ func (d *Driver) waitsToGrow(ctx context.Context, v spec.Volume) bool {
 }
 
 // use is what is true of a volume at this moment, by the kernel.
-func (d *Driver) use(v spec.Volume) plan.Use {
+func (d *Driver) use(v spec.Volume) (plan.Use, error) {
 	at, err := d.idx.placeOf(v)
 	if err != nil {
-		return plan.Use{}
+		return plan.Use{}, err
 	}
-	dev, ok := at.attached(v)
-	if !ok {
-		return plan.Use{}
+	dev, err := at.attached(v)
+	if err != nil {
+		return plan.Use{}, err
 	}
-	return plan.Use{Attached: true, Mounted: mountedFrom(d.dirOf(v), dev)}
+	mounted, err := mountedFrom(d.dirOf(v), dev)
+	return plan.Use{Attached: dev != "", Mounted: mounted}, err
+}
+
+// useAtWorst takes what cannot be seen for mounted: the step that is to end it tells.
+func (d *Driver) useAtWorst(v spec.Volume) plan.Use {
+	u, err := d.use(v)
+	if err != nil {
+		u = plan.Use{Attached: true, Mounted: true}
+	}
+	return u
+}
+
+// mounted says whether a volume is surely mounted, for what may as well be left.
+func (d *Driver) mounted(v spec.Volume) bool {
+	u, err := d.use(v)
+	return err == nil && u.Mounted
 }
 
 // unmount notes that a container is done with a volume. The kernel is asked a
@@ -180,9 +201,9 @@ func (d *Driver) holders(ctx context.Context, v spec.Volume) ([]mounts.Holder, e
 	if err != nil {
 		return nil, err
 	}
-	dev, ok := at.attached(v)
-	if !ok {
-		return nil, nil
+	dev, err := at.attached(v)
+	if dev == "" {
+		return nil, err
 	}
 	return d.disk.holders(ctx, dev, d.dirOf(v))
 }
@@ -205,7 +226,7 @@ func (d *Driver) free(ctx context.Context, v spec.Volume, what string) error {
 
 // readUsage notes how full the file system of a mounted volume is.
 func (d *Driver) readUsage(v spec.Volume) {
-	if !d.use(v).Mounted {
+	if !d.mounted(v) {
 		return
 	}
 	if u, err := usageOf(d.dirOf(v)); err == nil {

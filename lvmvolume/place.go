@@ -36,9 +36,9 @@ type place interface {
 	// attach gives the block device. It stays at least until hold is closed, and
 	// as long as it is mounted.
 	attach(ctx context.Context, v spec.Volume) (device string, hold io.Closer, err error)
-	// attached gives the device of an attached volume, and attachedAll those of
-	// all, without a command.
-	attached(v spec.Volume) (device string, ok bool)
+	// attached gives the device of an attached volume, "" when it is not, and
+	// attachedAll those of all, without a command. An error is neither.
+	attached(v spec.Volume) (device string, err error)
 	attachedAll(vs []spec.Volume) (map[spec.ID]string, error)
 	detach(ctx context.Context, vs []spec.Volume) error
 }

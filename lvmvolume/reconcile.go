@@ -35,6 +35,7 @@ func (d *Driver) Run(ctx context.Context) {
 	work.Go(func() { d.watchPools(ctx) })
 	work.Go(func() { d.sweepIdle(ctx) })
 	work.Go(func() { d.empty(ctx) })
+	work.Go(func() { d.keepWiping(ctx) })
 	tick := time.NewTicker(d.cfg.Interval.Duration)
 	defer tick.Stop()
 	trimmed := time.Now()
@@ -80,11 +81,20 @@ func (d *Driver) reconcile(ctx context.Context) error {
 	return err
 }
 
-// repair finishes or takes back what was cut off in an earlier life.
+// repair finishes or takes back what was cut off in an earlier life, but for what
+// takes long, see wipeAll.
 func (d *Driver) repair(ctx context.Context) error {
 	var errs []error
 	for _, e := range d.idx.all(func(v spec.Volume) bool { return v.State == spec.Creating || v.State == spec.Filling }) {
-		errs = append(errs, d.repairOne(ctx, e.v))
+		if !toWipe(e.v) {
+			errs = append(errs, d.repairOne(ctx, e.v))
+		}
+	}
+	for _, e := range d.idx.all(isExport) {
+		if _, live := d.exporting.Load(e.v.Snapshot); !live {
+			_, err := d.purge(ctx, []spec.Volume{e.v}, "the export that it was for was cut off", false, nil)
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -96,7 +106,7 @@ func (d *Driver) repairOne(ctx context.Context, v spec.Volume) error {
 	}
 	defer unlock()
 	e, ok := d.idx.entry(v.ID)
-	if !ok || e.pending || !e.unfinished() {
+	if !ok || e.pending || !e.unfinished() || toWipe(e.v) {
 		return nil // it was finished meanwhile, or is being made
 	}
 	p := plan.Repair([]spec.Volume{e.v}, time.Now())
@@ -187,15 +197,24 @@ func (d *Driver) openTrials(ctx context.Context) {
 		if !strings.HasSuffix(e.Name(), imageExt) {
 			continue
 		}
-		h, err := loop.Attach(ctx, filepath.Join(d.cfg.trialDir(), e.Name()), false)
-		if err != nil {
+		if err := d.openTrial(ctx, filepath.Join(d.cfg.trialDir(), e.Name())); err != nil {
 			d.log.ErrorContext(ctx, "disk of a trial group cannot be attached", "file", e.Name(), "err", err)
-			continue
 		}
-		d.mu.Lock()
-		d.trial = append(d.trial, h)
-		d.mu.Unlock()
 	}
+}
+
+// openTrial attaches one that is not held yet.
+func (d *Driver) openTrial(ctx context.Context, path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.trial[path] != nil {
+		return nil
+	}
+	h, err := loop.Attach(ctx, path, false)
+	if err == nil {
+		d.trial[path] = h
+	}
+	return err
 }
 
 // closeTrials lets go of them; while volumes on them are active they stay.
@@ -205,5 +224,5 @@ func (d *Driver) closeTrials() {
 	for _, h := range d.trial {
 		_ = h.Close() // it was only held
 	}
-	d.trial = nil
+	clear(d.trial)
 }

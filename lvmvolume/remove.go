@@ -54,11 +54,11 @@ func (d *Driver) trashIt(ctx context.Context, e entry, dry bool) (plan.Plan, err
 	if d.idx.starting(e.v.ID, d.cfg.Linger.Duration) {
 		return nil, fault.Conflict("volume %s was just given to a container that starts: try again in %v", name, d.cfg.Linger)
 	}
-	u := d.use(e.v)
+	u := d.useAtWorst(e.v)
 	u.Attached = false // the sweep detaches it, nobody has to wait for that
 	p := plan.Trash(e.v, u, time.Now())
 	if d.cfg.Trash.Keep.Duration == 0 {
-		p = plan.Purge(d.withSnapshots([]spec.Volume{e.v}), d.use, time.Now(), "asked for, and the recycle bin keeps nothing")
+		p = plan.InBackground(plan.Purge(d.withSnapshots([]spec.Volume{e.v}), d.useAtWorst, time.Now(), "asked for, and the recycle bin keeps nothing"))
 	}
 	if dry {
 		return p, nil
@@ -134,7 +134,7 @@ func (d *Driver) inBin(ref string) (entry, error) {
 // purge removes volumes of the recycle bin for good.
 func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry bool, said func(string, uint64, uint64)) (plan.Plan, error) {
 	vs = d.withSnapshots(vs)
-	p := plan.Purge(vs, d.use, time.Now(), cause)
+	p := plan.Purge(vs, d.useAtWorst, time.Now(), cause)
 	if dry || len(p) == 0 {
 		return p, nil
 	}
@@ -148,7 +148,7 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 	if len(vs) == 0 {
 		return nil, fault.NotFound("nothing is there to purge any more: it was restored or purged meanwhile")
 	}
-	p = plan.Purge(vs, d.use, time.Now(), cause)
+	p = plan.Purge(vs, d.useAtWorst, time.Now(), cause)
 	r := newRunner(d)
 	defer r.close()
 	r.said = said
@@ -166,7 +166,7 @@ func (d *Driver) purge(ctx context.Context, vs []spec.Volume, cause string, dry 
 func (d *Driver) claimAll(vs []spec.Volume) (taken []spec.Volume) {
 	mine, listed := map[spec.ID]bool{}, map[spec.ID]bool{}
 	claim := func(v spec.Volume, among func(spec.Volume) bool) {
-		if now, ok := d.idx.claim(v.ID, among); ok {
+		if now, ok := d.idx.claimToFree(v.ID, among); ok {
 			mine[v.ID] = true
 			taken = append(taken, now)
 		}

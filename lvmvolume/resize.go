@@ -36,7 +36,10 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 	if err != nil {
 		return nil, "", err
 	}
-	u := d.use(e.v)
+	u, err := d.use(e.v)
+	if err != nil {
+		return nil, "", err
+	}
 	later := d.growLater(e.v, u)
 	if u.FSShort, err = d.short(ctx, at, e.v, r.DryRun); err != nil {
 		return nil, "", err
@@ -57,9 +60,9 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 // short says whether the file system of an attached volume is smaller than its
 // blocks. It ends a growth that was cut off between the blocks and their device.
 func (d *Driver) short(ctx context.Context, at place, v spec.Volume, dry bool) (bool, error) {
-	dev, ok := at.attached(v)
-	if !ok {
-		return false, nil
+	dev, err := at.attached(v)
+	if dev == "" {
+		return false, err
 	}
 	if n, err := filesystem.DeviceSize(dev); err == nil && uint64(n) < v.Size && !dry {
 		if err := at.grow(ctx, v, v.Size); err != nil {
@@ -99,11 +102,11 @@ func (d *Driver) growLater(v spec.Volume, u plan.Use) string {
 
 func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint64, p plan.Plan, note string, dry bool) (plan.Plan, string, error) {
 	more := want - v.Size
-	purge, err := d.idx.admit(at, v, more, dry)
+	purge, err := d.admit(ctx, at, v, more, dry)
 	if err != nil {
 		return nil, "", err
 	}
-	p = append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), p...)
+	p = append(plan.Purge(purge, d.useAtWorst, time.Now(), "its space is needed"), p...)
 	if dry {
 		return p, note, nil
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
@@ -99,8 +101,8 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 	if err == nil {
 		d.idx.change(v.ID, func(e *entry) {
 			e.made = true
-			if g, ok := at.(*group); ok && v.Type != spec.Thin {
-				g.took(int64(v.Size)) // in the same moment: else it would count twice, or not at all
+			if g, ok := at.(*group); ok {
+				g.took(v, int64(v.Size)) // in the same moment: else it would count twice, or not at all
 			}
 		})
 	}
@@ -135,13 +137,13 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 	case plan.Fill:
 		return r.fill(ctx, dev)
 	case plan.Zero:
-		return r.d.disk.zero(ctx, dev, func(done, total int64) {
-			if r.said != nil {
-				r.said(v.Title(), uint64(done), uint64(total))
-			}
-		})
+		return r.zero(ctx, v, dev)
 	case plan.GrowFS:
-		if mountedFrom(dir, dev) {
+		mounted, err := mountedFrom(dir, dev)
+		if err != nil {
+			return err
+		}
+		if mounted {
 			return filesystem.GrowOnline(ctx, t, dev, dir)
 		}
 		return r.d.disk.growOffline(ctx, t, dev)
@@ -152,13 +154,31 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 	return nil
 }
 
+// zero overwrites a volume, from where an earlier run had to stop.
+func (r *runner) zero(ctx context.Context, v spec.Volume, dev string) error {
+	e, _ := r.d.idx.entry(v.ID)
+	at := e.wiped
+	err := r.d.disk.zero(ctx, dev, at, func(done, total int64) {
+		at = done
+		r.d.idx.change(v.ID, func(e *entry) { e.wiped = done })
+		if r.said != nil {
+			r.said(v.Title(), uint64(done), uint64(total))
+		}
+	})
+	if err != nil && ctx.Err() != nil {
+		return fault.Unavailable("%s of %s are overwritten, and it goes on by itself: try again then", spec.Bytes(at), spec.Bytes(v.Size))
+	}
+	return err
+}
+
 // hold attaches a volume for the time of the run.
 func (r *runner) hold(ctx context.Context, at place, v spec.Volume) (string, error) {
 	if _, held := r.holds[v.ID]; held {
-		if dev, ok := at.attached(v); ok {
-			return dev, nil
+		dev, err := at.attached(v)
+		if dev == "" && err == nil {
+			err = fault.Unavailable("its device went away: is somebody else changing it?")
 		}
-		return "", fault.Unavailable("its device went away: is somebody else changing it?")
+		return dev, err
 	}
 	r.d.idx.change(v.ID, func(e *entry) { e.touched = time.Now() }) // the sweep leaves it alone for a while
 	dev, hold, err := at.attach(ctx, v)
@@ -178,14 +198,21 @@ func (d *Driver) dirOf(v spec.Volume) string { return filepath.Join(d.cfg.mountD
 // keep Docker from copying an image's files there, and databases from starting.
 func (d *Driver) dataOf(v spec.Volume) string { return filepath.Join(d.dirOf(v), "_data") }
 
-// mountedFrom says whether dir is the root of the file system on dev.
-func mountedFrom(dir, dev string) bool {
+// mountedFrom says whether dir is the root of the file system on dev; without a
+// device it is not.
+func mountedFrom(dir, dev string) (bool, error) {
+	if dev == "" {
+		return false, nil
+	}
 	want, err := mounts.DevOf(dev)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	m, ok, err := mounts.At(dir)
-	return err == nil && ok && m.Dev == want && m.Root == "/"
+	return ok && m.Dev == want && m.Root == "/", err
 }
 
 // mountIt mounts a volume and looks whether it is what is there.
@@ -194,21 +221,30 @@ func (d *Driver) mountIt(v spec.Volume, dev string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if m, ok, err := mounts.At(dir); err != nil {
+	m, taken, err := mounts.At(dir)
+	if err != nil {
 		return err
-	} else if ok && !mountedFrom(dir, dev) {
+	}
+	mounted, err := mountedFrom(dir, dev)
+	if err != nil {
+		return err
+	}
+	if taken && !mounted {
 		return fault.Conflict("%s, where it is to be mounted, has another file system (%s): unmount that", dir, m.Dev)
 	}
 	opts, err := filesystem.ParseOptions(filesystem.Type(v.FS), v.MountOpts)
 	if err != nil {
 		return err
 	}
-	if !mountedFrom(dir, dev) {
+	if !mounted {
 		if err := filesystem.Mount(dev, dir, filesystem.Type(v.FS), opts, false); err != nil {
 			return err
 		}
+		if mounted, err = mountedFrom(dir, dev); err != nil {
+			return err
+		}
 	}
-	if !mountedFrom(dir, dev) {
+	if !mounted {
 		return fault.Unavailable("it is not at %s after it was mounted there", dir)
 	}
 	return d.makeData(v)

@@ -35,11 +35,11 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	if err := at.snapshots(src.v.Type); err != nil {
 		return nil, snap, err
 	}
-	purge, err := d.idx.admit(at, snap, snap.Size, dry)
+	purge, err := d.admit(ctx, at, snap, snap.Size, dry)
 	if err != nil {
 		return nil, snap, err
 	}
-	p := append(plan.Purge(purge, d.use, time.Now(), "its space is needed"), plan.TakeSnapshot(snap, src.v, now)...)
+	p := append(plan.Purge(purge, d.useAtWorst, time.Now(), "its space is needed"), plan.TakeSnapshot(snap, src.v, now)...)
 	if dry {
 		return p, snap, nil
 	}

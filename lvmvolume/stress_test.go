@@ -30,12 +30,13 @@ func TestEverythingAtOnce(t *testing.T) {
 				for time.Now().Before(end) {
 					_ = r.look(t.Context())
 					r.recordReady(t.Context(), 0)
+					r.wipeNow()
 				}
 			})
 			work.Wait()
 			r.settle(t)
 			whole(t, "in the end", r)
-			if sum, unborn := r.idx.promised(vg0, spec.Thin); sum > 20*gib || unborn != 0 {
+			if sum, unborn, _ := r.idx.promised(vg0, spec.Thin); sum > 20*gib || unborn != 0 {
 				t.Errorf("%d are promised, %d to be made", sum, unborn)
 			}
 		})
@@ -49,6 +50,7 @@ func (r *rig) settle(t *testing.T) {
 		err := r.reconcile(t.Context())
 		stay := r.removeDoomed(t.Context())
 		r.recordReady(t.Context(), 0)
+		r.wipeNow()
 		if err != nil || stay {
 			t.Logf("not settled: %v, %v", stay, err)
 		}

@@ -147,8 +147,8 @@ func (d *Driver) releaseIt(ctx context.Context, v spec.Volume) bool {
 	if !ok || e.pending || time.Since(e.mounted) < d.cfg.Linger.Duration {
 		return false
 	}
-	u := d.use(v)
-	if !u.Attached {
+	u, err := d.use(v)
+	if !u.Attached || err != nil {
 		return false
 	}
 	if u.Mounted {
@@ -204,14 +204,15 @@ func (d *Driver) detachSome(ctx context.Context, at place, vs []spec.Volume) {
 func (d *Driver) stillIdle(v spec.Volume) bool {
 	linger := d.cfg.Linger.Duration
 	e, ok := d.idx.entry(v.ID)
-	return ok && !e.pending && time.Since(e.mounted) >= linger && time.Since(e.touched) >= linger && !d.use(v).Mounted
+	u, err := d.use(v)
+	return ok && !e.pending && time.Since(e.mounted) >= linger && time.Since(e.touched) >= linger && !u.Mounted && err == nil
 }
 
 // trim gives the unused space of mounted thin volumes back to their pool. An
 // image of a loop volume must keep what it reserved.
 func (d *Driver) trim(ctx context.Context) {
 	for _, e := range d.idx.all(inService) {
-		if e.v.Type != spec.Thin || !d.use(e.v).Mounted {
+		if e.v.Type != spec.Thin || !d.mounted(e.v) {
 			continue
 		}
 		n, err := filesystem.Trim(ctx, d.dirOf(e.v))

@@ -156,7 +156,7 @@ func (d *Driver) pools() []api.Pool {
 
 func (d *Driver) poolOf(at place, t spec.Type, def bool) api.Pool {
 	d.idx.mu.RLock()
-	promised, _ := d.idx.promised(at.name(), t)
+	promised, _, _ := d.idx.promised(at.name(), t)
 	broken := d.idx.broken[at.name()]
 	p := api.Pool{Name: at.name(), Types: []string{string(t)}, Default: def, State: api.PoolOK, Virtual: promised, Paused: []api.User{}}
 	for _, e := range d.idx.byID {

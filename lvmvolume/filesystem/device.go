@@ -64,11 +64,12 @@ func Sync(device string) error {
 	return nil
 }
 
-// Zero overwrites a whole device with zeros, by the device's own means where it
-// has such. It does not give blocks back. progress, unless nil, is told after each
-// piece how many of how many bytes are done. A device that is mounted or otherwise
-// taken gives ErrFailedPrecondition. When ctx ends, it stops between two pieces.
-func Zero(ctx context.Context, device string, progress func(done, total int64)) error {
+// Zero overwrites a device with zeros from a byte on to its end, by the device's
+// own means where it has such. It does not give blocks back. progress, unless nil,
+// is told after each piece how many of how many bytes are done: a later call may
+// go on from there. A device that is mounted or otherwise taken gives
+// ErrFailedPrecondition. When ctx ends, it stops between two pieces.
+func Zero(ctx context.Context, device string, from int64, progress func(done, total int64)) error {
 	f, err := openExclusive(device)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func Zero(ctx context.Context, device string, progress func(done, total int64)) 
 	if err != nil {
 		return err
 	}
-	for done := int64(0); done < total; {
+	for done := from; done < total; {
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("zero device %s: %w", device, err)
 		}

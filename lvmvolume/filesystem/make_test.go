@@ -180,7 +180,7 @@ func TestSignaturesOfADeviceInUseAreRefused(t *testing.T) {
 	if err := host.Wipe(t.Context(), device); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("got %v", err)
 	}
-	if err := filesystem.Zero(t.Context(), device, nil); !errdefs.IsFailedPrecondition(err) {
+	if err := filesystem.Zero(t.Context(), device, 0, nil); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -189,7 +189,7 @@ func TestZeroTellsItsProgressAndStops(t *testing.T) {
 	device := looptest.Device(t, 160*mib)
 	makeOn(t, filesystem.Ext4, device)
 	var steps []int64
-	if err := filesystem.Zero(t.Context(), device, func(done, total int64) {
+	if err := filesystem.Zero(t.Context(), device, 0, func(done, total int64) {
 		if steps = append(steps, done/mib); total != 160*mib {
 			t.Errorf("got %d of %d", done, total)
 		}
@@ -202,7 +202,7 @@ func TestZeroTellsItsProgressAndStops(t *testing.T) {
 	run(t, "cmp", "--bytes=167772160", device, "/dev/zero")
 	ctx, stop := cancelable(t)
 	n := 0
-	err := filesystem.Zero(ctx, device, func(int64, int64) { n++; stop(errStop) })
+	err := filesystem.Zero(ctx, device, 0, func(int64, int64) { n++; stop(errStop) })
 	if !errors.Is(err, errStop) || n != 1 {
 		t.Errorf("got %v after %d pieces", err, n)
 	}

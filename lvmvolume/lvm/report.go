@@ -36,6 +36,7 @@ type LV struct {
 	MetadataSize   int64 // of a pool
 	Type           Type
 	Pool           string // of a thin volume
+	Zeroes         bool   // a pool zeroes each chunk before its first use
 	Origin         string // of a snapshot; empty when that was removed
 	Tags           []string
 	State          State
@@ -203,5 +204,6 @@ func (p *fields) lv(f row) LV {
 		p.fail("lv_attr", f["lv_attr"])
 	}
 	v.Type, v.State = a.kind(f["lv_layout"]), a.state()
+	v.Zeroes = v.Type == ThinPool && a[7] == 'z'
 	return v
 }

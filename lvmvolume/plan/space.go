@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,8 +21,9 @@ type Space struct {
 	Size, Growth uint64
 	// Promised is the sum of the sizes of what is there, snapshots included.
 	Promised uint64
-	// Free is what can be had right now, for places that promise only what they have.
-	Free uint64
+	// Free is what can be had, for places that promise only what they have, and
+	// Coming the part of it that is there only when purges under way are over.
+	Free, Coming uint64
 	// Ratio is how much of Size and Growth may be promised; 0 stands for places
 	// where a promise is an allocation.
 	Ratio float64
@@ -46,6 +48,19 @@ func less(a, b uint64) uint64 {
 	return a - b
 }
 
+// freeing is an error of class Unavailable for room that is coming.
+type freeing struct{ sentence string }
+
+func (e *freeing) Error() string { return e.sentence }
+func (e *freeing) Unwrap() error { return errdefs.ErrUnavailable }
+
+// Freeing says of an error of Admit that there is room as soon as the purges
+// under way are over.
+func Freeing(err error) bool {
+	_, yes := errors.AsType[*freeing](err)
+	return yes
+}
+
 // exhausted is an error of class ResourceExhausted with only the sentence.
 type exhausted struct{ sentence string }
 
@@ -54,13 +69,14 @@ func (e *exhausted) Unwrap() error { return errdefs.ErrResourceExhausted }
 
 // Admit says whether a place can promise so many bytes more. Without room it
 // names the volumes of the recycle bin, oldest first, whose purge makes some;
-// when even all of them are too few the error is of class ResourceExhausted. Of
-// one age the snapshots go first: one without its volume is of no use.
+// when even all of them are too few the error is of class ResourceExhausted. Room
+// that is coming is waited for, see [Freeing], before more is purged. Of one age the snapshots go first: one without its volume is of no use.
 func (s Space) Admit(need uint64, bin []spec.Volume) (purge []spec.Volume, err error) {
 	if s.Refuse != "" {
 		return nil, &exhausted{fmt.Sprintf("%s takes no more: %s", s.Name, s.Refuse)}
 	}
 	room := less(s.Limit(), s.Promised)
+	now := less(room, s.Coming)
 	bin = slices.Clone(bin)
 	slices.SortFunc(bin, func(a, b spec.Volume) int {
 		return cmp.Or(a.Since.Compare(b.Since), -strings.Compare(a.Snapshot, b.Snapshot), strings.Compare(string(a.ID), string(b.ID)))
@@ -71,9 +87,13 @@ func (s Space) Admit(need uint64, bin []spec.Volume) (purge []spec.Volume, err e
 		}
 		purge = append(purge, v)
 		room += v.Size
+		now += v.Size
 	}
 	if room < need {
 		return nil, &exhausted{s.refusal(need, room, bin)}
+	}
+	if now < need {
+		return nil, &freeing{fmt.Sprintf("%s has room for %s, not for %s, until the %s of removed volumes are given back, which is under way: try again then", s.Name, spec.Bytes(now), spec.Bytes(need), spec.Bytes(s.Coming))}
 	}
 	return purge, nil
 }

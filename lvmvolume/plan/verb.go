@@ -134,7 +134,7 @@ func Purge(vs []spec.Volume, use func(spec.Volume) Use, now time.Time, cause str
 		if use(v).Mounted {
 			p = append(p, Step{Op: Unmount, Volume: v, Cause: cause})
 		}
-		if readable(v) {
+		if Readable(v) {
 			gone := v.In(spec.Filling, now)
 			p = append(p,
 				Step{Op: Record, Volume: gone, Was: v, Cause: "nobody is to get it half overwritten"},
@@ -150,9 +150,20 @@ func Purge(vs []spec.Volume, use func(spec.Volume) Use, now time.Time, cause str
 	return p
 }
 
-// readable says whether a volume's blocks, once free, show their contents to who
+// InBackground leaves the overwriting, and what follows from it, to the daemon
+// after its answer.
+func InBackground(p Plan) Plan {
+	for i, s := range p {
+		if s.Op == Zero || s.Op == Remove && Readable(s.Volume) {
+			p[i].Later = true
+		}
+	}
+	return p
+}
+
+// Readable says whether a volume's blocks, once free, show their contents to who
 // has them next. A thin pool and a file give out zeros.
-func readable(v spec.Volume) bool { return v.Type == spec.Linear || v.Type == spec.Striped }
+func Readable(v spec.Volume) bool { return v.Type == spec.Linear || v.Type == spec.Striped }
 
 // Repair finishes or takes back what a cut left half done.
 func Repair(vs []spec.Volume, now time.Time) Plan {
@@ -164,7 +175,7 @@ func Repair(vs []spec.Volume, now time.Time) Plan {
 				Step{Op: Format, Volume: v, Cause: "its making was cut off before anybody had it"},
 				Step{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is whole"})
 		case spec.Filling:
-			if readable(v) {
+			if Readable(v) {
 				p = append(p, Step{Op: Zero, Volume: v, Cause: "its blocks may become another volume's"})
 			}
 			p = append(p, Step{Op: Remove, Volume: v, Cause: "its filling or its purge was cut off"})

@@ -65,6 +65,7 @@ type lv struct {
 	used, metaUsed                 int64 // of a pool, or of a thin volume
 	tags                           []string
 	active, open, suspended        bool
+	dirty                          bool // of a pool: it does not zero its chunks
 	unfinished, readOnly, check    bool
 	minor                          int
 }
@@ -203,6 +204,11 @@ func (f *Fake) SetUsed(vg, lvName string, bytes int64) {
 // SetMetadataUsed says how many bytes of a pool's metadata are used.
 func (f *Fake) SetMetadataUsed(vg, pool string, bytes int64) {
 	f.change(vg, pool, func(v *lv) { v.metaUsed = bytes })
+}
+
+// SetZeroing says whether a pool zeroes its chunks.
+func (f *Fake) SetZeroing(vg, pool string, zeroes bool) {
+	f.change(vg, pool, func(v *lv) { v.dirty = !zeroes })
 }
 
 // SetBroken puts a pool's metadata to read-only, with a check due.

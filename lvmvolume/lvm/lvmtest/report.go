@@ -116,7 +116,9 @@ func (g *group) attr(v *lv) string {
 	case thin:
 		a[0], a[6], a[7] = 'V', 't', 'z'
 	case pool:
-		a[0], a[6], a[7] = 't', 't', 'z'
+		if a[0], a[6] = 't', 't'; !v.dirty {
+			a[7] = 'z'
+		}
 	}
 	switch {
 	case v.suspended:
