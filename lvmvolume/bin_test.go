@@ -159,3 +159,33 @@ func TestPurgeAndRestoreHaveOneWinner(t *testing.T) {
 		}
 	}
 }
+
+// TestClockThatJumps empties no bin at once: what it makes too old goes only when
+// the clock says so for long, and not when it was put right.
+func TestClockThatJumps(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Trash.Keep = config.Duration{Duration: 24 * time.Hour} })
+	r.make("v", "size", "1g")
+	r.remove("v")
+	now := time.Now()
+	at := func(d time.Duration) int { return len(r.expired(now.Add(d))) }
+	const year = 365 * 24 * time.Hour
+	if at(0) != 0 || at(year) != 0 || at(0) != 0 || at(year+2*time.Hour) != 0 {
+		t.Error("a clock that jumped for a moment makes it too old")
+	}
+	if at(year+4*time.Hour) != 1 {
+		t.Error("it is kept for ever")
+	}
+}
+
+// TestUnfinishedVolumesAreNotKept in the bin: there is nothing in them, and
+// restored they could not be mounted.
+func TestUnfinishedVolumesAreNotKept(t *testing.T) {
+	r := newRig(t)
+	r.make("v", "size", "1g")
+	r.restart() // its record says creating still
+	r.mustLook()
+	r.remove("v")
+	if r.titles(anything) != "" || len(r.ours()) != 0 {
+		t.Errorf("there are %q, %v", r.titles(anything), r.ours())
+	}
+}

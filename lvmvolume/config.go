@@ -30,7 +30,7 @@ type Config struct {
 	Interval    config.Duration `toml:"interval" doc:"Time between two looks at all that there is."`
 	Trim        config.Duration `toml:"trim" doc:"Time between two trims of mounted thin volumes; 0s is never."`
 	Trash       struct {
-		Keep config.Duration `toml:"keep" doc:"How long a removed volume stays in the recycle bin; 0s removes at once. It is purged earlier when space is needed."`
+		Keep config.Duration `toml:"keep" doc:"How long a removed volume stays in the recycle bin, and an hour more, should the clock be wrong; 0s removes at once. It is purged earlier when space is needed."`
 	} `toml:"trash" doc:"The recycle bin."`
 	Thin struct {
 		Overcommit float64         `toml:"overcommit" doc:"How much of a thin pool, with what it can grow by, may be promised; 1 is no more than there is. Snapshots and the recycle bin count."`

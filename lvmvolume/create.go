@@ -29,6 +29,9 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 	if err != nil || at == nil {
 		return nil, err
 	}
+	if opts, err := filesystem.ParseOptions(filesystem.Type(v.FS), v.MountOpts); err == nil && opts.ReadOnly() && v.From == "" {
+		return nil, fault.Invalid("option mountopts=ro: a new volume that is read-only would stay empty: make it a copy with from=, or let containers have it read-only (docker run -v %s:/data:ro)", v.Name)
+	}
 	for start := time.Now(); ; {
 		purge, err := d.admit(ctx, at, v, v.Size, dry)
 		if err != nil {
@@ -174,6 +177,11 @@ func (d *Driver) settle(v spec.Volume) (spec.Volume, error) {
 	}
 	if v.Type == spec.Striped && !slices.Contains(can, v.Type) {
 		return v, fault.Conflict("volume group %s has one disk: striped volumes need two at least", g.vg)
+	}
+	if disks := g.read().disks; v.Type == spec.Striped && v.Stripes == 0 {
+		v.Stripes = disks
+	} else if v.Stripes > disks {
+		return v, fault.Invalid("stripes=%d: volume group %s has %d disks", v.Stripes, g.vg, disks)
 	}
 	if !slices.Contains(can, v.Type) {
 		return v, fault.Conflict("volume group %s has no thin pool: make one with mos-lvm init -pool, or use type=linear", g.vg)

@@ -300,3 +300,26 @@ func TestResize(t *testing.T) {
 		t.Errorf("after a look it has %v", spec.Bytes(v.Size))
 	}
 }
+
+// TestStripes: how many there are is recorded, also where nobody said it.
+func TestStripes(t *testing.T) {
+	r := newRig(t)
+	if v := r.make("s", "size", "1g", "type", "striped"); v.Stripes != 2 {
+		t.Errorf("it has %d stripes", v.Stripes)
+	}
+	r.recordReady(t.Context(), 0)
+	r.restart()
+	r.mustLook()
+	if v := r.volume("s"); v.Stripes != 2 {
+		t.Errorf("after a restart it has %d stripes", v.Stripes)
+	}
+	if _, err := r.create(t.Context(), request("s", "size", "1g", "type", "striped", "stripes", "1"), false); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("another number of stripes: %v", err)
+	}
+	if _, err := r.create(t.Context(), request("t", "size", "1g", "type", "striped", "stripes", "3"), false); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("more stripes than disks: %v", err)
+	}
+	if _, err := r.create(t.Context(), request("ro", "size", "1g", "mountopts", "ro"), false); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), ":ro") {
+		t.Errorf("a volume that nobody could ever write to: %v", err)
+	}
+}

@@ -136,16 +136,7 @@ func (g *group) make(ctx context.Context, v spec.Volume) error {
 		}
 		return g.lvm.CreateThin(ctx, lvm.Thin{VG: g.vg, Pool: pool, Name: v.ID.Label(), Size: int64(v.Size), Tags: v.Tags()})
 	}
-	stripes := 1
-	if v.Type == spec.Striped {
-		stripes = v.Stripes
-		if disks := g.read().disks; stripes == 0 {
-			stripes = disks
-		} else if stripes > disks {
-			return fault.Invalid("stripes=%d: volume group %s has %d disks", stripes, g.vg, disks)
-		}
-	}
-	return g.lvm.CreateLinear(ctx, lvm.Linear{VG: g.vg, Name: v.ID.Label(), Size: int64(v.Size), Tags: v.Tags(), Stripes: stripes})
+	return g.lvm.CreateLinear(ctx, lvm.Linear{VG: g.vg, Name: v.ID.Label(), Size: int64(v.Size), Tags: v.Tags(), Stripes: max(1, v.Stripes)})
 }
 
 // lock waits for the group's turn.

@@ -39,6 +39,7 @@ type entry struct {
 	wiped   int64     // bytes that are overwritten, of one that is purged
 	growing uint64    // of its size, what is not there yet
 	doubt   time.Time // since when its record may be another than we know; zero is never
+	over    time.Time // since when its time in the recycle bin is seen to be over
 	stuck   time.Time // it could not be purged when its space was needed
 	doomed  bool      // its making failed and it could not be removed yet
 	touched time.Time // of the last change by us

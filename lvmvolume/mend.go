@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
 // mendDevices mends what a killed command of LVM left: suspended devices, since
@@ -19,7 +21,7 @@ import (
 func (d *Driver) mendDevices(ctx context.Context) error {
 	var errs []error
 	for _, g := range d.groups.all() {
-		if len(lvm.Suspended(g.vg)) > 0 {
+		if len(g.suspended()) > 0 {
 			errs = append(errs, d.resumeDevices(ctx, g))
 		}
 		if len(lvm.LooseParts(g.vg)) > 0 {
@@ -44,9 +46,19 @@ func (d *Driver) dropParts(ctx context.Context, g *group) error {
 	return nil
 }
 
+// suspended are the logical volumes of ours, and the pool, whose device is
+// suspended. Those of others in an adopted group may be so by their will.
+func (g *group) suspended() []string {
+	pool := g.read().pool.Name
+	return slices.DeleteFunc(lvm.Suspended(g.vg), func(lv string) bool {
+		_, ours := spec.ParseLabel(lv)
+		return !ours && lv != pool
+	})
+}
+
 func (d *Driver) resumeDevices(ctx context.Context, g *group) error {
 	defer g.lock()()
-	lvs := lvm.Suspended(g.vg)
+	lvs := g.suspended()
 	if len(lvs) == 0 {
 		return nil // a command was under way
 	}

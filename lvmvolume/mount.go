@@ -84,7 +84,7 @@ func sound(e entry) error {
 // was had. It is asked by id: of two volumes with one name only one has it.
 func (d *Driver) still(was entry) (entry, error) {
 	e, ok := d.idx.entry(was.v.ID)
-	if !ok || e.pending || !inService(e.v) {
+	if !ok || e.pending || !inService(e.v) || e.v.Name != was.v.Name { // the lock is by name
 		return e, fault.NotFound("there is no volume %.80s any more", was.v.Name)
 	}
 	return e, sound(e)

@@ -160,7 +160,7 @@ func (d *Driver) empty(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, v := range plan.Expired(volumesOf(d.idx.all(inTrash)), d.cfg.Trash.Keep.Duration, time.Now()) {
+		for _, v := range d.expired(time.Now()) {
 			if _, err := d.purge(ctx, []spec.Volume{v}, "its time in the recycle bin is over", false, nil); err != nil {
 				d.log.WarnContext(ctx, "volume stays in the recycle bin", "volume", v.Title(), "err", err)
 			} else {
@@ -168,6 +168,32 @@ func (d *Driver) empty(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// expired are the volumes whose time in the recycle bin is over, and was so an hour
+// ago: a clock that is wrong after a start of the host is often put right soon.
+func (d *Driver) expired(now time.Time) []spec.Volume {
+	keep := d.cfg.Trash.Keep.Duration
+	over := map[spec.ID]bool{}
+	for _, v := range plan.Expired(volumesOf(d.idx.all(inTrash)), keep, now) {
+		over[v.ID] = true
+	}
+	var out []spec.Volume
+	for _, e := range d.idx.all(inTrash) {
+		overdue := false
+		d.idx.change(e.v.ID, func(e *entry) {
+			if !over[e.v.ID] {
+				e.over = time.Time{}
+			} else if e.over.IsZero() {
+				e.over = now
+			}
+			overdue = !e.over.IsZero() && now.Sub(e.over) >= min(keep, time.Hour)
+		})
+		if overdue {
+			out = append(out, e.v)
+		}
+	}
+	return out
 }
 
 // thaw ends what a cut during a snapshot may have left: a file system that is

@@ -57,7 +57,10 @@ func (d *Driver) trashIt(ctx context.Context, e entry, dry bool) (plan.Plan, err
 	u := d.useAtWorst(e.v)
 	u.Attached = false // the sweep detaches it, nobody has to wait for that
 	p := plan.Trash(e.v, u, time.Now())
-	if d.cfg.Trash.Keep.Duration == 0 {
+	switch {
+	case e.unfinished():
+		p = plan.InBackground(plan.Purge([]spec.Volume{e.v}, d.useAtWorst, time.Now(), "asked for, and its making was cut off"))
+	case d.cfg.Trash.Keep.Duration == 0:
 		p = plan.InBackground(plan.Purge(d.withSnapshots([]spec.Volume{e.v}), d.useAtWorst, time.Now(), "asked for, and the recycle bin keeps nothing"))
 	}
 	if dry {

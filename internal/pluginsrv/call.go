@@ -63,7 +63,8 @@ func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) 
 		if c.err == nil {
 			resp, c.err = c.run(r.Context(), func(ctx context.Context) (any, error) { return f(ctx, req) })
 		}
-		if _, fact := any(req).(Fact); fact && c.err != nil && !errdefs.IsNotFound(c.err) && !errdefs.IsInvalidArgument(c.err) {
+		_, c.fact = any(req).(Fact)
+		if c.fact && c.err != nil && !errdefs.IsNotFound(c.err) && !errdefs.IsInvalidArgument(c.err) {
 			c.err = fmt.Errorf("%w: %w", c.err, ErrHangUp) // late, cut or broken is no fact
 		}
 		c.end(w, resp)
@@ -99,6 +100,7 @@ type call struct {
 	number uint64
 	start  time.Time
 	attrs  []slog.Attr
+	fact   bool // see Fact
 	err    error
 }
 
@@ -230,6 +232,8 @@ func (c *call) end(w http.ResponseWriter, resp any) {
 	c.s.metrics.took.WithLabelValues(c.method, result).Observe(took.Seconds())
 	if c.err == nil {
 		c.log(slog.LevelDebug, "call done", slog.Duration("took", took))
+	} else if c.fact && errdefs.IsNotFound(c.err) {
+		c.log(slog.LevelDebug, "call done, it is not there", slog.Duration("took", took))
 	} else {
 		c.log(slog.LevelWarn, "call failed", slog.Duration("took", took), slog.String("result", result), slog.Any("err", c.err))
 	}

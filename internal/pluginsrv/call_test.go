@@ -384,6 +384,8 @@ func TestBrokenFactIsNoAnswer(t *testing.T) {
 	if code, _ := s.post(t, "/X.Absent", `{}`); code != http.StatusInternalServerError {
 		t.Errorf("absence is answered with %d", code)
 	}
+	// It is asked for before each creation, and nothing to warn of.
+	waitFor(t, "the log line", func() bool { return strings.Contains(s.log.String(), "call done, it is not there") })
 }
 
 type factThing struct{}

@@ -254,12 +254,14 @@ func Same(r Request, want, have Volume) error {
 			return have.Mode != want.Mode
 		case "mountopts":
 			return have.MountOpts != want.MountOpts
+		case "stripes":
+			return have.Stripes != want.Stripes
 		case "iops":
 			return have.IOPS != want.IOPS
 		case "bps":
 			return have.BPS != want.BPS
 		}
-		return false // stripes: nobody records how many there are
+		return false
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Options)) {
 		if differs(key) {

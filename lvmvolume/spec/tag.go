@@ -51,6 +51,7 @@ func (v Volume) specTag() string {
 	number("gid", uint64(v.GID))
 	fields = append(fields, "mode="+strconv.FormatUint(uint64(v.Mode), 8))
 	add("opts", v.MountOpts)
+	number("stripes", uint64(v.Stripes))
 	number("iops", v.IOPS)
 	number("bps", v.BPS)
 	add("from", v.From)
@@ -176,6 +177,8 @@ func readField(v *Volume, key, value string) (err error) {
 		v.Mode = uint32(m)
 	case "opts":
 		v.MountOpts = value
+	case "stripes":
+		v.Stripes, err = strconv.Atoi(value)
 	case "iops":
 		v.IOPS, err = strconv.ParseUint(value, 10, 64)
 	case "bps":

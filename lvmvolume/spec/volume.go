@@ -72,7 +72,7 @@ type Volume struct {
 	Type    Type
 	Place   string // volume group, or the folder of images
 	Size    uint64 // bytes
-	Stripes int    // of striped volumes; 0 is one a disk
+	Stripes int    // of striped volumes; 0 in a request is one a disk
 
 	FS        FS
 	UID, GID  int
