@@ -54,6 +54,9 @@ func (d *Driver) Run(ctx context.Context) {
 		case <-ctx.Done():
 			again.Stop()
 			d.closeTrials()
+			if err := loop.Sweep(); err != nil {
+				d.log.WarnContext(ctx, "loop devices without an image stay", "err", err)
+			}
 			return
 		case <-tick.C:
 		case <-again.C:

@@ -143,6 +143,23 @@ func TestCopiesOfOurMountHoldNothing(t *testing.T) {
 	stop()
 }
 
+// TestHostTreeIsNoHolder: a monitoring container that has all of the host at a
+// path of its own has our mount, too, and uses nothing. The root of the volume at
+// another path is use.
+func TestHostTreeIsNoHolder(t *testing.T) {
+	point, dev := volume(t)
+	tree, other := filepath.Join(t.TempDir(), "rootfs"), filepath.Join(t.TempDir(), "rootfs")
+	there, elsewhere := tree+point, other+filepath.Dir(point)
+	space(t, fmt.Sprintf("mkdir -p %s; mount --bind %s %s; umount %s", there, point, there, point))
+	if hs := holders(t, dev, point); len(hs) > 0 {
+		t.Errorf("the host's tree in a container holds: %+v", hs)
+	}
+	space(t, fmt.Sprintf("mkdir -p %s; mount --bind %s %s; umount %s", elsewhere, point, elsewhere, point))
+	if hs := holders(t, dev, point); len(hs) != 1 || hs[0].Point != elsewhere {
+		t.Errorf("got %+v, want a holder at %s", hs, elsewhere)
+	}
+}
+
 func TestBindsAndOtherPathsAreHolders(t *testing.T) {
 	point, dev := volume(t)
 	data := filepath.Join(t.TempDir(), "data dir")
