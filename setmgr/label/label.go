@@ -1,0 +1,25 @@
+// Package label is the names of the labels by which the containers of sets are
+// found, and what stands in them: everything about a container that never changes
+// in its life.
+package label
+
+// The labels. A set is all containers whose label Set has its name.
+const (
+	Set    = "mos.set"    // name of the set
+	Role   = "mos.role"   // RoleInfra or RoleMember
+	Member = "mos.member" // name of a member container in its set
+	Index  = "mos.index"  // of a member, decimal
+	// Rev counts the containers that a member was, from 1 on, decimal.
+	Rev = "mos.rev"
+	// Hash is of what the user wrote about this container, see spec.Hash.
+	Hash = "mos.hash"
+	// Spec is what the user wrote, as compact JSON: of an infra container the set
+	// without its members, of a member its own part.
+	Spec = "mos.spec"
+)
+
+// The roles.
+const (
+	RoleInfra  = "infra"
+	RoleMember = "member"
+)

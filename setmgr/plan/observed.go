@@ -1,0 +1,80 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Observed is what there is of one set on an Engine.
+type Observed struct {
+	Facts render.Facts
+	// Infra is the infra container, nil without one.
+	Infra *Container
+	// Members are all containers of members, also those that are being replaced.
+	Members []Container
+	// Taken are names that the set wants and containers of others have, with the
+	// id of each.
+	Taken map[string]string
+	// Networks, Volumes and Images say of each that the spec names whether it is
+	// there; of an image its id.
+	Networks, Volumes map[string]bool
+	Images            map[string]string
+	// Cap is what the cgroup parent of the set holds; the zero value without one.
+	Cap Limits
+	// CanCap says whether this process may write the cgroup parent, else why not.
+	CanCap string
+}
+
+// Container is one of a set's containers as it is found.
+type Container struct {
+	ID, Name string
+	Member   string // "" of an infra container
+	Index    int
+	Rev      int
+	Hash     string // label.Hash
+	Spec     string // label.Spec
+	Image    string // as it was named
+	ImageID  string
+	State    State
+	ExitCode int
+	OOM      bool
+	// Health is "" without a health check, else starting, healthy or unhealthy.
+	Health   string
+	Started  time.Time
+	Created  time.Time
+	Restarts int
+	PID      int
+	// NetOf is the id of the container whose network it shares, "" of an infra.
+	NetOf string
+	// Stranded says that its network namespace is not the one of the infra any more.
+	Stranded bool
+	Restart  string // restart policy, as in a spec
+	Limits   Limits
+	// Nets are the networks that an infra container is connected to, with addresses.
+	Nets map[string]Net
+}
+
+// Net is one connection.
+type Net struct{ IP, IP6, MAC string }
+
+// State is a state of a container as the Engine names it.
+type State string
+
+// The states.
+const (
+	Created    State = "created"
+	Running    State = "running"
+	Paused     State = "paused"
+	Restarting State = "restarting"
+	Exited     State = "exited"
+	Dead       State = "dead"
+	Removing   State = "removing"
+)
+
+// Limits are amounts of cores and memory; 0 is none.
+type Limits struct {
+	CPU spec.Cores
+	MEM spec.Bytes
+}

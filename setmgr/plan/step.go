@@ -1,0 +1,68 @@
+package plan
+
+import (
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Op is what a step does. Each may be repeated.
+type Op string
+
+// The steps.
+const (
+	LoadInfra  Op = "load-infra"  // our image of the infra container
+	Pull       Op = "pull"        // an image
+	MakeVolume Op = "make-volume" // of the set
+	SetCap     Op = "cap"         // limits of the cgroup parent
+	DropCap    Op = "uncap"       // the cgroup parent
+	Create     Op = "create"      // a container
+	Start      Op = "start"
+	Wait       Op = "wait"    // until it is ready, or with Once has ended well
+	Hook       Op = "hook"    // a command in a container
+	Limit      Op = "limit"   // limits of a container, online
+	Policy     Op = "restart-policy"
+	Stop       Op = "stop"
+	Kill       Op = "kill"
+	Rename     Op = "rename"
+	Remove     Op = "remove"
+	Connect    Op = "connect" // the infra to a further network
+	Disconnect Op = "disconnect"
+	Grow       Op = "grow" // the set's volume
+)
+
+// Step is one change of the outside.
+type Step struct {
+	// ID is unique in the plan, and Needs are the steps that must be over before it.
+	ID    int
+	Needs []int
+
+	Op     Op
+	Member string // whose container it is about; "" is the infra or the set
+	Name   string // of the container, image, volume or network
+	// Target is the id of a container that is there; without one it is that which
+	// the step Made made.
+	Target string
+	Made   int
+
+	Create  *render.Create // Create
+	NewName string         // Rename
+	Limits  Limits         // SetCap, Limit
+	Policy  string         // Policy
+	Net     spec.Network   // Connect
+	Volume  spec.Volume    // MakeVolume, Grow
+	Probe   *spec.Probe    // Wait
+	Health  bool           // Wait: for the Engine's health check
+	Once    bool           // Wait: for the end
+	Cmd     []string       // Hook
+	Signal  string         // Stop, Kill
+	Grace   *spec.Duration // Stop
+
+	Cause string
+}
+
+// Plan is the steps of one verb on one set. Steps stand in an order in which they
+// may be done one after the other.
+type Plan struct {
+	Set   string
+	Steps []Step
+}

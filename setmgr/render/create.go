@@ -1,0 +1,41 @@
+package render
+
+import (
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Create is a container to be made, as the Engine API takes it. Args is the same as
+// a line of docker.
+type Create struct {
+	Name   string
+	Config *container.Config
+	Host   *container.HostConfig
+	Net    *network.NetworkingConfig
+}
+
+// Facts is what of an Engine decides how containers are made there.
+type Facts struct {
+	API           string // version, such as "1.41"
+	CgroupDriver  string // "cgroupfs" or "systemd"
+	CgroupVersion int    // 1 or 2
+	CPUs          int
+	Memory        uint64 // bytes of the host
+}
+
+// Names of containers, see package setmgr.
+func InfraName(set string) string          { return set + ".infra" }
+func MemberName(set, member string) string { return set + "." + member }
+
+// Volume is the name of a set's volume, "" when it has none.
+func Volume(s spec.Set) string {
+	switch {
+	case s.Volume == nil:
+		return ""
+	case s.Volume.Name != "":
+		return s.Volume.Name
+	}
+	return s.Name + "-data"
+}
