@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/xexec"
@@ -36,7 +37,7 @@ type hostDisk struct{ run xexec.Runner }
 
 func (hostDisk) there(device string) (bool, error) {
 	size, err := filesystem.DeviceSize(device)
-	for _, gone := range []error{fs.ErrNotExist, unix.ENXIO, unix.ENODEV} {
+	for _, gone := range []error{errdefs.ErrNotFound, fs.ErrNotExist, unix.ENXIO, unix.ENODEV} {
 		if errors.Is(err, gone) {
 			return false, nil
 		}
