@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -44,6 +45,30 @@ type filter[T any] struct {
 	matches func(t T, value string) bool
 }
 
+// byName is the filter for names as Docker has it: a value matches any part of a
+// name, and may be a regular expression.
+func byName[T any](name func(T) string) filter[T] {
+	return filter[T]{"name", func(t T, value string) bool {
+		found, err := regexp.MatchString(value, name(t))
+		return name(t) == value || err == nil && found
+	}}
+}
+
+// checkFilter refuses values that would silently match nothing.
+func checkFilter(key, value string) error {
+	switch key {
+	case "name":
+		if _, err := regexp.Compile(value); err != nil {
+			return usage("--filter name=%s is no pattern: %s", value, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
+	case "mounted":
+		if value != "true" && value != "false" {
+			return usage("--filter mounted=%s is neither true nor false", value)
+		}
+	}
+	return nil
+}
+
 // flags adds the flags that the list understands.
 func (l *list[T]) flags(cmd *cobra.Command) {
 	var names []string
@@ -71,7 +96,11 @@ func (l *list[T]) flags(cmd *cobra.Command) {
 			keys = append(keys, f.key)
 			ask = append(ask, f.key+"=")
 		}
-		cmd.Flags().StringArrayVarP(&l.given, "filter", "f", nil, "Only what has KEY=VALUE; keys are "+strings.Join(keys, ", "))
+		help := "Only what has KEY=VALUE; keys are " + strings.Join(keys, ", ")
+		if slices.Contains(keys, "name") {
+			help += "; a part of the name is enough"
+		}
+		cmd.Flags().StringArrayVarP(&l.given, "filter", "f", nil, help)
 		complete(cmd, "filter", ask...)
 	}
 }
@@ -79,7 +108,7 @@ func (l *list[T]) flags(cmd *cobra.Command) {
 // check refuses flags that cannot be understood before anything is asked.
 func (l *list[T]) check() error {
 	for _, g := range l.given {
-		key, _, ok := strings.Cut(g, "=")
+		key, value, ok := strings.Cut(g, "=")
 		if !ok {
 			return usage("--filter %s is not of the form KEY=VALUE", g)
 		}
@@ -89,6 +118,9 @@ func (l *list[T]) check() error {
 		}
 		if !slices.Contains(keys, key) {
 			return usage("--filter %s is not known: keys are %s", key, strings.Join(keys, ", "))
+		}
+		if err := checkFilter(key, value); err != nil {
+			return err
 		}
 	}
 	if l.format == "json" {

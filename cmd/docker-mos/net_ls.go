@@ -30,7 +30,7 @@ func (n network) ls() *cobra.Command {
 		filters: []filter[api.Network]{
 			{"bridge", func(n api.Network, v string) bool { return n.Bridge == v }},
 			{"id", func(n api.Network, v string) bool { return sameRef(v, "", n.ID) }},
-			{"name", func(n api.Network, v string) bool { return n.Name == v }},
+			byName(func(n api.Network) string { return n.Name }),
 			{"uplink", func(n api.Network, v string) bool { return n.Uplink == v }},
 			{"vlan", func(n api.Network, v string) bool { return strconv.Itoa(int(n.VLAN)) == v }},
 		},

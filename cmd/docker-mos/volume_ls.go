@@ -89,7 +89,7 @@ func volumeFilters() []filter[vol] {
 		{"fs", func(x vol, v string) bool { return x.FS == v }},
 		{"id", func(x vol, v string) bool { return sameRef(v, "", x.ID) }},
 		{"mounted", func(x vol, v string) bool { return strconv.FormatBool(x.Mountpoint != "") == v }},
-		{"name", func(x vol, v string) bool { return x.Name == v }},
+		byName(func(x vol) string { return x.Name }),
 		{"state", func(x vol, v string) bool { return volumeState(x) == v }},
 		{"type", func(x vol, v string) bool { return x.Type == v }},
 		{"vg", func(x vol, v string) bool { return x.VG == v }},

@@ -17,7 +17,7 @@ func (v volume) pool() *cobra.Command {
 		empty:   "there is no pool",
 		columns: poolColumns(),
 		filters: []filter[lvm.Pool]{
-			{"name", func(x lvm.Pool, v string) bool { return x.Name == v }},
+			byName(func(x lvm.Pool) string { return x.Name }),
 			{"state", func(x lvm.Pool, v string) bool { return x.State == v }},
 			{"type", func(x lvm.Pool, v string) bool { return slices.Contains(x.Types, v) }},
 			{"vg", func(x lvm.Pool, v string) bool { return x.VG == v }},

@@ -55,7 +55,7 @@ func (v volume) lsSnapshots() *cobra.Command {
 		},
 		filters: []filter[s]{
 			{"id", func(x s, v string) bool { return sameRef(v, "", x.ID) }},
-			{"name", func(x s, v string) bool { return x.Name == v }},
+			byName(func(x s) string { return x.Name }),
 			{"volume", func(x s, v string) bool { return x.Volume == v }},
 		},
 	}

@@ -42,7 +42,7 @@ func (v volume) lsTrash() *cobra.Command {
 		}, trashExtras()...),
 		filters: []filter[vol]{
 			{"id", func(x vol, v string) bool { return sameRef(v, "", x.ID) }},
-			{"name", func(x vol, v string) bool { return x.Name == v }},
+			byName(func(x vol) string { return x.Name }),
 			{"type", func(x vol, v string) bool { return x.Type == v }},
 			{"vg", func(x vol, v string) bool { return x.VG == v }},
 		},
