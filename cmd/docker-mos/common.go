@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -68,13 +69,20 @@ func ask[C admin, T any](d *daemon[C], cmd *cobra.Command, f func(C, context.Con
 // textFormat adds the flag --format of a command that prints one object as text
 // unless it is told otherwise. What it returns reads the flag.
 func textFormat[T any](cmd *cobra.Command, text func(io.Writer, T) error) func() (func(io.Writer, T) error, error) {
-	format := cmd.Flags().String("format", "text", `"text", "json", or a Go template over the JSON's fields`)
-	complete(cmd, "format", "text", "json")
+	var format string
+	formatFlag(cmd, &format, "text", `"text", "json", or a Go template over the JSON's fields`, "text")
 	return func() (func(io.Writer, T) error, error) {
-		if *format == "text" {
+		switch format {
+		case "text":
 			return text, nil
+		case "json":
+			return func(w io.Writer, t T) error {
+				enc := json.NewEncoder(w)
+				enc.SetEscapeHTML(false)
+				return enc.Encode(t)
+			}, nil
 		}
-		write, err := inspector(*format)
+		write, err := inspector(format)
 		return func(w io.Writer, t T) error { return write(w, []any{t}) }, err
 	}
 }

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"reflect"
 	"strings"
+	"text/template"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/templates"
@@ -25,23 +26,14 @@ func (n network) inspect() *cobra.Command {
 		Args:              exactly("NETWORK|CONTAINER..."),
 		ValidArgsFunction: n.names(0, networkNames, containerNames),
 	}
-	cmd.Flags().StringVar(&format, "format", "json", `"json" or a Go template over the JSON's fields, such as {{.mac}}`)
-	complete(cmd, "format", "json")
+	formatFlag(cmd, &format, "", `"json", or a Go template such as {{.MAC}}`)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		write, err := inspector(format)
 		if err != nil {
 			return err
 		}
 		return n.within(cmd, func(ctx context.Context, c *api.Client) error {
-			objects := []any{}
-			for _, ref := range args {
-				found, err := lookup(ctx, c, ref)
-				if err != nil {
-					return err
-				}
-				objects = append(objects, found...)
-			}
-			return write(cmd.OutOrStdout(), objects)
+			return inspectEach(cmd.OutOrStdout(), write, args, func(ref string) ([]any, error) { return lookup(ctx, c, ref) })
 		})
 	}
 	return cmd
@@ -95,13 +87,37 @@ func interfaces(ctx context.Context, c *api.Client, ref string) ([]api.Endpoint,
 	return begun, nil
 }
 
-// inspector returns what prints objects in a format.
+// formatFlag adds the flag --format of a command that shows objects, not lists.
+func formatFlag(cmd *cobra.Command, format *string, usual, help string, words ...string) {
+	cmd.Flags().StringVarP(format, "format", "f", usual, help)
+	complete(cmd, "format", append(words, "json")...)
+}
+
+// inspectEach shows all of what was asked for that is found, and joins the errors
+// of the rest.
+func inspectEach(w io.Writer, write func(io.Writer, []any) error, refs []string, find func(string) ([]any, error)) error {
+	var objects []any
+	err := each(refs, func(ref string) error {
+		found, err := find(ref)
+		objects = append(objects, found...)
+		return err
+	})
+	if objects == nil {
+		return err
+	}
+	return errors.Join(write(w, objects), err)
+}
+
+// inspector returns what prints objects in a format, as docker inspect does: ""
+// is JSON for people, "json" is JSON in one line.
 func inspector(format string) (func(io.Writer, []any) error, error) {
-	if format == "json" {
+	if format == "" || format == "json" {
 		return func(w io.Writer, objects []any) error {
 			enc := json.NewEncoder(w)
 			enc.SetEscapeHTML(false)
-			enc.SetIndent("", "    ")
+			if format == "" {
+				enc.SetIndent("", "    ")
+			}
 			return enc.Encode(objects)
 		}, nil
 	}
@@ -111,19 +127,36 @@ func inspector(format string) (func(io.Writer, []any) error, error) {
 	}
 	return func(w io.Writer, objects []any) error {
 		for _, o := range objects {
-			fields, err := asMap(o)
-			if err != nil {
-				return err
-			}
-			if err := t.Execute(w, fields); err != nil {
-				return usage("--format: %s", err)
-			}
-			if _, err := fmt.Fprintln(w); err != nil {
+			if err := fill(w, t, o); err != nil {
 				return err
 			}
 		}
 		return nil
 	}, nil
+}
+
+// fill prints a template with an object's fields: by their names in Go, which are
+// like those of docker inspect, or else by those in the JSON.
+func fill(w io.Writer, t *template.Template, o any) error {
+	var b bytes.Buffer
+	wrong := t.Execute(&b, o)
+	if wrong != nil {
+		fields, err := asMap(o)
+		if err != nil {
+			return err
+		}
+		b.Reset()
+		err = t.Execute(&b, fields)
+		if err != nil && !strings.Contains(wrong.Error(), "can't evaluate field") {
+			err = wrong // it has the field: the trouble is another
+		}
+		if err != nil {
+			return hinted(usage("--format: %s", err), "without --format all fields are shown")
+		}
+	}
+	b.WriteByte('\n')
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
 // asMap is an object as its JSON's reader sees it, with "" for what the JSON

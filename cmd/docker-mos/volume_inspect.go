@@ -19,23 +19,20 @@ func (v volume) inspect() *cobra.Command {
 		Args:              exactly("VOLUME[@SNAPSHOT]..."),
 		ValidArgsFunction: v.names(0, volumeNames, snapshotRefs),
 	}
-	cmd.Flags().StringVar(&format, "format", "json", `"json" or a Go template over the JSON's fields, such as {{.mountpoint}}`)
-	complete(cmd, "format", "json")
+	formatFlag(cmd, &format, "", `"json", or a Go template such as {{.Mountpoint}}`)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		write, err := inspector(format)
 		if err != nil {
 			return err
 		}
 		return v.within(cmd, func(ctx context.Context, c *lvm.Client) error {
-			objects := []any{}
-			for _, ref := range args {
+			return inspectEach(cmd.OutOrStdout(), write, args, func(ref string) ([]any, error) {
 				found, err := volumeOrSnapshot(ctx, c, ref)
 				if err != nil {
-					return err
+					return nil, err
 				}
-				objects = append(objects, found)
-			}
-			return write(cmd.OutOrStdout(), objects)
+				return []any{found}, nil
+			})
 		})
 	}
 	return cmd
