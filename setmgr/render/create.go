@@ -1,6 +1,9 @@
 package render
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 
@@ -23,6 +26,22 @@ type Facts struct {
 	CgroupVersion int    // 1 or 2
 	CPUs          int
 	Memory        uint64 // bytes of the host
+}
+
+// AtLeast says whether the Engine speaks an API version. Versions count: 1.9 comes
+// before 1.41.
+func (f Facts) AtLeast(api string) bool {
+	major, minor := version(f.API)
+	wantMajor, wantMinor := version(api)
+	return major > wantMajor || major == wantMajor && minor >= wantMinor
+}
+
+// version is the numbers of a version; what is none counts as 0, the oldest.
+func version(s string) (major, minor int) {
+	a, b, _ := strings.Cut(s, ".")
+	major, _ = strconv.Atoi(a)
+	minor, _ = strconv.Atoi(b)
+	return major, minor
 }
 
 // Names of containers, see package setmgr.

@@ -1,0 +1,176 @@
+docker create \
+  --name=web.infra \
+  --hostname=web-1 \
+  --network=prod \
+  --ip=10.99.0.21 \
+  --ip6=fd00:99::21 \
+  --network-alias=www \
+  --network-alias=shop \
+  --dns=10.99.0.3 \
+  --dns=fd00:99::3 \
+  --dns-search=example.org \
+  --dns-option=ndots:2 \
+  --add-host=db:10.99.0.9 \
+  --add-host=six:fd00:99::9 \
+  --publish='[::1]:8053:53/udp' \
+  --publish=7000-7010:70 \
+  --publish=80 \
+  --publish=8080:81 \
+  --publish=127.0.0.1::90 \
+  --publish=127.0.0.1:8443:443 \
+  --publish=9000:9000 \
+  --publish=9001:9001 \
+  --publish=9002:9002 \
+  --ipc=shareable \
+  --shm-size=268435456 \
+  --sysctl=kernel.msgmax=65536 \
+  --sysctl=net.core.somaxconn=4096 \
+  --sysctl='net.ipv4.tcp_rmem=4096 87380 8388608' \
+  --cgroup-parent=/mosset.slice/mosset-web.slice \
+  --cpu-period=100000 \
+  --cpu-quota=400000 \
+  --memory=8589934592 \
+  --memory-swap=8589934592 \
+  --pids-limit=16 \
+  --oom-score-adj=-998 \
+  --mount=type=volume,source=web-data,target=/mnt/set \
+  --read-only \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --no-healthcheck \
+  --restart=always \
+  --stop-timeout=1 \
+  --log-driver=none \
+  --label=mos.hash=HASH \
+  --label=mos.role=infra \
+  --label=mos.set=web \
+  --label=mos.spec=SPEC \
+  --label=team=shop \
+  mos-infra:1
+
+docker create \
+  --name=web.plain \
+  --network=container:3f2a \
+  --ipc=container:3f2a \
+  --cgroup-parent=/mosset.slice/mosset-web.slice \
+  --mount=type=volume,source=web-data,target=/data \
+  --restart=always \
+  --label=mos.hash=HASH \
+  --label=mos.index=0 \
+  --label=mos.member=plain \
+  --label=mos.rev=1 \
+  --label=mos.role=member \
+  --label=mos.set=web \
+  --label=mos.spec=SPEC \
+  mos-test:1
+
+docker create \
+  --name=web.app \
+  --network=container:3f2a \
+  --ipc=container:3f2a \
+  --cgroup-parent=/mosset.slice/mosset-web.slice \
+  --cpu-period=100000 \
+  --cpu-quota=320000 \
+  --cpu-shares=819 \
+  --memory=6012954214 \
+  --memory-swap=6012954214 \
+  --pids-limit=100 \
+  --ulimit=core=-1:-1 \
+  --ulimit=nofile=1024:2048 \
+  --ulimit=nproc=512:512 \
+  --oom-score-adj=300 \
+  --mount=type=volume,source=web-data,target=/var/data,readonly \
+  --mount='type=bind,source=/etc,"target=/mnt/a,b""c",readonly' \
+  --mount=type=volume,source=other,target=/other \
+  --mount=type=tmpfs,target=/tmp,tmpfs-size=67108864 \
+  --mount=type=tmpfs,target=/run \
+  --user=1000:1000 \
+  --group-add=42 \
+  --group-add=audio \
+  --read-only \
+  --cap-add=CAP_NET_ADMIN \
+  --cap-add=CAP_SYS_PTRACE \
+  --cap-drop=ALL \
+  --device=/dev/null:/dev/null:rwm \
+  --device=/dev/zero:/dev/nil:rwm \
+  --device=/dev/full:/dev/voll:r \
+  --device=/dev/random:/dev/random:rw \
+  --security-opt=no-new-privileges \
+  --security-opt=seccomp=unconfined \
+  --security-opt=systempaths=unconfined \
+  --workdir='/srv/a b' \
+  --tty \
+  --env=A=1 \
+  --env=EMPTY= \
+  --env='LINES=one
+two' \
+  --env='QUOTE="$x" '\''y'\'' \' \
+  --entrypoint=/bin/sh \
+  --init \
+  --health-cmd='test -e /tmp/ok || exit 1' \
+  --health-interval=1m30s \
+  --health-timeout=2s \
+  --health-start-period=5s \
+  --health-retries=4 \
+  --restart=on-failure:3 \
+  --stop-signal=SIGINT \
+  --stop-timeout=2 \
+  --log-driver=json-file \
+  --log-opt=max-file=3 \
+  --log-opt=max-size=10m \
+  --label=mos.hash=HASH \
+  --label=mos.index=1 \
+  --label=mos.member=app \
+  --label=mos.rev=2 \
+  --label=mos.role=member \
+  --label=mos.set=web \
+  --label=mos.spec=SPEC \
+  --label='text={"a": '\''b'\''}' \
+  --label=tier=front \
+  mos-test:1 -c --serve 'a b' '' 'it'\''s'
+
+docker create \
+  --name=web.job \
+  --network=container:3f2a \
+  --ipc=container:3f2a \
+  --cgroup-parent=/mosset.slice/mosset-web.slice \
+  --cpu-period=100000 \
+  --cpu-quota=1000 \
+  --cpu-shares=2 \
+  --memory=67108864 \
+  --memory-swap=67108864 \
+  --mount=type=volume,source=web-data,target=/data \
+  --entrypoint= \
+  --no-healthcheck \
+  --log-driver=none \
+  --label=mos.hash=HASH \
+  --label=mos.index=2 \
+  --label=mos.member=job \
+  --label=mos.rev=3 \
+  --label=mos.role=member \
+  --label=mos.set=web \
+  --label=mos.spec=SPEC \
+  mos-test:1 true
+
+docker create \
+  --name=web.strong \
+  --network=container:3f2a \
+  --ipc=container:3f2a \
+  --cgroup-parent=/mosset.slice/mosset-web.slice \
+  --cpu-period=100000 \
+  --cpu-quota=80000 \
+  --cpu-shares=205 \
+  --mount=type=volume,source=web-data,target=/data \
+  --privileged \
+  --cap-add=ALL \
+  --health-interval=10s \
+  --restart=unless-stopped \
+  --label=mos.hash=HASH \
+  --label=mos.index=2 \
+  --label=mos.member=strong \
+  --label=mos.rev=4 \
+  --label=mos.role=member \
+  --label=mos.set=web \
+  --label=mos.spec=SPEC \
+  mos-test:1
+
