@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -119,6 +121,9 @@ func (d *daemon[C]) logLevel() *cobra.Command {
 		Args:              exactly("debug|info|warn|error"),
 		ValidArgsFunction: cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(levels, args[0]) {
+				return usage("%s is none of %s", args[0], strings.Join(levels, ", "))
+			}
 			return d.within(cmd, func(ctx context.Context, c C) error {
 				return c.SetLogLevel(ctx, adminapi.LogLevel{Level: args[0]})
 			})

@@ -18,7 +18,7 @@ func TestDocs(t *testing.T) {
 		"Printed from the commands by `go test ./cmd/docker-mos -run TestDocs -update`.\n\n" +
 		"Results go to standard output; errors (`docker mos: error: …`), what to do about them (`hint: …`) and remarks go to standard error. " +
 		"What takes long says on standard error how far it is, when that is a terminal. " +
-		"Exit code 0 is well, 1 an error or an answer that is bad news (a dropped packet, a failed check, a finding), 2 a command line that cannot be understood. " +
+		"Exit code 0 is well, 1 an error or an answer that is bad news (a dropped packet, a failed check, a finding), 2 a command line that cannot be understood, whose error names the command's own `--help`. " +
 		"Names of networks, containers and volumes, ids and their beginnings are understood alike, and are completed by the shell where `docker completion` is set up.\n\n" +
 		"What changes volumes takes `--dry-run`: its steps are listed, and nothing is done.\n\n" +
 		"Lists take `--format table`, `--format 'table {{.Name}}\\t{{.MAC}}'`, `--format '{{.Name}}'` and `--format json`, which prints one object of the admin API, of [networks](../mosbridge/api/types.go) or of [volumes](../lvmvolume/api/types.go), a line: " +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,8 @@ import (
 //
 //   - What was asked for goes to standard output, and nothing else does.
 //   - Errors go to standard error as "docker mos: error: …", then what to do as
-//     lines "hint: …". Remarks go there too, as "docker mos: …".
+//     lines "hint: …". Remarks go there too, as "docker mos: …". A command line
+//     that cannot be understood ends as docker's do, with "See '… --help'."
 //   - Sentences are lower case, without a full stop, and name the object.
 //   - No color and no cursor movement: a terminal and a pipe get the same bytes.
 //   - What takes long says how far it is, in lines on standard error, once a
@@ -41,11 +43,16 @@ func (e *hintedError) Unwrap() error { return e.err }
 func hinted(err error, hints ...string) error { return &hintedError{err, hints} }
 
 // usageError is a command line that cannot be understood.
-type usageError struct{ sentence string }
+type usageError struct {
+	sentence string
+	help     string // the command whose help says more; "" is the whole program
+}
 
 func (e *usageError) Error() string { return e.sentence }
 
-func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+func usage(format string, args ...any) error {
+	return &usageError{sentence: fmt.Sprintf(format, args...)}
+}
 
 // failure is an error with a class for code and only the sentence for people.
 func failure(class error, format string, args ...any) error {
@@ -72,10 +79,10 @@ func report(w io.Writer, name string, err error) int {
 		return 1
 	}
 	sentence, hints := strings.TrimSpace(err.Error()), []string(nil)
-	code := 1
+	code, help := 1, ""
 	if u, ok := errors.AsType[*usageError](err); ok {
 		sentence, code = u.sentence, 2
-		hints = append(hints, "docker "+name+" --help lists the commands")
+		help = cmp.Or(u.help, "docker "+name)
 	}
 	if s, ok := errors.AsType[cli.StatusError](err); ok {
 		// docker's own frame refuses its global options so, with the usage below.
@@ -87,6 +94,9 @@ func report(w io.Writer, name string, err error) int {
 	}
 	_, _ = fmt.Fprintf(w, "docker %s: error: %s\n", name, sentence)
 	hint(w, hints...)
+	if help != "" {
+		_, _ = fmt.Fprintf(w, "See '%s --help'.\n", help)
+	}
 	return code
 }
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/docker/cli/cli-plugins/socket"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
@@ -54,7 +56,7 @@ func (a *app) command() *cobra.Command {
 		return passSocket(cmd, c)
 	}
 	a.bridge.socketFlag(cmd.PersistentFlags(), "socket")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", err.Error()) })
+	cmd.SetFlagErrorFunc(flagError)
 
 	both := []*cobra.Command{a.audit(), doctor(a.bridge, a.lvm), a.version()}
 	for _, c := range both {
@@ -62,7 +64,46 @@ func (a *app) command() *cobra.Command {
 	}
 	cmd.AddCommand(both...)
 	cmd.AddCommand(network{a.bridge}.group(), volume{a.lvm}.group())
+	ownHelp(cmd)
 	return cmd
+}
+
+// ownHelp lets what cannot be understood point to the help of the very command,
+// here and in all commands below.
+func ownHelp(cmd *cobra.Command) {
+	if args := cmd.Args; args != nil {
+		cmd.Args = func(c *cobra.Command, given []string) error { return helpedBy(c, args(c, given)) }
+	}
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(c *cobra.Command, given []string) error { return helpedBy(c, run(c, given)) }
+	}
+	for _, c := range cmd.Commands() {
+		ownHelp(c)
+	}
+}
+
+// helpedBy notes in an error of usage which command's help says more.
+func helpedBy(cmd *cobra.Command, err error) error {
+	if u, ok := errors.AsType[*usageError](err); ok && u.help == "" {
+		u.help = cmd.CommandPath()
+	}
+	return err
+}
+
+// flagError says what is wrong with a flag, without the words of Go's parsers.
+func flagError(cmd *cobra.Command, err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return helpedBy(cmd, usage("%s", err))
+	}
+	must := "is not understood"
+	switch wrong.GetFlag().Value.Type() {
+	case "bool":
+		must = "is neither true nor false"
+	case "uint16":
+		must = "is no number from 0 to 65535"
+	}
+	return helpedBy(cmd, usage("--%s %s %s", wrong.GetFlag().Name, wrong.GetValue(), must))
 }
 
 // passSocket lets --socket before a group's name mean the group's daemon, as it
@@ -94,9 +135,9 @@ func group(name, short string) *cobra.Command {
 			}
 			u := usage("%q is no command of %s", args[0], cmd.CommandPath())
 			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-				return hinted(u, "did you mean "+strings.Join(s, ", ")+"?")
+				return hinted(u, "did you mean "+strings.Join(s, " or ")+"?")
 			}
-			return hinted(u, cmd.CommandPath()+" --help lists the commands")
+			return u
 		},
 	}
 }
@@ -110,12 +151,15 @@ func exactly(names ...string) cobra.PositionalArgs { return between(len(names), 
 func between(least int, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		more := len(names) > 0 && strings.HasSuffix(names[len(names)-1], "...")
+		path, all := cmd.CommandPath(), strings.Join(names, " ")
 		switch {
-		case len(args) >= least && (more || len(args) <= len(names)):
+		case len(args) < least:
+			return usage("%s needs %s", path, all)
+		case len(args) <= len(names) || more:
 			return nil
 		case len(names) == 0:
-			return hinted(usage("%s takes no arguments, not %q", cmd.CommandPath(), args[0]), cmd.CommandPath()+" --help says more")
+			return usage("%s takes no arguments, not %q", path, args[0])
 		}
-		return hinted(usage("%s takes %s", cmd.CommandPath(), strings.Join(names, " ")), cmd.CommandPath()+" --help says more")
+		return usage("%s takes %s only: %q is too much", path, all, args[len(names)])
 	}
 }

@@ -106,8 +106,11 @@ func (v volume) purge() *cobra.Command {
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not ask")
 	ch := v.change(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if r.All == (len(args) > 0) {
-			return hinted(usage("%s takes volumes or --all", cmd.CommandPath()), cmd.CommandPath()+" --help says more")
+		switch {
+		case r.All && len(args) > 0:
+			return usage("%s takes volumes or --all, not both", cmd.CommandPath())
+		case !r.All && len(args) == 0:
+			return usage("%s needs volumes or --all", cmd.CommandPath())
 		}
 		r.Volumes, r.DryRun = args, ch.dry
 		names, err := v.agreed(cmd, r, force || ch.dry)
