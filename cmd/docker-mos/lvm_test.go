@@ -17,7 +17,7 @@ func volumes() []lvm.Volume {
 	return []lvm.Volume{
 		{
 			Name: "data", ID: "v1a2b3c4", Type: "thin", FS: "ext4", VG: "mos", LV: "v1a2b3c4", State: lvm.StateReady, Size: 20 * gib, Allocated: 3 * gib,
-			Usage:      &lvm.Usage{Size: 20 * gib, Used: 5 * gib, Free: 15 * gib, Inodes: 1000, InodesUsed: 900, At: past(1)},
+			Usage:      &lvm.Usage{Size: 20 * gib, Used: 5 * gib, Free: 14 * gib, Inodes: 1000, InodesUsed: 891, At: past(1)},
 			Mountpoint: "/var/lib/mos/mos-lvm/mnt/v1a2b3c4", Mode: "755", IOPS: 500, BPS: 64 << 20, Snapshots: []lvm.Snapshot{snap}, Created: past(75),
 			Users: []lvm.User{{Container: id("c"), Name: "web", PID: 4711, Command: "nginx", Mountpoint: "/data"}, {Container: id("c"), Name: "web", PID: 4712, Command: "nginx"}, {PID: 99, Command: "rsync"}},
 		},

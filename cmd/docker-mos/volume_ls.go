@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -107,7 +108,7 @@ func (v volume) usage() *cobra.Command {
 			{name: "UsedPercent", header: "USE%", value: func(x vol) string { return used(x, usedShare) }},
 			{name: "Inodes", header: "INODES", value: func(x vol) string { return used(x, allInodes) }},
 			{name: "InodesPercent", header: "IUSE%", value: func(x vol) string {
-				return used(x, func(u lvm.Usage) string { return percent(u.InodesUsed, u.Inodes) })
+				return used(x, func(u lvm.Usage) string { return dfPercent(u.InodesUsed, u.Inodes) })
 			}},
 			{name: "Allocated", header: "ALLOCATED", value: func(x vol) string { return binary(x.Allocated) }},
 			{name: "InodesUsed", header: "IUSED", extra: true, value: func(x vol) string {
@@ -117,11 +118,14 @@ func (v volume) usage() *cobra.Command {
 		},
 		filters: volumeFilters(),
 	}
-	return listCommand(v.daemon, l, "usage", "List volumes by how full they are, the fullest first", func(c *lvm.Client, ctx context.Context) ([]vol, error) {
+	cmd := listCommand(v.daemon, l, "usage", "List volumes by how full they are, the fullest first", func(c *lvm.Client, ctx context.Context) ([]vol, error) {
 		vs, err := c.Volumes(ctx)
 		slices.SortStableFunc(vs, func(x, y vol) int { return cmp.Compare(fullness(y), fullness(x)) })
 		return vs, err
 	})
+	cmd.Long = strings.Replace(cmd.Long, "\n\n", "\n\nUSE% and IUSE% are those of df and df -i: 100% is where containers can write no more. "+
+		"A volume that was not mounted yet has none.\n\n", 1)
+	return cmd
 }
 
 // fullness orders volumes by what they lack first, bytes or inodes. A volume
@@ -131,10 +135,20 @@ func fullness(v vol) float64 {
 		return -1
 	}
 	part := func(used, all uint64) float64 { return float64(used) / float64(max(all, 1)) }
-	return max(part(v.Usage.Used, v.Usage.Size), part(v.Usage.InodesUsed, v.Usage.Inodes))
+	return max(part(v.Usage.Used, v.Usage.Used+v.Usage.Free), part(v.Usage.InodesUsed, v.Usage.Inodes))
 }
 
 func usedBytes(u lvm.Usage) string { return binary(u.Used) }
 func freeBytes(u lvm.Usage) string { return binary(u.Free) }
-func usedShare(u lvm.Usage) string { return percent(u.Used, u.Size) }
+func usedShare(u lvm.Usage) string { return dfPercent(u.Used, u.Used+u.Free) }
 func allInodes(u lvm.Usage) string { return strconv.FormatUint(u.Inodes, 10) }
+
+// dfPercent is a part of a whole as df has it: a part that is begun counts. The
+// whole of a file system is what users have and can have, without what is kept
+// for root, so that it is at 100% when they can write no more.
+func dfPercent(part, whole uint64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return strconv.FormatUint((part*100+whole-1)/whole, 10) + "%"
+}
