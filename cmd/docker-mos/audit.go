@@ -97,7 +97,7 @@ func (d *daemon[C]) auditWithout(cmd *cobra.Command, cause error) search {
 		return s
 	}
 	w := cmd.ErrOrStderr()
-	remark(w, "%s", cause)
+	remarkOn(w, cause)
 	remark(w, "this host is searched without it; what is found may belong to running containers")
 	if d.blind != "" {
 		remark(w, "%s", d.blind)
@@ -108,7 +108,7 @@ func (d *daemon[C]) auditWithout(cmd *cobra.Command, cause error) search {
 	s.blind = blind != nil
 	s.clean = []string{d.clean}
 	if s.found != nil {
-		s.hints = []string{d.howToStart() + ": it repairs or removes these"}
+		s.hints = []string{d.name + " repairs or removes these once it runs"}
 	}
 	return s
 }

@@ -37,7 +37,7 @@ func listCommand[C admin, T any](d *daemon[C], l *list[T], use, short string, as
 func statusCommand[C admin, S any](d *daemon[C], status func(C, context.Context) (S, error), text func(io.Writer, S) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [OPTIONS]",
-		Short: "Show how the daemon is and what it stands on",
+		Short: "Show how " + d.name + " is and what it stands on",
 		Args:  exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	format := textFormat(cmd, text)
@@ -104,11 +104,11 @@ func findingList(empty string) *list[adminapi.Finding] {
 
 func (d *daemon[C]) gc(short string) *cobra.Command {
 	var dry bool
-	cmd := listCommand(d, findingList("nothing to collect"), "gc", short, func(c C, ctx context.Context) ([]adminapi.Finding, error) {
+	cmd := listCommand(d, findingList("nothing to clear away"), "gc", short, func(c C, ctx context.Context) ([]adminapi.Finding, error) {
 		g, err := c.GC(ctx, adminapi.GCRequest{DryRun: dry})
 		return g.Objects, err
 	})
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "Print what would be collected, and do nothing")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "List what would be cleared away, and do nothing")
 	return cmd
 }
 
@@ -117,7 +117,7 @@ func (d *daemon[C]) logLevel() *cobra.Command {
 	return &cobra.Command{
 		Use:               "loglevel debug|info|warn|error",
 		Aliases:           []string{"log-level"},
-		Short:             "Change what the daemon logs, until it restarts",
+		Short:             "Change what " + d.name + " logs, until it restarts",
 		Args:              exactly("debug|info|warn|error"),
 		ValidArgsFunction: cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {

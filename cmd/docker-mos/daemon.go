@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -57,11 +58,14 @@ func (d *daemon[C]) socketFlag(fs *pflag.FlagSet, name string) {
 	if def == "" {
 		def = d.usual
 	}
-	fs.StringVar(&d.socket, name, def, "Admin socket of "+d.name+", also "+d.env)
+	fs.StringVar(&d.socket, name, def, "Admin socket of "+d.name+"; "+d.env+" names it, too")
 	fs.Lookup(name).DefValue = d.usual // for help that is the same everywhere
 }
 
-func (d *daemon[C]) client() C { return d.dial(d.socket) }
+func (d *daemon[C]) client() C { return d.dial(d.at()) }
+
+// at is the admin socket; no name of one means the usual.
+func (d *daemon[C]) at() string { return cmp.Or(d.socket, d.usual) }
 
 // within runs f against the daemon with a limit of time, and explains its error.
 func (d *daemon[C]) within(cmd *cobra.Command, f func(context.Context, C) error) error {
@@ -107,7 +111,7 @@ func unreachable(err error) bool {
 
 // howToStart is where a daemon that does not run is started from.
 func (d *daemon[C]) howToStart() string {
-	return "start it with systemctl start " + d.name + ", or with make up in the source tree"
+	return "start " + d.name + " with systemctl start " + d.name + ", or with make up in the source tree"
 }
 
 // explain gives an error of the daemon's client what to do about it.
@@ -115,22 +119,29 @@ func (d *daemon[C]) explain(cmd *cobra.Command, err error) error {
 	if !unreachable(err) {
 		return err
 	}
+	other := "another socket of " + d.name + " is named by --" + d.flagOf(cmd) + " or " + d.env
 	logs := "journalctl -u " + d.name + ", or /var/log/mos/" + d.name + ".log, says "
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return hinted(failure(errdefs.ErrUnavailable, "%s does not run: its socket %s is missing", d.name, d.socket),
-			d.howToStart(), "another socket is named by --"+d.flagOf(cmd)+" or "+d.env)
+		return hinted(failure(errdefs.ErrUnavailable, "%s does not run: its socket %s is missing", d.name, d.at()), d.howToStart(), other)
 	case errors.Is(err, fs.ErrPermission):
-		return hinted(failure(errdefs.ErrUnavailable, "%s's socket %s may not be opened by you", d.name, d.socket),
-			"use sudo, or a user of the socket's group")
+		return hinted(failure(errdefs.ErrUnavailable, "you may not open %s, the socket of %s", d.at(), d.name),
+			"use sudo, or be in the socket's group")
+	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(d.at()):
+		return hinted(failure(errdefs.ErrUnavailable, "%s is no socket, so %s cannot be asked there", d.at(), d.name), other)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return hinted(failure(errdefs.ErrUnavailable, "%s died: its socket %s is there but nobody listens", d.name, d.socket),
+		return hinted(failure(errdefs.ErrUnavailable, "%s does not run any more: nobody listens on its socket %s", d.name, d.at()),
 			d.howToStart(), logs+"why it ended")
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return hinted(failure(errdefs.ErrUnavailable, "%s does not answer in time on %s", d.name, d.socket),
+		return hinted(failure(errdefs.ErrUnavailable, "%s does not answer in time on %s", d.name, d.at()),
 			logs+"what it is doing")
 	}
 	return hinted(err, d.howToStart())
+}
+
+func isSocket(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().Type() == fs.ModeSocket
 }
 
 // flagOf is the name of the flag by which a command takes the admin socket: in
@@ -145,7 +156,7 @@ func (d *daemon[C]) flagOf(cmd *cobra.Command) string {
 // installed says whether the daemon was ever set up here, or is asked for by
 // naming its socket.
 func (d *daemon[C]) installed() bool {
-	if d.socket != d.usual {
+	if d.at() != d.usual {
 		return true
 	}
 	for _, path := range []string{d.usual, d.pluginSocket(), filepath.Join("/var/lib/mos", d.name)} {

@@ -35,7 +35,7 @@ func doctor(ps ...patient) *cobra.Command {
 	l := checkList(len(ps) == 1)
 	cmd := &cobra.Command{
 		Use:   "doctor [OPTIONS]",
-		Short: "Examine the host and say what is wrong",
+		Short: "Examine the host for " + ps[0].String() + " and say what is wrong",
 		Long:  "The exit code is 1 when a check failed. When the daemon does not answer, the host is examined without it.",
 		Args:  exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -76,7 +76,7 @@ func examine(cmd *cobra.Command, ps []patient) (checks []check, absent []string,
 		checks = append(checks, cs...)
 	}
 	if len(absent) == len(ps) {
-		return nil, nil, hinted(errors.New("no daemon of MosDocker is installed here"), "make install installs them")
+		return nil, nil, hinted(errors.New("no daemon of MosDocker is installed here"), "make install installs them on a host with systemd, make up starts them from the source tree")
 	}
 	return checks, absent, nil
 }
@@ -134,7 +134,7 @@ func (d *daemon[C]) examine(cmd *cobra.Command) ([]check, error) {
 	out := &checks{daemon: d.name}
 	err := d.within(cmd, func(ctx context.Context, c C) error {
 		r, err := c.Doctor(ctx)
-		out.add(d.name+" answers", d.socket, err, "")
+		out.add(d.name+" answers", d.at(), err, "")
 		for _, c := range r.Checks {
 			out.list = append(out.list, check{d.name, c})
 		}
@@ -164,11 +164,10 @@ func (d *daemon[C]) examineWithout(ctx context.Context, cause error) []check {
 		cs.add("unit "+unit+" runs", "active", err, "journalctl -u "+d.name+" says why it ended; make install installs it")
 	}
 	for _, s := range []struct{ name, path, hint string }{
-		{"docker's plugin socket is there", d.pluginSocket(), "docker cannot reach the driver: while the socket is missing each call of docker waits up to 15 s and fails"},
-		{"docker's socket is there", "/run/docker.sock", "start docker"},
+		{"docker's plugin socket is there", d.pluginSocket(), d.name + " makes " + d.pluginSocket() + " when it starts; until then calls of docker that need " + d.name + " wait up to 15 s and fail"},
+		{"docker's socket is there", "/run/docker.sock", "start docker: systemctl start docker, or make up in the source tree"},
 	} {
-		_, err := os.Stat(filepath.Join(d.host.root, s.path))
-		cs.add(s.name, s.path, err, s.hint)
+		cs.add(s.name, s.path, d.host.has(s.path), s.hint)
 	}
 	d.tools(ctx, cs)
 	return cs.list

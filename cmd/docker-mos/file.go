@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -17,6 +18,9 @@ func replaceFile(path string, fill func(io.Writer) error) (err error) {
 	}
 	dir, name := filepath.Dir(path), filepath.Base(path)
 	f, err := os.CreateTemp(dir, "."+name+".*")
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("write %s: %w", path, e.Err) // the name in it is nobody's
+	}
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/adminapi"
@@ -39,9 +40,19 @@ func (h host) tool(ctx context.Context, argv ...string) (string, error) {
 		out, err = h.run.Run(ctx, xexec.Cmd{Argv: argv})
 	}
 	if e, ok := errors.AsType[*xexec.Error](err); ok && e.Stderr != "" {
-		err = fmt.Errorf("%s: %s", filepath.Base(argv[0]), e.Stderr)
+		name := filepath.Base(argv[0]) + ": "
+		err = errors.New(name + strings.TrimPrefix(e.Stderr, name))
 	}
 	return string(out), err
+}
+
+// has is nil when a path is there.
+func (h host) has(path string) error {
+	_, err := os.Stat(filepath.Join(h.root, path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New(path + " is missing")
+	}
+	return err
 }
 
 // absent says that a program is not installed: it left nothing behind.

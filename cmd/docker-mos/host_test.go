@@ -85,7 +85,9 @@ func TestSearchOfACleanHost(t *testing.T) {
 func TestSearchSaysWhereItCannotLook(t *testing.T) {
 	h, run := bareHost(t, []string{"lo"}, nil)
 	run.Answer = func(c xexec.Cmd) ([]byte, error) {
-		return nil, &xexec.Error{Argv: c.Argv, Code: 1, Stderr: "Operation not permitted"}
+		// Some programs name themselves, some do not.
+		by := map[string]string{"nft": "nft: "}[c.Argv[0]]
+		return nil, &xexec.Error{Argv: c.Argv, Code: 1, Stderr: by + "Operation not permitted"}
 	}
 	_, blind := searchBridge(t, h)
 	got := errors.Join(blind...).Error()
@@ -180,7 +182,7 @@ func TestAuditSearchesForVolumesWithoutMosLVM(t *testing.T) {
 	if diff := cmp.Diff(want, out); diff != "" || !errors.Is(err, errBadNews) {
 		t.Error(diff, err)
 	}
-	for _, words := range []string{"mos-lvm does not run", "the recycle bin are not looked at", "hint: start it with systemctl start mos-lvm"} {
+	for _, words := range []string{"mos-lvm does not run", "the recycle bin are not looked at", "hint: start mos-lvm with systemctl start mos-lvm"} {
 		if !strings.Contains(remarks, words) {
 			t.Errorf("%q is not said in:\n%s", words, remarks)
 		}
@@ -211,15 +213,33 @@ func TestMosLVMThatWasNeverInstalledIsNotSpokenOf(t *testing.T) {
 func TestExamineOfMosLVMNamesWhatIsMissing(t *testing.T) {
 	h, _ := bareHost(t, nil, map[string]string{"lvm version": "  LVM version:     2.03.16(2)\n  Library version: 1.02.185\n", "mkfs.ext4": ""})
 	put(t, h, map[string]string{"sys/class/misc/loop-control/dev": "10:237"})
-	out, _, err := mosOn(t, h, "volume", "doctor", "--format", "{{.Name}}: {{.Result}}, {{.Detail}}")
+	out, remarks, err := mosOn(t, h, "volume", "doctor", "--format", "{{.Name}}: {{.Result}}, {{.Detail}}")
 	if !errors.Is(err, errBadNews) {
 		t.Error(err)
 	}
 	for _, want := range []string{
-		"mos-lvm answers: FAILED", "lvm is installed: ok, LVM version: 2.03.16(2)", "mkfs.ext4 is installed: ok", "the kernel has device-mapper: FAILED", "the kernel has loop devices: ok",
+		"mos-lvm answers: FAILED", "lvm is installed: ok, LVM version: 2.03.16(2)", "mkfs.ext4 is installed: ok", "the kernel has loop devices: ok",
+		"the kernel has device-mapper: FAILED, /sys/class/misc/device-mapper is missing\n",
+		"docker's plugin socket is there: FAILED, /run/docker/plugins/mos-lvm.sock is missing\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in:\n%s", want, out)
 		}
+	}
+	for _, want := range []string{
+		"hint: mos-lvm makes /run/docker/plugins/mos-lvm.sock when it starts; until then calls of docker that need mos-lvm wait up to 15 s and fail\n",
+		"hint: start docker: systemctl start docker, or make up in the source tree\n",
+	} {
+		if !strings.Contains(remarks, want) {
+			t.Errorf("%q is not in:\n%s", want, remarks)
+		}
+	}
+}
+
+func TestNoSocketIsTheUsualOne(t *testing.T) {
+	h, _ := bareHost(t, nil, nil)
+	_, _, err := mosOn(t, h, "net", "--socket=", "ls")
+	if want := h.root + "/run/mos/mosbridge.sock is missing"; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }

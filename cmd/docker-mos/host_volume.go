@@ -81,7 +81,6 @@ func (h host) volumeTools(ctx context.Context, cs *checks) {
 		{"the kernel has device-mapper", "/sys/class/misc/device-mapper", "modprobe dm-mod; loop volumes work without it"},
 		{"the kernel has loop devices", "/sys/class/misc/loop-control", "modprobe loop; only loop volumes need it"},
 	} {
-		_, err := os.Stat(filepath.Join(h.root, s.path))
-		cs.add(s.name, s.path, err, s.hint)
+		cs.add(s.name, s.path, h.has(s.path), s.hint)
 	}
 }

@@ -80,7 +80,7 @@ func (l *list[T]) flags(cmd *cobra.Command) {
 	if cmd.Long != "" {
 		about = append(about, cmd.Long)
 	}
-	cmd.Long = strings.Join(append(about, "Templates know "+strings.Join(names, ", ")+"."), "\n\n")
+	cmd.Long = strings.Join(append(about, "Fields of --format: "+strings.Join(names, ", ")+"."), "\n\n")
 	complete(cmd, "format", "table", "json")
 	cmd.Flags().BoolVar(&l.noTrunc, "no-trunc", false, "Do not cut ids")
 	if l.id != nil {
@@ -149,16 +149,30 @@ func (l *list[T]) template() (t *template.Template, table bool, err error) {
 	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(strings.TrimSpace(text))
 	t, err = templates.New("format").Option("missingkey=error").Parse(text)
 	if err != nil {
-		return nil, false, usage("--format: %s", err)
+		return nil, false, badFormat(err)
 	}
 	row := map[string]string{}
 	for _, c := range l.columns {
 		row[c.name] = ""
 	}
 	if err := t.Execute(io.Discard, row); err != nil && strings.Contains(err.Error(), "map has no entry") {
-		return nil, false, usage("--format: %s", err)
+		return nil, false, badFormat(err)
 	}
 	return t, table, nil
+}
+
+// noField and inTemplate are words of Go's templates that mean nothing to users.
+var (
+	noField    = regexp.MustCompile(`map has no entry for key "(.*)"$`)
+	inTemplate = regexp.MustCompile(`^template: format:[0-9:]+ (executing "format" )?`)
+)
+
+// badFormat says what is wrong with a template.
+func badFormat(err error) error {
+	if m := noField.FindStringSubmatch(err.Error()); m != nil {
+		return usage("--format: there is no field .%s", m[1])
+	}
+	return usage("--format: %s", inTemplate.ReplaceAllString(err.Error(), ""))
 }
 
 // print lists the objects that the filters let through.
@@ -206,7 +220,7 @@ func (l *list[T]) rows(out io.Writer, t *template.Template, table bool, objects 
 			return err
 		}
 		if err := h.Funcs(templates.HeaderFunctions).Execute(&b, head); err != nil {
-			return usage("--format: %s", err)
+			return badFormat(err)
 		}
 		b.WriteByte('\n')
 	}
@@ -216,7 +230,7 @@ func (l *list[T]) rows(out io.Writer, t *template.Template, table bool, objects 
 			row[c.name] = l.cut(c.value(o), c.whole || c.wholeIf != nil && c.wholeIf(o))
 		}
 		if err := t.Execute(&b, row); err != nil {
-			return usage("--format: %s", err)
+			return badFormat(err)
 		}
 		b.WriteByte('\n')
 	}

@@ -84,7 +84,7 @@ func TestThroughDocker(t *testing.T) {
 	if err := h.Kill9(lab.Mosbridge); err != nil {
 		t.Fatal(err)
 	}
-	says("hint: start it with", 1, "net", "ls")
+	says("hint: start mosbridge with", 1, "net", "ls")
 	says("FAILED", 1, "net", "doctor")
 	says("table inet mosbridge", 1, "audit")
 	says("host side of a container's interface", 1, "audit")

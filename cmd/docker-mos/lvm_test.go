@@ -114,6 +114,9 @@ func lvmDoes(r *http.Request, body string) (any, int) {
 		}
 		return p, 200
 	}
+	if strings.Contains(body, `"nobody"`) {
+		return refuse(404, "not_found", "no volume is called nobody")
+	}
 	switch r.Method + " " + r.URL.Path {
 	case "POST /v1/volumes":
 		if strings.Contains(body, `"name":"bad"`) {

@@ -123,7 +123,7 @@ func inspector(format string) (func(io.Writer, []any) error, error) {
 	}
 	t, err := templates.New("format").Option("missingkey=error").Parse(strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format))
 	if err != nil {
-		return nil, usage("--format: %s", err)
+		return nil, badFormat(err)
 	}
 	return func(w io.Writer, objects []any) error {
 		for _, o := range objects {
@@ -151,7 +151,7 @@ func fill(w io.Writer, t *template.Template, o any) error {
 			err = wrong // it has the field: the trouble is another
 		}
 		if err != nil {
-			return hinted(usage("--format: %s", err), "without --format all fields are shown")
+			return hinted(badFormat(err), "without --format all fields are shown")
 		}
 	}
 	b.WriteByte('\n')

@@ -105,6 +105,14 @@ func remark(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, "docker mos: "+format+"\n", args...)
 }
 
+// remarkOn says what went wrong where a command goes on, and what to do about it.
+func remarkOn(w io.Writer, err error) {
+	remark(w, "%s", err)
+	if h, ok := errors.AsType[*hintedError](err); ok {
+		hint(w, h.hints...)
+	}
+}
+
 // hint says what to do, each thing once.
 func hint(w io.Writer, hints ...string) {
 	var said []string

@@ -119,7 +119,7 @@ func passSocket(mos, c *cobra.Command) error {
 func (n network) group() *cobra.Command {
 	cmd := group("net", "Networks of mosbridge")
 	cmd.AddCommand(n.ls(), n.ps(), n.ports(), n.inspect(), n.trace(), doctor(n.daemon), n.status(), n.set(), n.plan(),
-		n.gc("Collect at once what Docker does not know"), n.leases(), n.logLevel())
+		n.gc("Clear away at once what Docker does not know any more"), n.leases(), n.logLevel())
 	return cmd
 }
 

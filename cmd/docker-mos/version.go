@@ -26,7 +26,7 @@ func (a *app) version() *cobra.Command {
 		Short: "Show the versions of this command and of the daemons",
 		Args:  exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().BoolVar(&strict, "daemon", false, "Fail when a daemon does not answer; mos-lvm may be not installed")
+	cmd.Flags().BoolVar(&strict, "daemon", false, "Fail when mosbridge does not answer, or mos-lvm where it is installed")
 	format := textFormat(cmd, a.printVersions)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		write, err := format()
@@ -48,7 +48,7 @@ func (a *app) version() *cobra.Command {
 			if strict && i == len(silent)-1 {
 				return err
 			}
-			remark(cmd.ErrOrStderr(), "%s", err)
+			remarkOn(cmd.ErrOrStderr(), err)
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ func (v volume) group() *cobra.Command {
 	cmd := group("volume", "Volumes of mos-lvm")
 	v.socketFlag(cmd.PersistentFlags(), "socket")
 	cmd.AddCommand(v.ls(), v.inspect(), v.create(), v.rm(), v.resize(), v.snapshot(), v.clone(), v.usage(), v.trash(), v.pool(),
-		v.export(), v.load(), v.events(), v.gc("Collect at once what is left over"), doctor(v.daemon), v.status(), v.logLevel())
+		v.export(), v.load(), v.events(), v.gc("Clear away at once what is left over"), doctor(v.daemon), v.status(), v.logLevel())
 	return cmd
 }
 
@@ -61,6 +62,21 @@ func (v volume) events() *cobra.Command {
 		},
 	}
 	return listCommand(v.daemon, l, "events", "List what the daemon did by itself", (*lvm.Client).Events)
+}
+
+// Where to look for what is not found.
+const (
+	volumesListed   = "docker mos volume ls lists the volumes, docker mos volume trash ls those that were removed"
+	snapshotsListed = "docker mos volume snapshot ls lists the snapshots"
+	trashListed     = "docker mos volume trash ls lists the recycle bin"
+)
+
+// lost adds to an error about what is not there where to look for it.
+func lost(err error, where ...string) error {
+	if err == nil || !errdefs.IsNotFound(err) {
+		return err
+	}
+	return hinted(err, where...)
 }
 
 // binary is a size on disk, as docker prints a container's memory.

@@ -13,14 +13,14 @@ func (v volume) rm() *cobra.Command {
 		Use:   "rm [OPTIONS] VOLUME [VOLUME...]",
 		Short: "Move volumes to the recycle bin",
 		Long: "The same as docker volume rm, except that Docker is not asked whether a container, running or not, refers to the volume. " +
-			"A volume that is in use is refused. What is in the bin comes back by docker mos volume trash restore.",
+			"A volume that is in use is refused. docker mos volume trash restore brings one back from the bin.",
 		Args: exactly("VOLUME..."), ValidArgsFunction: v.names(0, volumeNames),
 	}
 	ch := v.change(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return ch.run(cmd, args, func(ctx context.Context, c *lvm.Client, ref string) (lvm.Plan, string, error) {
 			p, err := c.Remove(ctx, lvm.RemoveRequest{Volume: ref, DryRun: ch.dry})
-			return p, ref, err
+			return p, ref, lost(err, volumesListed)
 		})
 	}
 	return cmd
@@ -29,10 +29,10 @@ func (v volume) rm() *cobra.Command {
 func (v volume) resize() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resize [OPTIONS] VOLUME SIZE",
-		Short: "Grow a volume and its file system, while it is in use",
+		Short: "Grow a volume and its file system, also while it is in use",
 		Long: "A size is absolute, such as 20g, or more than the volume has, such as +5g; units are binary. " +
-			"The size that it has is fine; a smaller one is refused, since file systems cannot shrink while they are mounted, and xfs never.\n\n" +
-			"A volume that is not mounted has its new size at its next mount. One that is mounted grows at once; where the kernel does not let mos-lvm do that, it is refused unless --at-next-mount is given.",
+			"The size that it has changes nothing; a smaller one is refused, since a file system cannot shrink while it is mounted, and xfs never can.\n\n" +
+			"A volume that is not mounted has its new size at its next mount. One that is mounted grows at once; where the kernel does not let mos-lvm do that, the command is refused unless --at-next-mount is given.",
 		Example: "docker mos volume resize data 40g\ndocker mos volume resize data +5g",
 		Args:    exactly("VOLUME", "SIZE"), ValidArgsFunction: v.names(1, volumeNames),
 	}
@@ -42,7 +42,7 @@ func (v volume) resize() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return ch.run(cmd, args[:1], func(ctx context.Context, c *lvm.Client, ref string) (lvm.Plan, string, error) {
 			p, err := c.Resize(ctx, lvm.ResizeRequest{Volume: ref, Size: args[1], AtNextMount: later, DryRun: ch.dry})
-			return p, named(p, ref), err
+			return p, named(p, ref), lost(err, volumesListed)
 		})
 	}
 	return cmd

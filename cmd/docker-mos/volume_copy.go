@@ -15,7 +15,7 @@ func (v volume) export() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [OPTIONS] VOLUME[@SNAPSHOT]",
 		Short: "Write a volume or a snapshot as a stream, compressed and with checksums",
-		Long: "Write a volume or a snapshot as a stream, compressed and with checksums.\n\nThe stream goes to standard output, or to a file that is there when it is whole, and not before; " +
+		Long: "Write a volume or a snapshot as a stream, compressed and with checksums.\n\nThe stream goes to standard output, or to a file, which appears when it is whole and not before; " +
 			"a file of that name is replaced. docker mos volume import makes a volume of it, on any host. A volume in use is exported from a snapshot.",
 		Example: "docker mos volume export -o data.mosvol data@monday\ndocker mos volume export data | ssh other docker mos volume import data",
 		Args:    exactly("VOLUME[@SNAPSHOT]"), ValidArgsFunction: v.names(1, volumeNames, snapshotRefs),
@@ -29,7 +29,7 @@ func (v volume) export() *cobra.Command {
 		return v.long(cmd, func(ctx context.Context, c *lvm.Client) error {
 			write := func(w io.Writer) error {
 				_, err := c.Export(ctx, args[0], &counter{w: w, p: p, object: args[0]})
-				return err
+				return lost(err, volumesListed, snapshotsListed)
 			}
 			if output == "" {
 				return write(cmd.OutOrStdout())
@@ -46,7 +46,7 @@ func (v volume) load() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [OPTIONS] [NAME]",
 		Short: "Make a volume of a stream that export wrote",
-		Long: "The stream comes from standard input or from a file. The name and the options are those of the volume exported where none are given. " +
+		Long: "The stream comes from standard input or from a file. Name and options that are not given are those of the exported volume. " +
 			"Nothing is left of a volume whose stream is cut off or damaged.",
 		Example: "docker mos volume import -i data.mosvol\ndocker mos volume export data | ssh other docker mos volume import data",
 		Args:    between(0, "[NAME]"), ValidArgsFunction: cobra.NoFileCompletions,

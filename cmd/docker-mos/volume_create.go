@@ -12,7 +12,7 @@ func (v volume) create() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "create [OPTIONS] NAME",
 		Short:             "Make a volume",
-		Long:              "The same as docker volume create --driver mos-lvm: Docker knows the volume, too. With --dry-run it says what that would do.",
+		Long:              "The same as docker volume create --driver mos-lvm: Docker knows the volume, too. With --dry-run the steps are listed that this would take.",
 		Example:           "docker mos volume create -o size=20g data\ndocker mos volume create -o size=20g -o type=linear -o fs=xfs --dry-run data",
 		Args:              exactly("NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -36,7 +36,7 @@ func (v volume) clone() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "clone [OPTIONS] VOLUME[@SNAPSHOT] NEW",
 		Short:   "Make a volume that is a copy of another, or of a snapshot",
-		Long:    "The same as create with the option from. Options that are not given are those of the volume copied.",
+		Long:    "The same as docker mos volume create -o from=VOLUME[@SNAPSHOT]. Options that are not given are those of the volume copied.",
 		Example: "docker mos volume clone data@monday data-of-monday\ndocker mos volume clone -o size=40g data bigger",
 		Args:    exactly("VOLUME[@SNAPSHOT]", "NEW"), ValidArgsFunction: v.names(1, volumeNames, snapshotRefs),
 	}
@@ -53,7 +53,7 @@ func (v volume) clone() *cobra.Command {
 		opts["from"] = args[0]
 		return ch.run(cmd, args[1:], func(ctx context.Context, c *lvm.Client, name string) (lvm.Plan, string, error) {
 			p, err := c.Create(ctx, lvm.CreateRequest{Name: name, Options: opts, DryRun: ch.dry})
-			return p, named(p, name), err
+			return p, named(p, name), lost(err, volumesListed, snapshotsListed)
 		})
 	}
 	return cmd

@@ -43,7 +43,7 @@ func volumeOrSnapshot(ctx context.Context, c *lvm.Client, ref string) (any, erro
 	if err == nil || !errdefs.IsNotFound(err) {
 		return vol, err
 	}
-	missing := hinted(err, "docker mos volume ls and docker mos volume trash ls list them")
+	missing := lost(err, volumesListed)
 	of, name, ok := cutSnapshot(ref)
 	if !ok {
 		return nil, missing

@@ -36,7 +36,7 @@ func (v volume) pool() *cobra.Command {
 		}
 		return ps, err
 	})
-	cmd.Long = strings.Replace(cmd.Long, "\n\n", "\n\nOVERCOMMIT is the sum of all sizes by the pool's, of the most that it may become. "+
+	cmd.Long = strings.Replace(cmd.Long, "\n\n", "\n\nOVERCOMMIT is the sum of the volumes' sizes divided by the pool's, and the most that it may become. "+
 		"States are ok, warn, refuse (no new volumes, growth or snapshots) and pause (containers that write are paused).\n\n", 1)
 	return cmd
 }

@@ -18,7 +18,7 @@ func (v volume) takeSnapshot() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "create [OPTIONS] VOLUME [NAME]",
 		Short:   "Take a snapshot of a volume, also while it is in use",
-		Long:    "A name is chosen when none is given; VOLUME@NAME is printed. clone makes a volume of a snapshot, export a file.",
+		Long:    "A name is chosen when none is given; VOLUME@NAME is printed. docker mos volume clone makes a volume of a snapshot, docker mos volume export a file.",
 		Example: "docker mos volume snapshot create data monday",
 		Args:    between(1, "VOLUME", "[NAME]"), ValidArgsFunction: v.names(1, volumeNames),
 	}
@@ -34,7 +34,7 @@ func (v volume) takeSnapshot() *cobra.Command {
 			if p.Snapshot != nil {
 				return p, snapshotRef(*p.Snapshot), err
 			}
-			return p, r.Volume + "@" + r.Name, err
+			return p, r.Volume + "@" + r.Name, lost(err, volumesListed)
 		})
 	}
 	return cmd
@@ -65,7 +65,7 @@ func (v volume) lsSnapshots() *cobra.Command {
 			return c.Snapshots(ctx)
 		}
 		vol, err := c.Volume(ctx, of)
-		return vol.Snapshots, err
+		return vol.Snapshots, lost(err, volumesListed)
 	})
 	cmd.Use, cmd.Args, cmd.ValidArgsFunction = "ls [OPTIONS] [VOLUME]", between(0, "[VOLUME]"), v.names(1, volumeNames)
 	list := cmd.RunE
@@ -94,7 +94,7 @@ func (v volume) rmSnapshots() *cobra.Command {
 		return ch.run(cmd, args, func(ctx context.Context, c *lvm.Client, ref string) (lvm.Plan, string, error) {
 			of, name, _ := cutSnapshot(ref)
 			p, err := c.RemoveSnapshot(ctx, lvm.SnapshotRequest{Volume: of, Name: name, DryRun: ch.dry})
-			return p, ref, err
+			return p, ref, lost(err, snapshotsListed)
 		})
 	}
 	return cmd

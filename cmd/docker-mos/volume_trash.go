@@ -76,7 +76,7 @@ func (v volume) restore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "restore [OPTIONS] VOLUME",
 		Short:   "Bring a volume back from the recycle bin",
-		Long:    "Of several volumes that had one name, the id says which.",
+		Long:    "Where several volumes had that name, give the id of one: docker mos volume trash ls lists them.",
 		Example: "docker mos volume trash restore data\ndocker mos volume trash restore --as data-again data",
 		Args:    exactly("VOLUME"), ValidArgsFunction: v.names(1, trashedNames),
 	}
@@ -85,7 +85,7 @@ func (v volume) restore() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return ch.run(cmd, args, func(ctx context.Context, c *lvm.Client, ref string) (lvm.Plan, string, error) {
 			p, err := c.Restore(ctx, lvm.RestoreRequest{Volume: ref, As: as, DryRun: ch.dry})
-			return p, named(p, ref), err
+			return p, named(p, ref), lost(err, trashListed)
 		})
 	}
 	return cmd
@@ -120,7 +120,7 @@ func (v volume) purge() *cobra.Command {
 		p := newProgress(cmd)
 		return ch.run(cmd, []string{strings.Join(names, "\n")}, func(ctx context.Context, c *lvm.Client, lines string) (lvm.Plan, string, error) {
 			plan, err := c.Purge(ctx, r, p.daemon)
-			return plan, lines, err
+			return plan, lines, lost(err, trashListed)
 		})
 	}
 	return cmd
