@@ -17,17 +17,19 @@ const (
 	DropCap    Op = "uncap"       // the cgroup parent
 	Create     Op = "create"      // a container
 	Start      Op = "start"
-	Wait       Op = "wait"    // until it is ready, or with Once has ended well
-	Hook       Op = "hook"    // a command in a container
-	Limit      Op = "limit"   // limits of a container, online
+	Wait       Op = "wait"   // until it is ready, or with Once has ended well
+	Settle     Op = "settle" // look that it stays ready
+	Hook       Op = "hook"   // a command in a container
+	Limit      Op = "limit"  // limits of a container, online
 	Policy     Op = "restart-policy"
-	Stop       Op = "stop"
+	StopOne    Op = "stop"
 	Kill       Op = "kill"
 	Rename     Op = "rename"
-	Remove     Op = "remove"
+	RemoveOne  Op = "remove"
 	Connect    Op = "connect" // the infra to a further network
 	Disconnect Op = "disconnect"
 	Grow       Op = "grow" // the set's volume
+	DropVolume Op = "remove-volume"
 )
 
 // Step is one change of the outside.
@@ -49,15 +51,21 @@ type Step struct {
 	Limits  Limits         // SetCap, Limit
 	Policy  string         // Policy
 	Net     spec.Network   // Connect
-	Volume  spec.Volume    // MakeVolume, Grow
-	Probe   *spec.Probe    // Wait
-	Health  bool           // Wait: for the Engine's health check
-	Once    bool           // Wait: for the end
-	Cmd     []string       // Hook
-	Signal  string         // Stop, Kill
-	Grace   *spec.Duration // Stop
+	// Container is the name of the infra container, of Connect and Disconnect.
+	Container string
+	Volume    spec.Volume    // MakeVolume, Grow
+	Probe     *spec.Probe    // Wait
+	Health    bool           // Wait: for the Engine's health check
+	Once      bool           // Wait: for the end
+	For       spec.Duration  // Settle
+	Within    spec.Duration  // Wait; 0 is a minute
+	Cmd       []string       // Hook
+	Signal    string         // Stop, Kill
+	Grace     *spec.Duration // Stop
 
 	Cause string
+	// Outage says from when to when a member does not serve because of this step.
+	Outage string
 }
 
 // Plan is the steps of one verb on one set. Steps stand in an order in which they
@@ -65,4 +73,15 @@ type Step struct {
 type Plan struct {
 	Set   string
 	Steps []Step
+	// Warnings are what the user should know and nobody does anything about.
+	Warnings []string
+}
+
+// Options change what Up does.
+type Options struct {
+	InfraImage string // of sets that name none
+	// Heal leaves what the user stopped as it is.
+	Heal bool
+	// Recreate allows to make the whole set anew where its infra must change.
+	Recreate bool
 }

@@ -1,7 +1,7 @@
 // Package lab puts our daemons on the hosts of a rig, as make up puts them on a
 // machine, and gives scenarios the few words they are written in: [New] is
 // mosbridge, [NewVolumes] is mos-lvm. Every lab ends with docker mos audit: a
-// test that leaves something behind fails.
+// test that leaves something behind fails. [NewSets] is both, for docker set.
 package lab
 
 import (
@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/adminapi"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	volumeapi "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
@@ -35,11 +36,12 @@ type Lab struct {
 	Hosts []*Host
 }
 
-// Host is a rig's host with one of our daemons.
+// Host is a rig's host with our daemons.
 type Host struct {
 	*rig.Host
-	API     *api.Client       // of mosbridge, in a lab of networks
-	Volumes *volumeapi.Client // of mos-lvm, in a lab of volumes
+	API     *api.Client       // of mosbridge, nil in a lab of volumes
+	Volumes *volumeapi.Client // of mos-lvm, nil in a lab of networks
+	daemons []string
 	tb      testing.TB
 }
 
@@ -51,6 +53,21 @@ func New(tb testing.TB, cfg rig.Config, args ...string) *Lab {
 	for _, h := range l.Rig.Hosts() {
 		host := &Host{Host: h, API: api.New(admin(h, Mosbridge)), tb: tb}
 		l.add(host, Mosbridge, append([]string{"-log.level=debug", "-grace=2s", "-interval=2s"}, args...))
+		l.Hosts = append(l.Hosts, host)
+	}
+	return l
+}
+
+// NewSets makes a lab with both daemons and docker set.
+func NewSets(tb testing.TB, cfg rig.Config) *Lab {
+	tb.Helper()
+	cfg.OVS = true
+	l := &Lab{Rig: rig.New(tb, cfg)}
+	for _, h := range l.Rig.Hosts() {
+		host := &Host{Host: h, API: api.New(admin(h, Mosbridge)), Volumes: volumeapi.New(admin(h, Lvm)), tb: tb}
+		l.add(host, Mosbridge, []string{"-log.level=debug", "-grace=2s", "-interval=2s"})
+		l.add(host, Lvm, []string{"-log.level=debug", "-linger=1s", "-interval=2s"})
+		l.Hosts = append(l.Hosts, host)
 	}
 	return l
 }
@@ -63,6 +80,7 @@ func NewVolumes(tb testing.TB, cfg rig.Config, args ...string) *Lab {
 	for _, h := range l.Rig.Hosts() {
 		host := &Host{Host: h, Volumes: volumeapi.New(admin(h, Lvm)), tb: tb}
 		l.add(host, Lvm, append([]string{"-log.level=debug", "-linger=1s", "-interval=2s"}, args...))
+		l.Hosts = append(l.Hosts, host)
 	}
 	return l
 }
@@ -75,8 +93,9 @@ func (l *Lab) add(h *Host, daemon string, args []string) {
 	if err := h.StartDaemon(rig.Daemon{Name: daemon, Argv: argv, Ready: func() error { return dial(socket) }}); err != nil {
 		h.tb.Fatal(err)
 	}
-	l.Hosts = append(l.Hosts, h)
-	h.tb.Cleanup(h.ended)
+	if h.daemons = append(h.daemons, daemon); len(h.daemons) == 1 {
+		h.tb.Cleanup(h.ended)
+	}
 }
 
 // admin is the admin API's socket by a path that outlives a restart of the host.
@@ -89,12 +108,10 @@ func (h *Host) ended() {
 	if h.tb.Failed() {
 		h.record()
 	}
-	daemon := Mosbridge
-	if h.Volumes != nil {
-		daemon = Lvm
-	}
-	if !h.Running(rig.Dockerd) || !h.Running(daemon) {
-		return
+	for _, d := range append([]string{rig.Dockerd}, h.daemons...) {
+		if !h.Running(d) {
+			return
+		}
 	}
 	if ids := strings.Fields(h.try("ps", "-aq")); len(ids) > 0 {
 		h.try(append([]string{"rm", "-f"}, ids...)...)
@@ -110,13 +127,14 @@ func (h *Host) ended() {
 
 // record writes what is known of a host beside the daemons' logs.
 func (h *Host) record() {
-	commands := []string{"ovs-vsctl show", "ovs-ofctl -O OpenFlow14 dump-flows mosbr0", "ip -br addr", "nft list ruleset"}
-	daemon := Mosbridge
-	if h.Volumes != nil {
-		daemon = Lvm
-		commands = []string{"cat /proc/self/mountinfo", "ls -la /var/lib/mos/mos-lvm/loop /var/lib/mos/mos-lvm/mnt", "docker ps -a", "docker volume ls"}
+	commands := []string{"docker ps -a"}
+	if h.API != nil {
+		commands = append(commands, "ovs-vsctl show", "ovs-ofctl -O OpenFlow14 dump-flows mosbr0", "ip -br addr", "nft list ruleset")
 	}
-	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(daemon)), "state"))
+	if h.Volumes != nil {
+		commands = append(commands, "cat /proc/self/mountinfo", "ls -la /var/lib/mos/mos-lvm/loop /var/lib/mos/mos-lvm/mnt", "docker volume ls")
+	}
+	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(h.daemons[0])), "state"))
 	if err != nil {
 		h.tb.Log(err)
 		return
@@ -215,23 +233,28 @@ func (h *Host) Clean() {
 	err := testx.Poll(20*time.Second, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		audit := h.API.Audit
-		if h.Volumes != nil {
-			audit = h.Volumes.Audit
-		}
-		a, err := audit(ctx)
-		if err != nil {
-			return err
-		}
 		var errs []error
-		for _, f := range a.Findings {
-			errs = append(errs, fmt.Errorf("%s %s: %s", f.Kind, f.Object, f.Detail))
+		if h.API != nil {
+			a, err := h.API.Audit(ctx)
+			errs = append(errs, err, found(a.Findings))
+		}
+		if h.Volumes != nil {
+			a, err := h.Volumes.Audit(ctx)
+			errs = append(errs, err, found(a.Findings))
 		}
 		return errors.Join(errs...)
 	})
 	if err != nil {
 		h.tb.Errorf("%s: audit: %v", h.Name, err)
 	}
+}
+
+func found(findings []adminapi.Finding) error {
+	var errs []error
+	for _, f := range findings {
+		errs = append(errs, fmt.Errorf("%s %s: %s", f.Kind, f.Object, f.Detail))
+	}
+	return errors.Join(errs...)
 }
 
 // IP is the address of a container on a network as Docker tells it.
@@ -262,6 +285,27 @@ func (h *Host) Mos(args ...string) string {
 // TryMos is [Host.Mos] for what may fail.
 func (h *Host) TryMos(args ...string) (string, error) {
 	return h.Exec(context.WithoutCancel(h.tb.Context()), append([]string{Program(h.tb, "docker-mos"), "mos"}, args...)...)
+}
+
+// Set runs `docker set` on the host and fails the test when that fails; it returns
+// trimmed output.
+func (h *Host) Set(args ...string) string {
+	h.tb.Helper()
+	out, err := h.TrySet(args...)
+	if err != nil {
+		h.tb.Fatalf("%s: docker set %s: %v", h.Name, strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// TrySet is [Host.Set] for what may fail.
+func (h *Host) TrySet(args ...string) (string, error) {
+	mos := Program(h.tb, "docker-mos")
+	set := filepath.Join(filepath.Dir(mos), "docker-set")
+	if err := os.Symlink(mos, set); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return h.Exec(context.WithoutCancel(h.tb.Context()), append([]string{set, "set"}, args...)...)
 }
 
 var build struct { // once a test binary

@@ -1,0 +1,211 @@
+package setmgr
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Manager runs sets on one Engine. Its verbs may run at once for different sets.
+type Manager struct {
+	Engine Engine
+	// Cap is nil where the cgroup parents of sets cannot be written; NoCap says why.
+	Cap   Cap
+	NoCap string
+	// Infra gives our image of infra containers, named InfraName, as docker load
+	// takes it.
+	Infra     func(arch string) (io.Reader, error)
+	InfraName string
+	// Auth gives the credentials for pulling an image, as the Engine API takes
+	// them; nil is none.
+	Auth func(image string) (string, error)
+	// Grow grows a volume; nil where its driver cannot be reached.
+	Grow func(ctx context.Context, volume string, size spec.Bytes) error
+	// Dial reaches into a set's network; nil where that is not possible.
+	Dial Dial
+	// Said is told how the steps go, from several goroutines; nil is nobody.
+	Said func(Event)
+}
+
+func (m *Manager) say(e Event) {
+	if m.Said != nil {
+		m.Said(e)
+	}
+}
+
+// Observe is what there is of a set now.
+func (m *Manager) Observe(ctx context.Context, set string, want *spec.Set) (plan.Observed, error) {
+	o, err := m.Engine.Observe(ctx, set, want)
+	if err != nil {
+		return o, err
+	}
+	o.CanCap = m.NoCap
+	if m.Cap == nil {
+		return o, nil
+	}
+	o.Cap, err = m.Cap.Read(ctx, render.Parent(o.Facts, set))
+	return o, err
+}
+
+// Change is a verb: it plans on what is there.
+type Change func(o plan.Observed) (plan.Plan, error)
+
+// Up plans that a set is as its spec says.
+func (m *Manager) Up(s spec.Set, recreate bool) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Recreate: recreate})
+	}
+}
+
+// Again plans that a set runs as its containers tell; with heal what was stopped by
+// hand stays so.
+func (m *Manager) Again(set string, heal bool) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		if heal && o.Infra.Restart == "no" {
+			return plan.Plan{Set: set, Warnings: []string{"set " + set + " was stopped by hand: docker set start " + set + " starts it"}}, nil
+		}
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Heal: heal})
+	}
+}
+
+// Update plans that containers have other images; the rest of the set is as it is.
+func (m *Manager) Update(set string, images map[string]string) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(images)) {
+			i := slices.IndexFunc(s.Containers, func(c spec.Container) bool { return c.Name == name })
+			if i < 0 {
+				return plan.Plan{}, plan.NoMember(s, name)
+			}
+			s.Containers[i].Image = images[name]
+		}
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName})
+	}
+}
+
+// Resize plans other limits of a set, and of its containers by their percents, and
+// another size of its volume; 0 leaves what there is.
+func (m *Manager) Resize(set string, to plan.Limits, volume spec.Bytes) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		if to.CPU == 0 {
+			to.CPU = s.CPU
+		}
+		if to.MEM == 0 {
+			to.MEM = s.MEM
+		}
+		if s, err = plan.Spec(o, set, to); err != nil {
+			return plan.Plan{}, err
+		}
+		s.CPU, s.MEM = to.CPU, to.MEM
+		if volume > 0 {
+			if s.Volume == nil {
+				return plan.Plan{}, fault.NotFound("set %s has no volume", set)
+			}
+			s.Volume.Size = volume
+		}
+		if err := s.Check(); err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.Resize(s, o, volume > 0)
+	}
+}
+
+// Stop, Restart and Remove plan what they say, see package plan.
+func (m *Manager) Stop(set string) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		return plan.Stop(s, o), err
+	}
+}
+
+// Restart plans that members are stopped and started, all without names.
+func (m *Manager) Restart(set string, members ...string) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.Restart(s, o, members...)
+	}
+}
+
+// Remove plans that nothing is left of a set but its volume; with volume also that.
+func (m *Manager) Remove(set string, force, volume bool) Change {
+	return func(o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil && len(o.Members) == 0 {
+			return plan.Plan{}, err
+		}
+		s.Name = set // what is left of it may not tell more
+		name := ""
+		if volume {
+			name = render.Volume(s)
+		}
+		return plan.Remove(s, o, force, name)
+	}
+}
+
+// Plan observes and plans, and changes nothing. want names what to look for.
+func (m *Manager) Plan(ctx context.Context, set string, want *spec.Set, c Change) (plan.Plan, error) {
+	o, err := m.Observe(ctx, set, want)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return c(o)
+}
+
+// Run takes the steps of a plan. When one fails, members whose new container did
+// not get ready have their old one back; what else was done stays, and the same
+// verb goes on from there.
+func (m *Manager) Run(ctx context.Context, p plan.Plan) error {
+	r, err := m.run(ctx, p)
+	if err == nil || len(r.bad) == 0 {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	o, oerr := m.Observe(ctx, p.Set, nil)
+	if oerr != nil {
+		return errors.Join(err, oerr)
+	}
+	back := plan.Undo(spec.Set{Name: p.Set}, o, slices.Sorted(maps.Keys(r.bad))...)
+	if len(back.Steps) == 0 {
+		return err
+	}
+	if _, uerr := m.run(ctx, back); uerr != nil {
+		return errors.Join(err, uerr)
+	}
+	return errors.Join(err, fault.Conflict("the old container serves again"))
+}
+
+func (m *Manager) loadInfra(ctx context.Context) error {
+	tar, err := m.Infra("")
+	if err != nil {
+		return err
+	}
+	return m.Engine.Load(ctx, tar)
+}
+
+func (m *Manager) growVolume(ctx context.Context, s plan.Step) error {
+	if m.Grow == nil {
+		return fault.Later("volume %s cannot be grown from here: do it on the Engine's host, by docker mos volume resize %s %s", s.Name, s.Name, s.Volume.Size)
+	}
+	return m.Grow(ctx, s.Name, s.Volume.Size)
+}

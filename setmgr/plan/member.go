@@ -1,0 +1,159 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// member brings the container of one member up, after needs. Of the containers
+// that the member has, at most one stays.
+func (b *builder) member(c spec.Container, needs []int) error {
+	hash, name := spec.HashContainer(c), render.MemberName(b.s.Name, c.Name)
+	var keep *Container
+	var rest []Container
+	rev := 0
+	for _, have := range b.of(c.Name) {
+		rev = max(rev, have.Rev)
+		if keep == nil && b.fits(have, c, hash) {
+			keep = &have
+		} else {
+			rest = append(rest, have)
+		}
+	}
+	inService := slices.ContainsFunc(rest, func(c Container) bool { return c.Name == name })
+	if keep == nil && len(rest) > 0 || keep != nil && keep.Name != name && inService {
+		return b.replace(c, rest, keep, rev+1, needs)
+	}
+	if keep == nil {
+		made, err := b.make(c, name, rev+1, "the set wants it")
+		if err != nil {
+			return err
+		}
+		b.start(c, Step{Name: name, Made: made, Cause: "it is new"}, append(needs, made)...)
+		return nil
+	}
+	b.keep(c, *keep, rest, needs)
+	return nil
+}
+
+// fits says whether a container is what the spec wants, but for its state and limits.
+func (b *builder) fits(have Container, c spec.Container, hash string) bool {
+	id := b.o.Images[c.Image]
+	return have.Hash == hash && have.State != Dead && have.State != Removing &&
+		b.o.Infra != nil && have.NetOf == b.o.Infra.ID && (id == "" || have.ImageID == id)
+}
+
+// why says what does not fit.
+func (b *builder) why(have Container, c spec.Container) string {
+	switch {
+	case b.o.Infra == nil || have.NetOf != b.o.Infra.ID:
+		return "it belongs to an infra container that is gone"
+	case have.Image != c.Image:
+		return fmt.Sprintf("image %s, was %s", c.Image, have.Image)
+	case have.Hash != spec.HashContainer(c):
+		return "its spec is another"
+	case have.State == Dead || have.State == Removing:
+		return "its container is " + string(have.State)
+	}
+	return "its image " + c.Image + " is another now"
+}
+
+// make creates a container of a member.
+func (b *builder) make(c spec.Container, name string, rev int, cause string, needs ...int) (int, error) {
+	r, err := render.Member(b.s, c, b.o.Facts, render.InfraName(b.s.Name), c.Image, rev)
+	if err != nil {
+		return 0, err
+	}
+	r.Name = name
+	return b.touch(Step{Op: Create, Member: c.Name, Name: name, Create: &r, Cause: cause}, append(needs, b.infra)...), nil
+}
+
+// start starts a container of a member and waits until it is ready. s says which.
+func (b *builder) start(c spec.Container, s Step, needs ...int) (ready int) {
+	s.Op, s.Member = Start, c.Name
+	id := b.touch(s, needs...)
+	b.started[c.Name] = id
+	s.ID, s.Needs = 0, nil
+	if cmd := c.Options.Hooks.PostStart; len(cmd) > 0 {
+		hook := s
+		hook.Op, hook.Cmd, hook.Cause = Hook, cmd, "it was started"
+		id = b.add(hook, id)
+	}
+	b.ready[c.Name] = b.wait(c, s, id)
+	return b.ready[c.Name]
+}
+
+// wait waits for a container that was started, if there is anything to wait for.
+func (b *builder) wait(c spec.Container, s Step, after int) int {
+	s.Op, s.Probe, s.Health, s.Once = Wait, c.Options.Ready, c.Options.Health != nil, c.Options.Once
+	s.Within = c.Options.Update.Deadline
+	switch {
+	case s.Once:
+		s.Cause = "others wait for its end"
+	case s.Probe != nil || s.Health:
+		s.Cause = "it is to be ready"
+	default:
+		return after
+	}
+	return b.add(s, after)
+}
+
+// keep leaves a container that fits, and mends what can be mended in it.
+func (b *builder) keep(c spec.Container, have Container, rest []Container, needs []int) {
+	name := render.MemberName(b.s.Name, c.Name)
+	last := 0
+	for _, old := range rest { // of an update that was cut off
+		last = b.removeOne(old, "it was replaced", needs...)
+	}
+	if have.Name != name {
+		last = b.touch(Step{Op: Rename, Member: c.Name, Name: have.Name, NewName: name, Target: have.ID, Cause: "its update was cut off"}, last)
+	}
+	if want := limitsOf(b.s, c); !have.Limits.near(want) {
+		last = b.touch(Step{Op: Limit, Member: c.Name, Name: name, Target: have.ID, Limits: want, Cause: fmt.Sprintf("it is to have %s, has %s", want, have.Limits)}, last)
+	}
+	stopped := b.opt.Heal && have.Restart == "no" && policyOf(c) != "no"
+	if want := policyOf(c); have.Restart != want && !stopped {
+		last = b.touch(Step{Op: Policy, Member: c.Name, Name: name, Target: have.ID, Policy: want, Cause: "it has " + have.Restart}, last)
+	}
+	s := Step{Name: name, Target: have.ID}
+	switch {
+	case c.Options.Once && have.State == Exited && have.ExitCode == 0:
+		return // it did its work
+	case stopped && !have.live():
+		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
+	case have.State == Running && (have.Stranded || b.up != 0):
+		s.Cause = "its network is not that of the infra any more"
+		stop := b.stop(have, s.Cause, append(needs, last)...)
+		b.start(c, s, stop)
+	case have.State == Running:
+		b.ready[c.Name] = 0
+		if have.Health == "starting" {
+			s.Member = c.Name
+			b.ready[c.Name] = b.wait(c, s, last)
+		}
+	case have.State == Restarting, have.State == Paused:
+		b.warn(fmt.Sprintf("container %s is %s: it is left so", name, have.State))
+	default:
+		s.Cause = "it is " + string(have.State)
+		b.start(c, s, append(needs, last)...)
+	}
+}
+
+func (b *builder) removeOne(c Container, cause string, needs ...int) int {
+	stop := b.stop(c, cause, needs...)
+	return b.touch(Step{Op: RemoveOne, Member: c.Member, Name: c.Name, Target: c.ID, Cause: cause}, append(needs, stop)...)
+}
+
+func (l Limits) String() string {
+	cpu, mem := "no limit of CPU", "no limit of memory"
+	if l.CPU > 0 {
+		cpu = fmt.Sprintf("%.2f cores", float64(l.CPU))
+	}
+	if l.MEM > 0 {
+		mem = l.MEM.String()
+	}
+	return cpu + " and " + mem
+}

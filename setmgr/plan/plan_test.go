@@ -1,0 +1,205 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// TestPlans prints the plan of each verb for a set.
+func TestPlans(t *testing.T) {
+	var b strings.Builder
+	say := func(what string, p Plan, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		b.WriteString("== " + what + "\n" + p.String())
+		for _, line := range p.Lines() {
+			b.WriteString("   " + line + "\n")
+		}
+		for _, line := range p.Warnings {
+			b.WriteString("   warning: " + line + "\n")
+		}
+	}
+	s, w := web(t), newWorld()
+	say("up", w.up(t, s), nil)
+	p, err := Up(s, w.seen(), opt)
+	say("up again", p, err)
+	for _, strategy := range []spec.Strategy{spec.Swap, spec.Overlap, spec.Restart} {
+		next := web(t)
+		next.Containers[0].Image, next.Containers[0].Options.Update = "shop/app:42", spec.Update{Strategy: strategy, MinReady: spec.Duration(2e9)}
+		p, err := Up(next, w.seen(), opt)
+		say("update by "+string(strategy), p, err)
+	}
+	p, err = Resize(func() spec.Set { s := web(t); s.CPU, s.MEM, s.Volume.Size = 6, 4<<30, 40<<30; return s }(), w.seen(), true)
+	say("resize", p, err)
+	say("stop", Stop(s, w.seen()), nil)
+	p, err = Restart(s, w.seen(), "app")
+	say("restart app", p, err)
+	p, err = Remove(s, w.seen(), true, "web-data")
+	say("remove", p, err)
+	less := web(t)
+	less.Containers = less.Containers[:2]
+	p, err = Up(less, w.seen(), opt)
+	say("without log", p, err)
+	other := web(t)
+	other.Network.IP = "10.9.0.22"
+	p, err = Up(other, w.seen(), Options{InfraImage: "mos-infra:1", Recreate: true})
+	say("recreate", p, err)
+	w.o.Infra.State = Exited
+	p, err = Up(s, w.seen(), Options{InfraImage: "mos-infra:1", Heal: true})
+	say("heal a dead infra", p, err)
+	testx.Golden(t, "plans.golden", b.String())
+}
+
+func TestRefusals(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.o.Taken["web.app"] = "1234"
+	if _, err := Up(s, w.seen(), opt); !errdefs.IsAlreadyExists(err) || !strings.Contains(err.Error(), "web.app") {
+		t.Error(err)
+	}
+	w = newWorld()
+	w.o.Networks["prod"] = false
+	if _, err := Up(s, w.seen(), opt); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "docker network create") {
+		t.Error(err)
+	}
+	w = newWorld()
+	w.up(t, s)
+	for key, change := range map[string]func(*spec.Set){
+		"Network": func(s *spec.Set) { s.Network.IP = "10.9.0.5" }, "Hostname": func(s *spec.Set) { s.Hostname = "other" },
+		"Volume": func(s *spec.Set) { s.Volume.Path = "/elsewhere" }, "Sysctls": func(s *spec.Set) { s.Sysctls = map[string]string{"net.core.somaxconn": "4096"} },
+	} {
+		other := web(t)
+		change(&other)
+		if _, err := Up(other, w.seen(), opt); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "another "+key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	if _, err := Remove(s, w.seen(), false, ""); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("a running set is removed: %v", err)
+	}
+	if _, err := Restart(s, w.seen(), "nobody"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "app, cache, log") {
+		t.Error(err)
+	}
+	if _, err := Spec(newWorld().seen(), "nobody"); !errdefs.IsNotFound(err) {
+		t.Error(err)
+	}
+}
+
+// TestLabelsTellTheSpec: what was applied is read back from containers, also after
+// it was resized.
+func TestLabelsTellTheSpec(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.up(t, s)
+	got, err := Spec(w.seen(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, s, got)
+	s.CPU, s.MEM = 2, 2<<30
+	s.Containers[1].Options.CPU = 25
+	p, err := Resize(s, w.seen(), false)
+	if err == nil {
+		err = w.run(p, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = Spec(w.seen(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, s, got)
+	if p, err := Up(got, w.seen(), opt); err != nil || len(p.Steps) != 0 {
+		t.Errorf("%v\n%s", err, p)
+	}
+}
+
+func same(t *testing.T, want, got spec.Set) {
+	t.Helper()
+	a, err := spec.Marshal(&want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := spec.Marshal(&got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(a) != string(b) {
+		t.Errorf("got  %s\nwant %s", b, a)
+	}
+}
+
+// TestFailedUpdateComesBack: by each strategy, and whatever step fails.
+func TestFailedUpdateComesBack(t *testing.T) {
+	for _, strategy := range []spec.Strategy{spec.Swap, spec.Overlap, spec.Restart} {
+		next := web(t)
+		next.Containers[0].Image, next.Containers[0].Options.Update.Strategy = "sick", strategy
+		w := newWorld()
+		w.sick["sick"] = true
+		w.up(t, web(t))
+		before := w.String()
+		p, err := Up(next, w.seen(), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.run(p, 0); err == nil {
+			t.Fatal("it got ready")
+		}
+		if err := w.run(Undo(next, w.seen(), "app"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.String(); lines(got) != lines(before) {
+			t.Errorf("%s: after it failed\n%swant\n%s", strategy, got, before)
+		}
+	}
+}
+
+func lines(s string) string {
+	out := strings.Split(s, "\n")
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// TestEveryCutIsGoneOn: a plan that is cut off at any step is taken up by the next,
+// to the same end.
+func TestEveryCutIsGoneOn(t *testing.T) {
+	begin := map[string]func(*world){
+		"nothing": func(*world) {},
+		"there":   func(w *world) { w.up(t, web(t)) },
+		"stopped": func(w *world) { w.up(t, web(t)); _ = w.run(Stop(web(t), w.seen()), 0) },
+		"infra":   func(w *world) { w.up(t, web(t)); _ = w.change(w.o.Infra, Step{Op: StopOne}) },
+	}
+	for name, setup := range begin {
+		for _, strategy := range []spec.Strategy{spec.Swap, spec.Overlap, spec.Restart} {
+			want := web(t)
+			want.CPU = 3
+			want.Containers[0].Image, want.Containers[0].Options.Update.Strategy = "shop/app:42", strategy
+			want.Containers[2].Options.Env = map[string]string{"A": "b"}
+			for n := 1; ; n++ {
+				w := newWorld()
+				setup(w)
+				p, err := Up(want, w.seen(), opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n > len(p.Steps) {
+					break
+				}
+				_ = w.run(p, n) // that is the cut
+				w.up(t, want)
+				if p, err := Up(want, w.seen(), opt); err != nil || len(p.Steps) != 0 {
+					t.Fatalf("%s, %s, cut at step %d of\n%s: not settled: %v\n%s", name, strategy, n, p, err, w)
+				}
+				if c := len(w.o.Members); c != 3 {
+					t.Errorf("%s, %s, cut at step %d: %d containers\n%s", name, strategy, n, c, w)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// replace puts a new container in the place of those that a member has; fresh is
+// there when an earlier replacement was cut off. The one that serves now is kept,
+// stopped, until the new one is ready: Undo starts it again. Others of the member
+// are removed first.
+func (b *builder) replace(c spec.Container, have []Container, fresh *Container, rev int, needs []int) error {
+	name := render.MemberName(b.s.Name, c.Name)
+	old, litter := serving(have, name)
+	cause := b.why(old, c)
+	last := 0
+	for _, o := range litter {
+		last = b.removeOne(o, "an update that was cut off left it", needs...)
+	}
+	needs = append(needs, last)
+	strategy := c.Options.Update.Strategy
+	if b.up != 0 || !old.live() {
+		strategy = spec.Restart // there is nobody to go on serving
+	}
+	gone := 0
+	if strategy == spec.Restart {
+		gone = b.stopOld(old, cause, needs...)
+	}
+	next, err := b.next(c, fresh, rev, cause, append(needs, gone)...)
+	if err != nil {
+		return err
+	}
+	if strategy != spec.Overlap && strategy != spec.Restart {
+		gone = b.stopOld(old, cause, append(needs, next.Made)...)
+	}
+	ready := b.bringUp(c, next, fresh, append(needs, next.Made, gone)...)
+	if strategy == spec.Overlap {
+		ready = b.stop(old, cause, ready)
+	}
+	b.ready[c.Name] = b.rename(c, old, next, ready)
+	return nil
+}
+
+// stopOld stops the container that is replaced.
+func (b *builder) stopOld(old Container, cause string, needs ...int) int {
+	id := b.stop(old, cause, needs...)
+	if id != 0 {
+		b.p.Steps[id-1].Outage = "until its new container is ready"
+	}
+	return id
+}
+
+// next makes the new container, or takes the one that is there. The step that it
+// returns names it.
+func (b *builder) next(c spec.Container, fresh *Container, rev int, cause string, needs ...int) (Step, error) {
+	if fresh != nil {
+		return Step{Name: fresh.Name, Target: fresh.ID, Cause: cause}, nil
+	}
+	temp := fmt.Sprintf("%s.r%d", render.MemberName(b.s.Name, c.Name), rev)
+	made, err := b.make(c, temp, rev, cause, needs...)
+	return Step{Name: temp, Made: made, Cause: cause}, err
+}
+
+// bringUp starts the new container, and waits until it is and stays ready.
+func (b *builder) bringUp(c spec.Container, next Step, fresh *Container, needs ...int) (ready int) {
+	if fresh != nil && fresh.State == Running {
+		next.Member = c.Name
+		ready = b.wait(c, next, 0)
+	} else {
+		ready = b.start(c, next, needs...)
+	}
+	if long := c.Options.Update.MinReady; long > 0 {
+		next.Op, next.Member, next.For, next.Cause = Settle, c.Name, long, "it is to stay ready for a while"
+		ready = b.add(next, ready)
+	}
+	return ready
+}
+
+// rename gives the member's name to the new container, and removes the old one.
+func (b *builder) rename(c spec.Container, old Container, next Step, after int) int {
+	name := render.MemberName(b.s.Name, c.Name)
+	away := old.Name
+	if old.Name == name {
+		away = fmt.Sprintf("%s.r%d", name, old.Rev)
+		after = b.touch(Step{Op: Rename, Member: c.Name, Name: name, NewName: away, Target: old.ID, Cause: "its name is the new one's"}, after)
+	}
+	next.Op, next.Member, next.NewName, next.Cause = Rename, c.Name, name, "it serves now"
+	after = b.touch(next, after)
+	return b.touch(Step{Op: RemoveOne, Member: c.Name, Name: away, Target: old.ID, Cause: "it was replaced"}, after)
+}
+
+// serving picks of a member's containers the one that serves, or did: the one with
+// the member's name, else one that lives, else the newest.
+func serving(have []Container, name string) (old Container, litter []Container) {
+	best := 0
+	for i, c := range have {
+		if c.Name == name {
+			best = i
+			break
+		}
+		if c.live() && !have[best].live() {
+			best = i
+		}
+	}
+	for i, c := range have {
+		if i != best {
+			litter = append(litter, c)
+		}
+	}
+	return have[best], litter
+}
+
+// Undo leads back after an update of members that failed: where the old container
+// of one is there still it serves again, and the new one is removed.
+func Undo(s spec.Set, o Observed, members ...string) Plan {
+	b := newBuilder(s, o, Options{})
+	for _, m := range members {
+		have := b.of(m)
+		name := render.MemberName(s.Name, m)
+		if len(have) < 2 {
+			continue
+		}
+		old, fresh := serving(have, name)
+		last := 0
+		for _, c := range fresh {
+			last = b.removeOne(c, "it did not get ready", last)
+		}
+		if old.Name != name {
+			last = b.touch(Step{Op: Rename, Member: m, Name: old.Name, NewName: name, Target: old.ID, Cause: "it comes back"}, last)
+		}
+		if !old.live() {
+			b.touch(Step{Op: Start, Member: m, Name: name, Target: old.ID, Cause: "it comes back"}, last)
+		}
+	}
+	return b.p
+}

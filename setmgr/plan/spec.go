@@ -1,0 +1,65 @@
+package plan
+
+import (
+	"math"
+	"slices"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Spec is the spec of a set as its containers tell it: their labels say what never
+// changes, their limits what was resized since. next are the totals of a resize
+// that may have been cut off. An error is of class NotFound without an infra
+// container.
+func Spec(o Observed, name string, next ...Limits) (spec.Set, error) {
+	if o.Infra == nil {
+		return spec.Set{Name: name}, fault.NotFound("there is no set %.80s: docker set ls shows those that there are", name)
+	}
+	s, err := spec.DecodePart(o.Infra.Spec)
+	if err != nil {
+		return s, fault.Unavailable("label of container %s: %w", o.Infra.Name, err)
+	}
+	s.Name, s.CPU, s.MEM = name, o.Infra.Limits.CPU, o.Infra.Limits.MEM
+	s.Containers = nil
+	for _, c := range o.Members {
+		if c.Name != render.MemberName(name, c.Member) {
+			continue // being replaced
+		}
+		own, err := spec.DecodeContainer(c.Spec)
+		if err != nil {
+			return s, fault.Unavailable("label of container %s: %w", c.Name, err)
+		}
+		s.Containers = append(s.Containers, resized(s, own, c.Limits, next))
+	}
+	slices.SortStableFunc(s.Containers, func(a, b spec.Container) int { return a.Index - b.Index })
+	return s, nil
+}
+
+// resized is a container's spec with the limits that it has. Percents stay: those
+// of its label if they give its limits for the total as it is recorded, or as it is
+// to be, else those that its limits are of the total.
+func resized(s spec.Set, c spec.Container, have Limits, next []Limits) spec.Container {
+	for _, t := range append([]Limits{total(s)}, next...) {
+		of := s
+		of.CPU, of.MEM = t.CPU, t.MEM
+		if limitsOf(of, c).near(have) {
+			return c
+		}
+	}
+	out := &c.Options
+	if out.CPU > 0 && s.CPU > 0 {
+		out.CPU = percent(float64(have.CPU), float64(s.CPU))
+	} else {
+		out.CPU, out.Cores = 0, have.CPU
+	}
+	if out.MEM > 0 && s.MEM > 0 {
+		out.MEM = percent(float64(have.MEM), float64(s.MEM))
+	} else {
+		out.MEM, out.Memory = 0, have.MEM
+	}
+	return c
+}
+
+func percent(part, whole float64) float64 { return math.Round(part/whole*1e4) / 100 }

@@ -1,0 +1,259 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Up leads to a set that is as its spec says and runs: what is missing is made,
+// what differs is changed in place, what is right is left alone. An error is of
+// class NotFound for what the set needs and nobody made, AlreadyExists for names
+// that others have, and FailedPrecondition for changes that need the whole set
+// recreated, unless opt allows that.
+func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
+	b := newBuilder(s, o, opt)
+	if err := b.check(); err != nil {
+		return b.p, err
+	}
+	diff := infraDiff(s, o)
+	if len(diff) > 0 && !opt.Recreate {
+		return b.p, fault.Conflict("set %s must be recreated as a whole for another %s: its containers share that through the infra container; docker set up --recreate does it", s.Name, strings.Join(diff, ", "))
+	}
+	b.prepare(o.Infra == nil || len(diff) > 0)
+	if len(diff) > 0 {
+		b.tearDown("another " + strings.Join(diff, ", "))
+	}
+	b.capAt(total(s), "the set as a whole has these limits")
+	if err := b.makeInfra(); err != nil {
+		return b.p, err
+	}
+	for _, wave := range waves(s) {
+		if err := b.wave(wave); err != nil {
+			return b.p, err
+		}
+	}
+	b.dropOthers()
+	return b.p, nil
+}
+
+// check refuses what could only fail in the middle.
+func (b *builder) check() error {
+	if len(b.o.Taken) > 0 {
+		names := slices.Sorted(maps.Keys(b.o.Taken))
+		return fault.Exists("container %s is there already and is not of set %s: remove or rename it (docker rm, docker rename), or give the set another name", strings.Join(names, ", "), b.s.Name)
+	}
+	for _, n := range append([]spec.Network{b.s.Network}, b.s.Networks...) {
+		switch n.Name {
+		case "", "bridge", "none", "host":
+			continue
+		}
+		if !b.o.Networks[n.Name] {
+			return fault.NotFound("network %s of set %s is not there: make it, such as by docker network create -d mosbridge --ipam-driver mosbridge %s", n.Name, b.s.Name, n.Name)
+		}
+	}
+	return nil
+}
+
+// prepare gets the images and the volume before anything is touched.
+func (b *builder) prepare(infra bool) {
+	var last []int
+	if image := b.infraImage(); infra && !b.o.has(image) {
+		op := Pull
+		if b.s.Infra.Image == "" {
+			op = LoadInfra
+		}
+		last = append(last, b.add(Step{Op: op, Name: image, Cause: "the infra container needs it"}))
+	}
+	done := map[string]bool{}
+	for _, c := range b.s.Containers {
+		if done[c.Image] || b.o.has(c.Image) {
+			continue
+		}
+		done[c.Image] = true
+		last = append(last, b.add(Step{Op: Pull, Name: c.Image, Member: c.Name, Cause: "it is not on this Engine"}))
+	}
+	if v := render.Volume(b.s); v != "" && !b.o.Volumes[v] {
+		last = append(last, b.add(Step{Op: MakeVolume, Name: v, Volume: *b.s.Volume, Cause: "the set's containers share it"}))
+	}
+	b.before = append(b.before, last...)
+}
+
+// infraImage is the image of the infra container.
+func (b *builder) infraImage() string {
+	if b.s.Infra.Image != "" {
+		return b.s.Infra.Image
+	}
+	return b.opt.InfraImage
+}
+
+// has says whether an image is on the Engine.
+func (o Observed) has(image string) bool { return o.Images[image] != "" }
+
+// capAt brings the cgroup parent to limits, if they are others.
+func (b *builder) capAt(want Limits, cause string) {
+	if want == (Limits{}) && b.o.Cap == (Limits{}) || b.o.Cap.near(want) {
+		return
+	}
+	if b.o.CanCap != "" {
+		b.warn(fmt.Sprintf("the set as a whole is not capped, only its containers are: %s", b.o.CanCap))
+		return
+	}
+	b.before = append(b.before, b.touch(Step{Op: SetCap, Name: render.Parent(b.o.Facts, b.s.Name), Limits: want, Cause: cause}))
+}
+
+// makeInfra makes the infra container and starts it.
+func (b *builder) makeInfra() error {
+	name, inf := render.InfraName(b.s.Name), b.o.Infra
+	if inf == nil {
+		c, err := render.Infra(b.s, b.o.Facts)
+		if err != nil {
+			return err
+		}
+		c.Config.Image = b.infraImage()
+		b.infra = b.touch(Step{Op: Create, Name: name, Create: &c, Cause: "it holds network, volume and IPC of the set"})
+		b.up = b.touch(Step{Op: Start, Name: name, Made: b.infra, Cause: "all others live in its network"}, b.infra)
+		b.connect(b.up)
+		return nil
+	}
+	if want := total(b.s); !inf.Limits.near(want) {
+		b.touch(Step{Op: Limit, Name: name, Target: inf.ID, Limits: want, Cause: "the total of the set is recorded here"})
+	}
+	if inf.Restart != "always" {
+		b.touch(Step{Op: Policy, Name: name, Target: inf.ID, Policy: "always", Cause: "the set is to run"})
+	}
+	if !inf.live() || inf.State == Paused {
+		b.up = b.touch(Step{Op: Start, Name: name, Target: inf.ID, Cause: "it is " + string(inf.State)})
+	}
+	b.connect(b.up)
+	return nil
+}
+
+// connect connects the infra to the networks that it lacks.
+func (b *builder) connect(after int) {
+	for i, n := range append([]spec.Network{b.s.Network}, b.s.Networks...) {
+		if n.Name == "" || n.Name == "none" || n.Name == "host" {
+			continue
+		}
+		cause := "the set is to be connected to it"
+		s := Step{Op: Connect, Name: n.Name, Net: n, Made: b.infra, Container: render.InfraName(b.s.Name)}
+		if b.o.Infra != nil {
+			if _, there := b.o.Infra.Nets[n.Name]; there {
+				continue
+			}
+			s.Target, cause = b.o.Infra.ID, "somebody disconnected the set from it"
+		} else if i == 0 {
+			continue // it is made with it
+		}
+		s.Cause = cause
+		b.touch(s, after)
+	}
+}
+
+// wave brings the containers of one index up, beside each other.
+func (b *builder) wave(cs []spec.Container) error {
+	var after []int
+	for _, id := range b.ready {
+		after = append(after, id)
+	}
+	for _, c := range inOrder(cs) {
+		needs := slices.Clone(after)
+		for _, d := range c.Options.DependsOn {
+			if d.Condition == spec.Started {
+				needs = append(needs, b.started[d.Container])
+			} else {
+				needs = append(needs, b.ready[d.Container])
+			}
+		}
+		if err := b.member(c, append(needs, b.up)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inOrder are containers of one index with those that others depend on before these.
+func inOrder(cs []spec.Container) []spec.Container {
+	var out []spec.Container
+	var visit func(c spec.Container)
+	done := map[string]bool{}
+	visit = func(c spec.Container) {
+		if done[c.Name] {
+			return
+		}
+		done[c.Name] = true
+		for _, d := range c.Options.DependsOn {
+			for _, other := range cs {
+				if other.Name == d.Container {
+					visit(other)
+				}
+			}
+		}
+		out = append(out, c)
+	}
+	for _, c := range cs {
+		visit(c)
+	}
+	return out
+}
+
+// dropOthers removes members that the spec does not name any more.
+func (b *builder) dropOthers() {
+	var gone []Container
+	for _, c := range b.o.Members {
+		if _, wanted := named(b.s, c.Member); !wanted {
+			gone = append(gone, c)
+		}
+	}
+	b.removeAll(gone, "the set has no such container any more")
+}
+
+// removeAll stops and removes containers of members, later indices first. It
+// returns the last steps.
+func (b *builder) removeAll(cs []Container, cause string) (last []int) {
+	for _, wave := range stopOrder(cs) {
+		var now []int
+		for _, c := range wave {
+			stop := b.stop(c, cause, last...)
+			now = append(now, b.touch(Step{Op: RemoveOne, Member: c.Member, Name: c.Name, Target: c.ID, Cause: cause}, append(last, stop)...))
+		}
+		last = now
+	}
+	return last
+}
+
+// stop stops a container that lives; its own spec says how.
+func (b *builder) stop(c Container, cause string, needs ...int) int {
+	if !c.live() {
+		return 0
+	}
+	s := Step{Op: StopOne, Member: c.Member, Name: c.Name, Target: c.ID, Cause: cause}
+	var own spec.Container
+	if cs, err := spec.DecodeContainer(c.Spec); err == nil {
+		own = cs
+	}
+	s.Signal, s.Grace = own.Options.Stop.Signal, own.Options.Stop.Grace
+	if cmd := own.Options.Hooks.PreStop; len(cmd) > 0 && c.State == Running {
+		needs = append(needs, b.touch(Step{Op: Hook, Member: c.Member, Name: c.Name, Target: c.ID, Cmd: cmd, Cause: "it is to be stopped"}, needs...))
+	}
+	return b.touch(s, needs...)
+}
+
+// tearDown removes what there is, so that all can be made anew.
+func (b *builder) tearDown(cause string) {
+	last := b.removeAll(b.o.Members, cause)
+	if inf := b.o.Infra; inf != nil {
+		name := inf.Name
+		if inf.live() {
+			last = append(last, b.touch(Step{Op: StopOne, Name: name, Target: inf.ID, Cause: cause}, last...))
+		}
+		last = []int{b.touch(Step{Op: RemoveOne, Name: name, Target: inf.ID, Cause: cause}, last...)}
+	}
+	b.before = append(b.before, last...)
+	b.o.Infra, b.o.Members = nil, nil
+}

@@ -1,0 +1,182 @@
+package plan
+
+import (
+	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Stop stops a set: later indices first, the infra last. Restart policies are set
+// aside, so that it stays stopped when the Engine starts.
+func Stop(s spec.Set, o Observed) Plan {
+	b := newBuilder(s, o, Options{})
+	const cause = "asked for"
+	var last []int
+	for _, wave := range stopOrder(o.Members) {
+		var now []int
+		for _, c := range wave {
+			after := append([]int{}, last...)
+			if c.Restart != "no" {
+				after = append(after, b.touch(Step{Op: Policy, Member: c.Member, Name: c.Name, Target: c.ID, Policy: "no", Cause: "it is to stay stopped"}, last...))
+			}
+			now = append(now, after...)
+			now = append(now, b.stop(c, cause, after...))
+		}
+		last = now
+	}
+	if inf := o.Infra; inf != nil {
+		if inf.Restart != "no" {
+			last = append(last, b.touch(Step{Op: Policy, Name: inf.Name, Target: inf.ID, Policy: "no", Cause: "it is to stay stopped"}, last...))
+		}
+		if inf.live() {
+			b.touch(Step{Op: StopOne, Name: inf.Name, Target: inf.ID, Cause: cause}, last...)
+		}
+	}
+	return b.p
+}
+
+// Restart stops and starts members, all without names. The infra stays, and with
+// it the network. Unknown names are of class NotFound.
+func Restart(s spec.Set, o Observed, names ...string) (Plan, error) {
+	b := newBuilder(s, o, Options{})
+	chosen := func(c string) bool { return len(names) == 0 }
+	if len(names) > 0 {
+		set := map[string]bool{}
+		for _, n := range names {
+			if _, ok := named(s, n); !ok {
+				return b.p, NoMember(s, n)
+			}
+			set[n] = true
+		}
+		chosen = func(c string) bool { return set[c] }
+	}
+	stopped := map[string]bool{}
+	var last []int
+	for _, wave := range stopOrder(o.Members) {
+		var now []int
+		for _, c := range wave {
+			if chosen(c.Member) && c.Name == render.MemberName(s.Name, c.Member) {
+				now = append(now, b.stop(c, "it is to be restarted", last...))
+				stopped[c.Member] = true
+			}
+		}
+		if len(now) > 0 {
+			last = now
+		}
+	}
+	for _, wave := range waves(s) {
+		var after []int
+		for _, id := range b.ready {
+			after = append(after, id)
+		}
+		for _, c := range inOrder(wave) {
+			for _, have := range b.of(c.Name) {
+				if stopped[c.Name] && have.Name == render.MemberName(s.Name, c.Name) {
+					b.start(c, Step{Name: have.Name, Target: have.ID, Cause: "asked for"}, append(append(after, last...), b.up)...)
+				}
+			}
+		}
+	}
+	return b.p, nil
+}
+
+// NoMember is the error for a container that a set does not have.
+func NoMember(s spec.Set, name string) error {
+	var have []string
+	for _, c := range s.Containers {
+		have = append(have, c.Name)
+	}
+	return fault.NotFound("set %s has no container %.80s: it has %s", s.Name, name, strings.Join(have, ", "))
+}
+
+// Remove removes a set. A running one is of class FailedPrecondition without force.
+// Its volume stays unless volume is its name.
+func Remove(s spec.Set, o Observed, force bool, volume string) (Plan, error) {
+	b := newBuilder(s, o, Options{})
+	for _, c := range append(o.Members, infraOf(o)...) {
+		if c.live() && !force {
+			return b.p, fault.Conflict("set %s runs: stop it first (docker set stop %s), or remove it as it is with --force", s.Name, s.Name)
+		}
+	}
+	b.tearDown("asked for")
+	if o.Cap != (Limits{}) && o.CanCap == "" {
+		b.touch(Step{Op: DropCap, Name: render.Parent(o.Facts, s.Name), Cause: "nobody is in it any more"})
+	}
+	if volume != "" {
+		b.touch(Step{Op: DropVolume, Name: volume, Cause: "asked for"})
+	}
+	return b.p, nil
+}
+
+func infraOf(o Observed) []Container {
+	if o.Infra == nil {
+		return nil
+	}
+	return []Container{*o.Infra}
+}
+
+// Resize brings the limits of a set and of its containers to those of its spec,
+// and its volume to its size, while all run. At no moment is the sum of the new
+// limits above that of the old or of the new: the set grows first, then all that
+// becomes less does, the set shrinks, then all that becomes more does.
+func Resize(s spec.Set, o Observed, volume bool) (Plan, error) {
+	b := newBuilder(s, o, Options{})
+	if o.Infra == nil {
+		return b.p, fault.NotFound("there is no set %s", s.Name)
+	}
+	want := total(s)
+	b.capAt(most(o.Cap, want), "the set grows before its containers do")
+	b.limits(func(have, want Limits) Limits { return least(have, want) }, "what becomes less does so first")
+	b.o.Cap = most(o.Cap, want)
+	if o.CanCap == "" {
+		b.capAt(want, "the set has its new total")
+	}
+	b.limits(func(_, want Limits) Limits { return want }, "it has its new limits")
+	if !o.Infra.Limits.near(want) {
+		b.touch(Step{Op: Limit, Name: o.Infra.Name, Target: o.Infra.ID, Limits: want, Cause: "the total of the set is recorded here"})
+	}
+	if volume {
+		b.touch(Step{Op: Grow, Name: render.Volume(s), Volume: *s.Volume, Cause: "asked for"})
+	}
+	return b.p, nil
+}
+
+// limits changes those of the members in their order.
+func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
+	var ids []int
+	for i, c := range b.o.Members {
+		own, ok := named(b.s, c.Member)
+		if !ok {
+			continue
+		}
+		if next := to(c.Limits, limitsOf(b.s, own)); !c.Limits.near(next) {
+			ids = append(ids, b.touch(Step{Op: Limit, Member: c.Member, Name: c.Name, Target: c.ID, Limits: next, Cause: cause}))
+			b.o.Members[i].Limits = next
+		}
+	}
+	b.before = append(b.before, ids...)
+}
+
+// most and least compare limits, of which 0 is none.
+func most(a, b Limits) Limits { return Limits{pick(a.CPU, b.CPU, true), pick(a.MEM, b.MEM, true)} }
+
+func least(a, b Limits) Limits {
+	return Limits{pick(a.CPU, b.CPU, false), pick(a.MEM, b.MEM, false)}
+}
+
+func pick[T spec.Cores | spec.Bytes](a, b T, most bool) T {
+	switch {
+	case a == 0 && b == 0:
+		return 0
+	case a == 0 || b == 0:
+		if most {
+			return 0
+		}
+		return max(a, b)
+	case most:
+		return max(a, b)
+	}
+	return min(a, b)
+}
