@@ -24,6 +24,8 @@ type disk interface {
 	holders(ctx context.Context, device, dir string) ([]mounts.Holder, error)
 	format(ctx context.Context, t filesystem.Type, device string, zeroed bool) error
 	zero(ctx context.Context, device string, from int64, said func(done, total int64)) error
+	needsCheck(device string) (why string, err error)
+	mend(ctx context.Context, t filesystem.Type, device string) (said string, err error)
 	needsGrow(device string) (bool, error)
 	growOffline(ctx context.Context, t filesystem.Type, device string) error
 	// image finds the loop device of an image, and images those of all below a
@@ -64,6 +66,12 @@ func (hostDisk) zero(ctx context.Context, device string, from int64, said func(d
 func (hostDisk) image(path string) (loop.Info, error) { return loop.Find(path) }
 
 func (hostDisk) images(dir string) ([]loop.Info, error) { return loop.List(dir) }
+
+func (hostDisk) needsCheck(device string) (string, error) { return filesystem.NeedsCheck(device) }
+
+func (h hostDisk) mend(ctx context.Context, t filesystem.Type, device string) (string, error) {
+	return filesystem.FS{Runner: h.run}.Mend(ctx, t, device)
+}
 
 func (hostDisk) needsGrow(device string) (bool, error) { return filesystem.NeedsGrow(device) }
 

@@ -35,3 +35,17 @@ func TestDeviceIsThereOrNot(t *testing.T) {
 		t.Errorf("a device that is gone behind its node: %v, %v", there, err)
 	}
 }
+
+// TestHurtFileSystemIsMendedBeforeItIsMounted, and people are told.
+func TestHurtFileSystemIsMendedBeforeItIsMounted(t *testing.T) {
+	r := newRig(t)
+	r.make("v", "size", "1g")
+	r.disk.sick = "the kernel recorded errors in it"
+	_, _ = r.mount(t.Context(), "v", "id") // such devices cannot be mounted
+	if r.disk.sick != "" {
+		t.Error("it was not mended")
+	}
+	if es := r.events; len(es) == 0 || es[len(es)-1].Detail != "its file system was checked and mended: the kernel recorded errors in it" {
+		t.Errorf("the events are %+v", es)
+	}
+}

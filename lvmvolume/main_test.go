@@ -204,6 +204,7 @@ type fakeDisk struct {
 	held []mounts.Holder   // of every device
 	fail error             // what format says
 	dark error             // what there says
+	sick string            // why the file systems must be checked
 }
 
 func (d *fakeDisk) label(device string) string {
@@ -270,6 +271,19 @@ func (d *fakeDisk) zero(ctx context.Context, device string, from int64, said fun
 	d.made[d.label(device)] = 0
 	delete(d.text, d.label(device))
 	return nil
+}
+
+func (d *fakeDisk) needsCheck(string) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sick, nil
+}
+
+func (d *fakeDisk) mend(context.Context, filesystem.Type, string) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sick = ""
+	return "it is mended", nil
 }
 
 func (d *fakeDisk) needsGrow(string) (bool, error)                             { return false, nil }

@@ -7,9 +7,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
@@ -68,6 +70,20 @@ func (d *Driver) resumeDevices(ctx context.Context, g *group) error {
 	names := strings.Join(lvs, ", ")
 	d.log.WarnContext(ctx, "suspended devices resumed, a killed command left them", "vg", g.vg, "lv", names)
 	d.event("warn", "repair", g.vg, "suspended devices of "+names+" resumed")
+	return nil
+}
+
+// mendFS checks and mends the file system of a volume that is not mounted. Who
+// waits for it may give up: it goes on, since half a check is none.
+func (d *Driver) mendFS(ctx context.Context, v spec.Volume, dev, why string) error {
+	start := time.Now()
+	said, err := d.disk.mend(context.WithoutCancel(ctx), filesystem.Type(v.FS), dev)
+	if err != nil {
+		d.event("error", "volume", v.Title(), "its file system could not be mended: "+err.Error())
+		return err
+	}
+	d.log.WarnContext(ctx, "file system checked and mended", "volume", v.Title(), "lv", v.ID.Label(), "cause", why, "took", time.Since(start), "said", said)
+	d.event("warn", "volume", v.Title(), "its file system was checked and mended: "+why)
 	return nil
 }
 

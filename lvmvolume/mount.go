@@ -124,7 +124,10 @@ func (d *Driver) mountLocked(ctx context.Context, e entry) error {
 			return fmt.Errorf("attach volume %s: %w", e.v.Name, err)
 		}
 		u.Attached = true
-		if u.FSShort, err = d.disk.needsGrow(dev); err != nil {
+		if u.FSShort, err = d.disk.needsGrow(dev); err == nil {
+			u.Sick, err = d.disk.needsCheck(dev)
+		}
+		if err != nil {
 			return fmt.Errorf("look at volume %s: %w", e.v.Name, err)
 		}
 		p = plan.MountIt(e.v, u, time.Now())

@@ -95,7 +95,7 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 		return r.remove(ctx, at, steps)
 	case plan.Unmount:
 		return d.unmountIt(v)
-	case plan.Attach, plan.Format, plan.Fill, plan.Zero, plan.GrowFS, plan.Mount:
+	case plan.Attach, plan.Format, plan.Fill, plan.Zero, plan.Check, plan.GrowFS, plan.Mount:
 		return r.onDevice(ctx, at, s)
 	}
 	if err == nil {
@@ -138,6 +138,8 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 		return r.fill(ctx, dev)
 	case plan.Zero:
 		return r.zero(ctx, v, dev)
+	case plan.Check:
+		return r.d.mendFS(ctx, v, dev, s.Cause)
 	case plan.GrowFS:
 		mounted, err := mountedFrom(dir, dev)
 		if err != nil {

@@ -38,9 +38,10 @@ type Info struct {
 	Size      int64 // of the file system in bytes, not of the device
 	BlockSize int64
 	Journal   Journal
-	Errors    bool // the kernel found damage: e2fsck must run before the next mount
+	Errors    bool // the kernel found damage, see NeedsCheck
 
-	tail tail
+	tail    tail
+	journal int64 // where ext4's journal begins on the device, 0 when not known
 }
 
 // tail is what decides whether the last group of blocks of a device is used.
@@ -53,7 +54,7 @@ type tail struct {
 // What holds neither ext4 nor xfs gives ErrNotFound. Of a mounted xfs it may see
 // an old size: that is on the disk only after the log was written out.
 func Probe(device string) (Info, error) {
-	head, err := readHead(device)
+	head, err := readAt(device, 0)
 	if os.IsNotExist(err) {
 		return Info{}, fault.NotFound("device %s is not there", device)
 	}
@@ -70,9 +71,9 @@ func Probe(device string) (Info, error) {
 // headSize holds the super blocks of both types.
 const headSize = 4096
 
-// readHead reads past the page cache: xfs writes past it, too, so that an old
-// page would be believed.
-func readHead(device string) ([]byte, error) {
+// readAt reads headSize bytes past the page cache: xfs writes past it, too, so that
+// an old page would be believed.
+func readAt(device string, offset int64) ([]byte, error) {
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECT, 0)
 	if isErrno(err, unix.EINVAL) { // an image file where direct reads are not possible
 		f, err = os.OpenFile(device, os.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -84,7 +85,7 @@ func readHead(device string) ([]byte, error) {
 	raw := make([]byte, 2*headSize)
 	shift := -int(uintptr(unsafe.Pointer(unsafe.SliceData(raw)))) & (headSize - 1) //nolint:gosec // direct reads go to an aligned address
 	head := raw[shift : shift+headSize]
-	n, err := io.ReadFull(f, head)
+	n, err := io.ReadFull(io.NewSectionReader(f, offset, headSize), head)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil
 	}
@@ -147,11 +148,24 @@ func parseExt4(b []byte) (Info, bool) {
 	info := Info{
 		Type: Ext4, UUID: uuid(b[0x68:0x78]), Label: text(b[0x78:0x88]), Size: int64(blocks) * block, BlockSize: block,
 		Journal: Clean, Errors: state&2 != 0, tail: tail{group: group, least: ext4Least(b, block)},
+		journal: ext4Journal(b) * block,
 	}
 	if incompat&ext4Recover != 0 || state&1 == 0 && !info.Errors {
 		info.Journal = Replay
 	}
 	return info, true
+}
+
+// ext4Journal returns the first block of the journal by the copy of its inode's map
+// in the super block, 0 when that is not a plain one.
+func ext4Journal(b []byte) int64 {
+	le := binary.LittleEndian
+	tree := b[0x10C:]
+	const magic = 0xF30A
+	if b[0xFD] != 1 || le.Uint16(tree) != magic || le.Uint16(tree[2:]) == 0 || le.Uint16(tree[6:]) != 0 || le.Uint32(tree[12:]) != 0 {
+		return 0
+	}
+	return int64(le.Uint16(tree[18:]))<<32 | int64(le.Uint32(tree[20:]))
 }
 
 // ext4Least returns how many blocks a last group must have for resize2fs and the

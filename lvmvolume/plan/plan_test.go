@@ -56,6 +56,7 @@ func verbs() []struct {
 		{"mount of a volume that nobody had", MountIt(creating, Use{Attached: true}, day(1))},
 		{"mount of a mounted volume", MountIt(thin, on, day(1))},
 		{"mount of a grown ext4", MountIt(thin, Use{Attached: true, FSShort: true}, day(1))},
+		{"mount of one that was hurt", MountIt(thin, Use{Attached: true, FSShort: true, Sick: "the kernel recorded errors in it"}, day(1))},
 		{"mount of a grown xfs", MountIt(xfs, Use{FSShort: true}, day(1))},
 		{"release", Release(thin, on, "no container has it")},
 		{"release of a volume that is away", Release(thin, off, "no container has it")},

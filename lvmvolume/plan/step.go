@@ -18,6 +18,7 @@ const (
 	Record   Op = "record"   // replace the record: another state or name
 	Attach   Op = "attach"   // block device
 	Grow     Op = "grow"     // blocks
+	Check    Op = "check"    // file system, and mend it
 	GrowFS   Op = "grow-fs"  // file system to the size of its blocks
 	Mount    Op = "mount"
 	Unmount  Op = "unmount"
@@ -61,7 +62,7 @@ func (s Step) Detail() string {
 		return string(v.State)
 	case Grow:
 		return spec.Bytes(s.Was.Size).String() + " to " + spec.Bytes(v.Size).String()
-	case Fill, Attach, GrowFS, Mount, Unmount, Detach, Zero, Remove:
+	case Fill, Attach, Check, GrowFS, Mount, Unmount, Detach, Zero, Remove:
 	}
 	return v.ID.Label()
 }

@@ -58,6 +58,8 @@ type Use struct {
 	Mounted  bool
 	// FSShort says that the file system is smaller than its blocks.
 	FSShort bool
+	// Sick says why the file system must be checked before it is mounted.
+	Sick string
 }
 
 // MountIt brings a volume to where containers can have it.
@@ -72,6 +74,9 @@ func MountIt(v spec.Volume, u Use, now time.Time) Plan {
 	}
 	if !u.Attached {
 		p = append(p, Step{Op: Attach, Volume: v, Cause: "it is to be mounted"})
+	}
+	if u.Sick != "" {
+		p = append(p, Step{Op: Check, Volume: v, Cause: u.Sick})
 	}
 	if u.FSShort && v.FS == spec.Ext4 {
 		p = append(p, Step{Op: GrowFS, Volume: v, Cause: "its blocks were grown"})

@@ -54,6 +54,7 @@ func (s *system) brim() {
 		s.sh(fmt.Sprintf("/opt/mos/bin/volumecheck check -volume full%d -file f -seed %d -count %s", i, 10+i, n))
 	}
 	s.t.Logf("after the pool was full, all that was synced is there: %v blocks", synced)
+	s.t.Logf("file systems: %s", s.sh("docker mos volume events --format '{{.Object}} {{.Detail}}' | grep mended || echo nothing to mend"))
 	s.sh("docker volume rm full0 full1 full2 >/dev/null && docker mos volume trash purge --all --force >/dev/null")
 	s.settle(time.Minute, "docker volume create -d mos-lvm -o vg=trial -o size=64m again")
 	s.sh("docker volume rm again >/dev/null")
