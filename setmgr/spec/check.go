@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -87,7 +88,7 @@ func (f *flaws) image(path, image string) {
 
 func (f *flaws) labels(path string, labels, annotations map[string]string) {
 	ours := []string{label.Set, label.Role, label.Member, label.Index, label.Rev, label.Hash, label.Spec}
-	for key := range labels {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		switch {
 		case !line(key) || strings.Contains(key, "="):
 			f.add(join(path+"/Labels", key), "%.60q is no key of a label: take printable characters without blanks and '='", key)
@@ -95,7 +96,7 @@ func (f *flaws) labels(path string, labels, annotations map[string]string) {
 			f.add(join(path+"/Labels", key), "the label %s is how sets are found: choose another key", key)
 		}
 	}
-	for key := range annotations {
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if !line(key) || strings.Contains(key, "=") {
 			f.add(join(path+"/Annotations", key), "%.60q is no key of an annotation: take printable characters without blanks and '='", key)
 		}
@@ -137,10 +138,10 @@ func (f *flaws) totals(s *Set) {
 		f.limits(s, c, index("/Containers", i))
 		cpu += c.Options.CPU
 		mem += c.Options.MEM
-		if s.CPU > 0 {
+		if s.CPU > 0 && c.Options.CPU == 0 {
 			cpu += 100 * float64(c.Options.Cores/s.CPU)
 		}
-		if s.MEM > 0 {
+		if s.MEM > 0 && c.Options.MEM == 0 {
 			mem += 100 * float64(c.Options.Memory) / float64(s.MEM)
 		}
 	}

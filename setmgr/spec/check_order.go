@@ -40,7 +40,7 @@ func (f *flaws) dependency(at string, c Container, d Dependency, cs []Container,
 		for _, c := range cs {
 			known = append(known, c.Name)
 		}
-		f.add(at+"/Container", "the set has no container %.60q%s", d.Container, meant(fold(d.Container), known, ": name one that it has"))
+		f.add(at+"/Container", "the set has no container %.60q%s", d.Container, meant(fold(d.Container), known, ": name one of "+short(strings.Join(known, ", "))))
 		return
 	}
 	on := cs[i]

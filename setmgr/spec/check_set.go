@@ -158,7 +158,7 @@ func (f *flaws) shared(s *Set) {
 	}
 	for i, a := range s.DNS.Servers {
 		if _, err := netip.ParseAddr(a); err != nil {
-			f.add(index("/DNS/Servers", i), "%.60q is no IP address", a)
+			f.add(index("/DNS/Servers", i), "%.60q is no IP address: write one such as 10.9.0.2", a)
 		}
 	}
 	for i, d := range s.DNS.Search {

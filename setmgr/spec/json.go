@@ -25,11 +25,13 @@ func readJSON(data []byte) (*node, *flaw) {
 	r.dec = jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
 	n, err := r.value()
 	if err == nil {
+		r.dec.PeekKind()
+		more := r.place()
 		if _, err = r.dec.ReadToken(); errors.Is(err, io.EOF) {
 			return n, nil
 		}
 		if err == nil {
-			return nil, &flaw{at: r.place(), text: "there is more behind the set: a file has one set"}
+			return nil, &flaw{at: more, text: "there is more behind the set: a file has one set"}
 		}
 	}
 	return nil, r.flaw(err)

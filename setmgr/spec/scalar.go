@@ -90,7 +90,7 @@ func readBytes(n *node) (Bytes, error) {
 	unit := strings.TrimLeft(n.text, digits+".")
 	v, err := units.RAMInBytes(n.text)
 	switch {
-	case n.kind == number || !decimal(strings.TrimSuffix(n.text, unit)) || err != nil:
+	case n.kind == number || !decimal(strings.TrimSuffix(n.text, unit)) || strings.ContainsAny(unit, digits) || err != nil:
 		return 0, wrong
 	case v < 0 || v == math.MaxInt64: // what does not fit wraps round, or stays at the edge
 		return 0, fmt.Errorf("%.40s is more than any machine has", n.text)

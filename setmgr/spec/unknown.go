@@ -112,8 +112,8 @@ func elsewhere(t reflect.Type, key string) string {
 		list = append(shared(), renamed()...)
 	case reflect.TypeFor[Set]():
 		list = ofSet()
-	case reflect.TypeFor[Mount]():
-		list = ofMount()
+	default:
+		list = ofParts()[t]
 	}
 	for _, a := range list {
 		if slices.Contains(a.keys, key) {
@@ -192,11 +192,22 @@ func ofSet() []advice {
 	}
 }
 
-func ofMount() []advice {
-	return []advice{
-		{[]string{"target", "destination", "dst", "mountpath"}, "did you mean Path?"},
-		{[]string{"src", "volume"}, "did you mean Source?"},
-		{[]string{"ro"}, "did you mean ReadOnly?"},
-		{[]string{"tmpfssize"}, "did you mean Size?"},
+func ofParts() map[reflect.Type][]advice {
+	return map[reflect.Type][]advice{
+		reflect.TypeFor[Mount](): {
+			{[]string{"target", "destination", "dst", "mountpath"}, "did you mean Path?"},
+			{[]string{"src", "volume"}, "did you mean Source?"},
+			{[]string{"ro"}, "did you mean ReadOnly?"},
+			{[]string{"tmpfssize"}, "did you mean Size?"},
+		},
+		reflect.TypeFor[Dependency](): {{[]string{"name", "service", "on"}, "did you mean Container?"}},
+		reflect.TypeFor[Health]():     {{[]string{"test", "command", "exec"}, "did you mean Cmd?"}},
+		reflect.TypeFor[HTTPProbe]():  {{[]string{"url", "uri"}, "did you mean Path?"}},
+		reflect.TypeFor[Log]():        {{[]string{"type"}, "did you mean Driver?"}},
+		reflect.TypeFor[Network]():    {{[]string{"driveropts", "driveropt"}, "did you mean Options?"}, {[]string{"ipv4", "address", "ipaddress"}, "did you mean IP?"}, {[]string{"ipv6"}, "did you mean IP6?"}},
+		reflect.TypeFor[Probe]():      {{[]string{"cmd", "command"}, "did you mean Exec?"}, {[]string{"port"}, "did you mean TCP?"}},
+		reflect.TypeFor[Stop]():       {{[]string{"timeout"}, "did you mean Grace?"}},
+		reflect.TypeFor[Update]():     {{[]string{"type"}, "did you mean Strategy?"}},
+		reflect.TypeFor[Volume]():     {{[]string{"driveropts", "opts"}, "did you mean Options?"}, {[]string{"target", "mountpath"}, "did you mean Path?"}},
 	}
 }

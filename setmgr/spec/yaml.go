@@ -34,13 +34,19 @@ func readYAML(data []byte) (*node, *flaw) {
 	return nil, &flaw{at: place{max(more.Line, 1), max(more.Column, 1)}, text: "there is more than one document: a file has one set"}
 }
 
-// yamlFlaw finds the line in what the reader says: "yaml: line 3: …".
+// yamlFlaw finds the line in what the reader says: "yaml: line 3: …". None is the
+// first, and what its grammar says counts from 0, its scanner from 1.
 func yamlFlaw(err error) *flaw {
 	what := strings.TrimPrefix(err.Error(), "yaml: ")
 	f := &flaw{at: place{1, 1}}
 	if head, tail, ok := strings.Cut(what, ": "); ok {
 		if n, err := strconv.Atoi(strings.TrimPrefix(head, "line ")); err == nil {
 			f.at.line, what = n, tail
+			for _, s := range []string{"node content", "key", "'-' indicator", "',' or ']'", "',' or '}'", "<document start>"} {
+				if what == "did not find expected "+s {
+					f.at.line++
+				}
+			}
 		}
 	}
 	f.text = "it is no YAML: " + what
