@@ -44,8 +44,10 @@ func version(s string) (major, minor int) {
 	return major, minor
 }
 
-// Names of containers, see package setmgr.
-func InfraName(set string) string          { return set + ".infra" }
+// InfraName is the name of a set's infra container.
+func InfraName(set string) string { return set + ".infra" }
+
+// MemberName is the name of the container that serves as a member of a set.
 func MemberName(set, member string) string { return set + "." + member }
 
 // Volume is the name of a set's volume, "" when it has none.

@@ -54,7 +54,7 @@ func (h *engine) create(ctx context.Context, c render.Create) (string, error) {
 // inspect is what docker inspect tells of a container, without what is another for
 // each, and without what is empty: engines keep nothing, no elements and null apart
 // as they came, and treat them the same.
-func (h *engine) inspect(t testing.TB, name string) any {
+func (h *engine) inspect(t *testing.T, name string) any {
 	t.Helper()
 	var list []map[string]any
 	if err := json.Unmarshal([]byte(h.MustDocker(t, "inspect", name)), &list); err != nil {
@@ -117,7 +117,7 @@ func prune(v any) any {
 }
 
 // same makes a container by the API, and by docker, and compares them.
-func (h *engine) same(t testing.TB, c render.Create) {
+func (h *engine) same(t *testing.T, c render.Create) {
 	t.Helper()
 	_, err := h.create(t.Context(), c)
 	if err != nil {
@@ -182,8 +182,12 @@ func anySet() *rapid.Generator[spec.Set] {
 	text := rapid.StringMatching(`[ -~]{0,8}`)
 	word := rapid.StringMatching(`[a-z][a-z0-9]{0,5}`)
 	pick := func(from ...string) *rapid.Generator[string] { return rapid.SampledFrom(from) }
-	few := func(g *rapid.Generator[string]) *rapid.Generator[[]string] { return rapid.SliceOfNDistinct(g, 0, 3, rapid.ID) }
-	pairs := func(k, v *rapid.Generator[string]) *rapid.Generator[map[string]string] { return rapid.MapOfN(k, v, 0, 3) }
+	few := func(g *rapid.Generator[string]) *rapid.Generator[[]string] {
+		return rapid.SliceOfNDistinct(g, 0, 3, rapid.ID)
+	}
+	pairs := func(k, v *rapid.Generator[string]) *rapid.Generator[map[string]string] {
+		return rapid.MapOfN(k, v, 0, 3)
+	}
 	return rapid.Custom(func(t *rapid.T) spec.Set {
 		grace := spec.Duration(rapid.IntRange(0, 1e10).Draw(t, "grace"))
 		o := spec.Options{

@@ -171,7 +171,7 @@ func TestLimitsAreOfTheSet(t *testing.T) {
 		{100000, 400000, 0, 8 << 30}, // the total, which is recorded here
 		{},
 		{100000, 320000, 819, 8 << 30 * 70 / 100},
-		{100000, 1000, 2, 64 << 20}, // the least that engines take
+		{100000, 1000, 3, 64 << 20}, // a hundredth is the least that engines take
 		{100000, 80000, 205, 0},
 	}
 	for i := range want {

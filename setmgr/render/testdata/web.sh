@@ -72,8 +72,8 @@ docker create \
   --cpu-period=100000 \
   --cpu-quota=320000 \
   --cpu-shares=819 \
-  --memory=6012954214 \
-  --memory-swap=6012954214 \
+  --memory=6012952576 \
+  --memory-swap=6012952576 \
   --pids-limit=100 \
   --ulimit=core=-1:-1 \
   --ulimit=nofile=1024:2048 \
@@ -136,7 +136,7 @@ docker create \
   --cgroup-parent=/mosset.slice/mosset-web.slice \
   --cpu-period=100000 \
   --cpu-quota=1000 \
-  --cpu-shares=2 \
+  --cpu-shares=3 \
   --memory=67108864 \
   --memory-swap=67108864 \
   --mount=type=volume,source=web-data,target=/data \
