@@ -88,7 +88,8 @@ func plain(n *node) any {
 func parsed(tb interface {
 	Helper()
 	Fatal(...any)
-}, data []byte) any {
+}, data []byte,
+) any {
 	tb.Helper()
 	read := readYAML
 	if data[0] == '{' {

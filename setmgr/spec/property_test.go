@@ -27,11 +27,11 @@ func durations() *rapid.Generator[Duration] {
 }
 
 // optional is v, or nil as often.
-func optional[T any](t *rapid.T, make func() T) *T {
+func optional[T any](t *rapid.T, draw func() T) *T {
 	if rapid.Bool().Draw(t, "given") {
 		return nil
 	}
-	return new(make())
+	return new(draw())
 }
 
 // drawSet is a set that can be meant.
