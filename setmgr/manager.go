@@ -128,7 +128,7 @@ func (m *Manager) Resize(set string, to plan.Limits, volume spec.Bytes) Change {
 	}
 }
 
-// Stop, Restart and Remove plan what they say, see package plan.
+// Stop plans that a set is stopped, and stays so.
 func (m *Manager) Stop(set string) Change {
 	return func(o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)

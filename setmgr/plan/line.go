@@ -22,7 +22,7 @@ func (p Plan) String() string {
 }
 
 func (s Step) String() string {
-	out := fmt.Sprintf("%d", s.ID)
+	out := strconv.Itoa(s.ID)
 	if len(s.Needs) > 0 {
 		out += fmt.Sprint(" after ", strings.Trim(fmt.Sprint(s.Needs), "[]"))
 	}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -101,7 +100,7 @@ func (b *builder) capAt(want Limits, cause string) {
 		return
 	}
 	if b.o.CanCap != "" {
-		b.warn(fmt.Sprintf("the set as a whole is not capped, only its containers are: %s", b.o.CanCap))
+		b.warn("the set as a whole is not capped, only its containers are: " + b.o.CanCap)
 		return
 	}
 	b.before = append(b.before, b.touch(Step{Op: SetCap, Name: render.Parent(b.o.Facts, b.s.Name), Limits: want, Cause: cause}))

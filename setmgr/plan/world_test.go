@@ -15,11 +15,10 @@ import (
 
 // world is an Engine in a few lines, for plans to be tried on.
 type world struct {
-	o     Observed
-	made  map[int]string // containers by the step of this run
-	next  int
-	sick  map[string]bool // images that never get ready
-	mixed []string        // what must never be
+	o    Observed
+	made map[int]string // containers by the step of this run
+	next int
+	sick map[string]bool // images that never get ready
 }
 
 func newWorld() *world {

@@ -26,6 +26,10 @@ type Facts struct {
 	CgroupVersion int    // 1 or 2
 	CPUs          int
 	Memory        uint64 // bytes of the host
+	// Unprotected is an Engine without the right to shield a process from the
+	// kernel's choice when memory runs out (CAP_SYS_RESOURCE): no container with
+	// that wish starts there, and the error does not tell why.
+	Unprotected bool
 }
 
 // AtLeast says whether the Engine speaks an API version. Versions count: 1.9 comes

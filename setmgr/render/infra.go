@@ -62,7 +62,9 @@ func Infra(s spec.Set, f Facts) (Create, error) {
 	host.ExtraHosts = lines(s.Hosts, ":")
 	host.ShmSize, host.Sysctls = int64(s.SHM), maps.Clone(s.Sysctls)
 	host.RestartPolicy.Name = container.RestartPolicyAlways
-	host.OomScoreAdj = -998
+	if !f.Unprotected {
+		host.OomScoreAdj = -998
+	}
 	host.PidsLimit = infraPIDs(s)
 	host.ReadonlyRootfs, host.SecurityOpt = true, []string{"no-new-privileges"}
 	if host.Privileged = s.Infra.Privileged; !host.Privileged {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -20,14 +19,11 @@ import (
 
 // Member is a container that works in a set, the rev-th of its member, beside the
 // infra container infra: an id, or a name, which an Engine keeps as the id that it
-// has now. image is what the container's image was resolved to. Files of environment
-// must have been read into Env. An error is of class InvalidArgument, or
+// has now. image is what the container's image was resolved to. What stands in its
+// EnvFiles must be in Env already. An error is of class InvalidArgument, or
 // NotImplemented for what an Engine of this age cannot do.
 func Member(s spec.Set, c spec.Container, f Facts, infra, image string, rev int) (Create, error) {
 	o := c.Options
-	if len(o.EnvFiles) > 0 {
-		return Create{}, fault.Invalid("container %s: environment files %s were not read", c.Name, strings.Join(o.EnvFiles, ", "))
-	}
 	text, err := spec.MarshalContainer(&c)
 	if err != nil {
 		return Create{}, fmt.Errorf("label of container %s: %w", c.Name, err)

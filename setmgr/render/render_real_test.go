@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -175,6 +177,73 @@ func TestLineMakesTheSameContainerAsTheAPI(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRenderedSetRuns(t *testing.T) {
+	for _, e := range rig.Engines() {
+		t.Run(string(e), func(t *testing.T) {
+			h := open(t, e)
+			h.facts.Unprotected = !protects(t, h.Pid(rig.Dockerd))
+			s := web()
+			s.CPU, s.MEM = 1, 512<<20
+			s.Infra.Image = rig.Image // its shell waits at a terminal
+			app := s.Containers[1]
+			app.Options = spec.Options{
+				CPU: 50, MEM: 25, Entrypoint: []string{"sh", "-c"}, Command: []string{"exec sleep 1000"}, User: "1:1", TTY: true,
+				Mounts: []spec.Mount{{Path: "/var/data", ReadOnly: true}, {Type: spec.MountTmpfs, Path: `/a,b"c`, Size: 1 << 20}},
+			}
+			s.Containers = []spec.Container{s.Containers[0], app}
+			infra := ""
+			for _, c := range all(t, s, h.facts, render.InfraName(s.Name)) {
+				id, err := h.create(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.MustDocker(t, "start", id)
+				if infra == "" {
+					infra = id
+				}
+			}
+			for _, q := range []struct{ who, ask, want string }{
+				{"web.app", "id -u; hostname; cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax", "1\nweb-1\n4096\n65536"},
+				{"web.app", "cat /etc/hosts | grep 10.99.0.9; df -P /dev/shm | grep -c 262144", "10.99.0.9\tdb\n1"},
+				{"web.app", "touch /var/data/x 2>/dev/null || echo read-only; df -P | grep -c 'a,b'", "read-only\n1"},
+				{"web.plain", "echo hi >/data/x", ""},
+				{"web.app", "cat /var/data/x", "hi"},
+				{"web.infra", "cat /mnt/set/x", "hi"},
+				{"web.app", "grep -o '/mosset.slice/mosset-web.slice/.*' /proc/1/cgroup | sort -u | wc -l", "1"},
+			} {
+				if got := h.MustDocker(t, "exec", q.who, "sh", "-c", q.ask); got != q.want {
+					t.Errorf("%s: %s: got %q, want %q", q.who, q.ask, got, q.want)
+				}
+			}
+			if got := h.MustDocker(t, "inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "web.infra", "web.plain", "web.app"); got != "running 0\nrunning 0\nrunning 0" {
+				t.Errorf("got %q", got)
+			}
+			// The id that the name stood for when it was made.
+			if got := h.MustDocker(t, "inspect", "-f", "{{.HostConfig.NetworkMode}}", "web.app"); got != "container:"+infra {
+				t.Errorf("got %s", got)
+			}
+			// What was made so can be resized, which NanoCPUs would make impossible.
+			h.MustDocker(t, "update", "--cpu-period=100000", "--cpu-quota=70000", "--memory=256m", "--memory-swap=256m", "web.app")
+		})
+	}
+}
+
+// protects says whether an Engine may lower the oom-score-adj of a process.
+func protects(t *testing.T, pid int) bool {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, caps, _ := strings.Cut(string(status), "CapEff:")
+	mask, err := strconv.ParseUint(strings.Fields(caps)[0], 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sysResource = 24
+	return mask>>sysResource&1 == 1
 }
 
 // anySet is sets of one member that all engines take.

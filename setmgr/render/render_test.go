@@ -246,7 +246,6 @@ func TestWhatCannotBeIsRefusedByName(t *testing.T) {
 		{infra(func(s *spec.Set) { s.Network.IP = "10.9" }), "address of set web"},
 		{infra(func(s *spec.Set) { s.DNS.Servers = []string{"ns"} }), "DNS server of set web"},
 		{infra(func(s *spec.Set) { s.Ports = []string{"80:x"} }), "port .80:x. of set web"},
-		{member(spec.Options{EnvFiles: []string{"a.env"}}), "a.env"},
 		{member(spec.Options{Mounts: []spec.Mount{{Path: "/x", Subpath: "y"}}}), "Engine 26"},
 		{member(spec.Options{Mounts: []spec.Mount{{Path: "/x", Type: "nfs"}}}), "nfs"},
 		{noVolume, "set bare has no volume"},
