@@ -138,6 +138,19 @@ they were not there; so is 0, where it is taken.
 The whole set shares one network, one IPC and one host name. What docker run would ignore
 on a container that shares them (ports, host name, DNS, hosts, addresses, sysctls, size of
 /dev/shm) stands at the top of the set.
+
+What binds several keys, checked with the file and before each change:
+
+- CPU and Cores of the containers are at most 100 percent of the set in all, but with
+  Overcommit; MEM and Memory are so in any case. Percents need a total to be of, and a
+  container has either percents or an absolute limit.
+- A container waits for others of its own Index or lower ones, without rings: healthy for
+  one with Health or Ready, completed for one with Once, which has no Restart but no.
+- The networks none and host have no addresses, aliases, ports and further networks, host
+  no net.* of its own; the Engine's own bridge gives no fixed addresses and aliases.
+- One path of a container has one mount, one port of the host one of Ports. Only a tmpfs has
+  a Size, only the set's volume a Subpath, only a volume of mos-lvm a Size.
+- With PID, the infra container reaps processes, and no container has Init.
 `
 
 // shown is the form of a value of type t, for people.

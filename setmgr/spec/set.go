@@ -22,7 +22,7 @@ type Set struct {
 	Hosts    map[string]string // NAME: ADDRESS lines of /etc/hosts
 	Ports    []string          // as docker run -p
 	SHM      Bytes             // size of the shared /dev/shm; 0 is the engine's 64m
-	Sysctls  map[string]string // net.*, kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.*
+	Sysctls  map[string]string // of the network, IPC and message queue namespaces, see check_set.go
 	PID      bool              // the containers see each other's processes
 	Infra    Infra
 
@@ -73,7 +73,7 @@ type Container struct {
 // Options are the options of a container.
 type Options struct {
 	// CPU and MEM are percents of the set; Cores and Memory are absolute and
-	// take their place. 0 is no limit but the set's.
+	// take their place. 0 is no limit but the set's; a file cannot say 0 percent.
 	CPU, MEM float64
 	Cores    Cores
 	Memory   Bytes
