@@ -139,7 +139,7 @@ The whole set shares one network, one IPC and one host name. What docker run wou
 on a container that shares them (ports, host name, DNS, hosts, addresses, sysctls, size of
 /dev/shm) stands at the top of the set.
 
-What binds several keys, checked with the file and before each change:
+What binds several keys, checked when the file is read and before a resize:
 
 - CPU and Cores of the containers are at most 100 percent of the set in all, but with
   Overcommit; MEM and Memory are so in any case. Percents need a total to be of, and a
