@@ -97,9 +97,25 @@ func first(s spec.Set) string {
 
 // networking is what the set wants of its first network, empty when that is nothing.
 func networking(s spec.Set, f Facts) (*network.NetworkingConfig, error) {
-	n := s.Network
+	ep, err := Endpoint(s.Network)
+	if err != nil {
+		return nil, fmt.Errorf("set %s: %w", s.Name, err)
+	}
+	// Older ones take a MAC beside the networks, where the types of today have no field.
+	if len(ep.MacAddress) > 0 && !f.AtLeast("1.44") {
+		return nil, fault.Later("MAC address of set %s: that needs Engine 25 or newer, this one speaks API %s: leave it to the network's driver", s.Name, f.API)
+	}
+	out := &network.NetworkingConfig{}
+	if ep.IPAMConfig != nil || len(ep.Aliases)+len(ep.DriverOpts)+len(ep.MacAddress) > 0 {
+		out.EndpointsConfig = map[string]*network.EndpointSettings{first(s): ep}
+	}
+	return out, nil
+}
+
+// Endpoint is what an Engine is told of one connection of a set.
+func Endpoint(n spec.Network) (*network.EndpointSettings, error) {
 	ep := &network.EndpointSettings{Aliases: slices.Clone(n.Aliases), DriverOpts: maps.Clone(n.Options)}
-	ips, err := addresses("address of set "+s.Name, slices.DeleteFunc([]string{n.IP, n.IP6}, func(a string) bool { return a == "" }))
+	ips, err := addresses("address in network "+n.Name, slices.DeleteFunc([]string{n.IP, n.IP6}, func(a string) bool { return a == "" }))
 	if err != nil {
 		return nil, err
 	}
@@ -115,16 +131,8 @@ func networking(s spec.Set, f Facts) (*network.NetworkingConfig, error) {
 	}
 	if n.MAC != "" {
 		if err := ep.MacAddress.UnmarshalText([]byte(n.MAC)); err != nil {
-			return nil, fault.Invalid("MAC address %.40q of set %s is not of the form 02:42:0a:09:00:15", n.MAC, s.Name)
-		}
-		// Older ones take it beside the networks, where the types of today have no field.
-		if !f.AtLeast("1.44") {
-			return nil, fault.Later("MAC address of set %s: that needs Engine 25 or newer, this one speaks API %s: leave it to the network's driver", s.Name, f.API)
+			return nil, fault.Invalid("MAC address %.40q is not of the form 02:42:0a:09:00:15", n.MAC)
 		}
 	}
-	out := &network.NetworkingConfig{}
-	if ep.IPAMConfig != nil || len(ep.Aliases)+len(ep.DriverOpts)+len(ep.MacAddress) > 0 {
-		out.EndpointsConfig = map[string]*network.EndpointSettings{first(s): ep}
-	}
-	return out, nil
+	return ep, nil
 }

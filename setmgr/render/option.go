@@ -158,6 +158,11 @@ func restart(o spec.Options) (container.RestartPolicy, error) {
 	return p, container.ValidateRestartPolicy(p)
 }
 
+// Restart reads a restart policy as a spec has it: "always", "on-failure:3".
+func Restart(policy string) (container.RestartPolicy, error) {
+	return restart(spec.Options{Restart: policy})
+}
+
 func ulimits(from map[string]string) ([]*container.Ulimit, error) {
 	var out []*container.Ulimit
 	for _, line := range lines(from, "=") {
