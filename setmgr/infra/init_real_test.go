@@ -157,10 +157,14 @@ func TestInitOutlivesOtherSignals(t *testing.T) {
 	for _, arch := range architectures {
 		t.Run(arch, func(t *testing.T) {
 			r := run(t, arch)
+			except := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGSTOP}
+			if arch != runtime.GOARCH {
+				// QEMU uses some itself, and its version 7.2 does not survive faults that it is sent at once.
+				except = append(except, 32, 33, 34, 63, 64, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT,
+					syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSYS)
+			}
 			for s := syscall.Signal(1); s <= 64; s++ {
-				ends := slices.Contains([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGSTOP}, s)
-				emulators := 32 <= s && s <= 34 || s >= 63 // has uses of its own for these
-				if !ends && (arch == runtime.GOARCH || !emulators) {
+				if !slices.Contains(except, s) {
 					r.signal(s)
 				}
 			}
