@@ -242,8 +242,8 @@ func TestWhatCannotBeIsRefusedByName(t *testing.T) {
 		want string
 	}{
 		{infra(func(s *spec.Set) { s.Network.MAC = "02:42:0a:63:00:30" }), "Engine 25"},
-		{infra(func(s *spec.Set) { s.Network.MAC = "x" }), "MAC address .*x.* of set web"},
-		{infra(func(s *spec.Set) { s.Network.IP = "10.9" }), "address of set web"},
+		{infra(func(s *spec.Set) { s.Network.MAC = "x" }), "set web: MAC address .x. is not"},
+		{infra(func(s *spec.Set) { s.Network.IP = "10.9" }), "set web: address in network prod: .10.9. is not"},
 		{infra(func(s *spec.Set) { s.DNS.Servers = []string{"ns"} }), "DNS server of set web"},
 		{infra(func(s *spec.Set) { s.Ports = []string{"80:x"} }), "port .80:x. of set web"},
 		{member(spec.Options{Mounts: []spec.Mount{{Path: "/x", Subpath: "y"}}}), "Engine 26"},
