@@ -23,6 +23,7 @@ type Manager struct {
 	// takes it.
 	Infra     func(arch string) (io.Reader, error)
 	InfraName string
+	Arch      func(context.Context) (string, error) // of the Engine
 	// Auth gives the credentials for pulling an image, as the Engine API takes
 	// them; nil is none.
 	Auth func(image string) (string, error)
@@ -55,11 +56,11 @@ func (m *Manager) Observe(ctx context.Context, set string, want *spec.Set) (plan
 }
 
 // Change is a verb: it plans on what is there.
-type Change func(o plan.Observed) (plan.Plan, error)
+type Change func(ctx context.Context, o plan.Observed) (plan.Plan, error)
 
 // Up plans that a set is as its spec says.
 func (m *Manager) Up(s spec.Set, recreate bool) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Recreate: recreate})
 	}
 }
@@ -67,7 +68,7 @@ func (m *Manager) Up(s spec.Set, recreate bool) Change {
 // Again plans that a set runs as its containers tell; with heal what was stopped by
 // hand stays so.
 func (m *Manager) Again(set string, heal bool) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
 			return plan.Plan{}, err
@@ -75,13 +76,22 @@ func (m *Manager) Again(set string, heal bool) Change {
 		if heal && o.Infra.Restart == "no" {
 			return plan.Plan{Set: set, Warnings: []string{"set " + set + " was stopped by hand: docker set start " + set + " starts it"}}, nil
 		}
-		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Heal: heal})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Heal: heal})
 	}
+}
+
+// upNow plans on what there is of all that s names.
+func (m *Manager) upNow(ctx context.Context, s spec.Set, opt plan.Options) (plan.Plan, error) {
+	o, err := m.Observe(ctx, s.Name, &s)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.Up(s, o, opt)
 }
 
 // Update plans that containers have other images; the rest of the set is as it is.
 func (m *Manager) Update(set string, images map[string]string) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
 			return plan.Plan{}, err
@@ -93,14 +103,14 @@ func (m *Manager) Update(set string, images map[string]string) Change {
 			}
 			s.Containers[i].Image = images[name]
 		}
-		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName})
 	}
 }
 
 // Resize plans other limits of a set, and of its containers by their percents, and
 // another size of its volume; 0 leaves what there is.
 func (m *Manager) Resize(set string, to plan.Limits, volume spec.Bytes) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
 			return plan.Plan{}, err
@@ -130,7 +140,7 @@ func (m *Manager) Resize(set string, to plan.Limits, volume spec.Bytes) Change {
 
 // Stop plans that a set is stopped, and stays so.
 func (m *Manager) Stop(set string) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		return plan.Stop(s, o), err
 	}
@@ -138,7 +148,7 @@ func (m *Manager) Stop(set string) Change {
 
 // Restart plans that members are stopped and started, all without names.
 func (m *Manager) Restart(set string, members ...string) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
 			return plan.Plan{}, err
@@ -149,7 +159,7 @@ func (m *Manager) Restart(set string, members ...string) Change {
 
 // Remove plans that nothing is left of a set but its volume; with volume also that.
 func (m *Manager) Remove(set string, force, volume bool) Change {
-	return func(o plan.Observed) (plan.Plan, error) {
+	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil && len(o.Members) == 0 {
 			return plan.Plan{}, err
@@ -169,7 +179,7 @@ func (m *Manager) Plan(ctx context.Context, set string, want *spec.Set, c Change
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return c(o)
+	return c(ctx, o)
 }
 
 // Run takes the steps of a plan. When one fails, members whose new container did
@@ -196,7 +206,11 @@ func (m *Manager) Run(ctx context.Context, p plan.Plan) error {
 }
 
 func (m *Manager) loadInfra(ctx context.Context) error {
-	tar, err := m.Infra("")
+	arch, err := m.Arch(ctx)
+	if err != nil {
+		return err
+	}
+	tar, err := m.Infra(arch)
 	if err != nil {
 		return err
 	}

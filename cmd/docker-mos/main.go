@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli-plugins/metadata"
 	"github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
@@ -14,37 +13,23 @@ import (
 )
 
 func main() {
-	cmd := newMos()
 	if filepath.Base(os.Args[0]) == "docker-set" {
-		cmd = newSet()
+		os.Exit(run("set", func(docker command.Cli) *cobra.Command { return newSet(docker) }))
 	}
-	os.Exit(run(cmd))
+	os.Exit(run("mos", func(command.Cli) *cobra.Command { return newMos() }))
 }
 
-// run hands the command to the docker CLI's plugin frame, which adds docker's
+// run hands a command to the docker CLI's plugin frame, which adds docker's
 // global options and help, and returns the exit code.
-func run(cmd *cobra.Command) int {
+func run(name string, cmd func(command.Cli) *cobra.Command) int {
 	docker, err := command.NewDockerCli()
 	if err == nil {
-		err = plugin.RunPlugin(docker, cmd, metadata.Metadata{
+		err = plugin.RunPlugin(docker, cmd(docker), metadata.Metadata{
 			SchemaVersion: "0.1.0",
 			Vendor:        "MosDocker",
 			Version:       version.String(),
 			URL:           "https://github.com/mosdocker/mosdocker",
 		})
 	}
-	return report(os.Stderr, cmd.Name(), err)
-}
-
-// newSet refuses the verbs of the set manager.
-func newSet() *cobra.Command {
-	return &cobra.Command{
-		Use:                "set",
-		Short:              "Sets of containers (not available yet)",
-		DisableFlagParsing: true,
-		PersistentPreRunE:  func(*cobra.Command, []string) error { return nil },
-		RunE: func(*cobra.Command, []string) error {
-			return failure(errdefs.ErrNotImplemented, "docker set is not available yet")
-		},
-	}
+	return report(os.Stderr, name, err)
 }

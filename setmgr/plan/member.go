@@ -111,9 +111,6 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 	if have.Name != name {
 		last = b.touch(Step{Op: Rename, Member: c.Name, Name: have.Name, NewName: name, Target: have.ID, Cause: "its update was cut off"}, last)
 	}
-	if want := limitsOf(b.s, c); !have.Limits.near(want) {
-		last = b.touch(Step{Op: Limit, Member: c.Name, Name: name, Target: have.ID, Limits: want, Cause: fmt.Sprintf("it is to have %s, has %s", want, have.Limits)}, last)
-	}
 	stopped := b.opt.Heal && have.Restart == "no" && policyOf(c) != "no"
 	if want := policyOf(c); have.Restart != want && !stopped {
 		last = b.touch(Step{Op: Policy, Member: c.Name, Name: name, Target: have.ID, Policy: want, Cause: "it has " + have.Restart}, last)

@@ -28,7 +28,11 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 	if len(diff) > 0 {
 		b.tearDown("another " + strings.Join(diff, ", "))
 	}
-	b.capAt(total(s), "the set as a whole has these limits")
+	if b.o.Infra == nil {
+		b.capAt(total(s), "the set as a whole has these limits")
+	} else {
+		b.relimit()
+	}
 	if err := b.makeInfra(); err != nil {
 		return b.p, err
 	}
@@ -120,13 +124,10 @@ func (b *builder) makeInfra() error {
 		b.connect(b.up)
 		return nil
 	}
-	if want := total(b.s); !inf.Limits.near(want) {
-		b.touch(Step{Op: Limit, Name: name, Target: inf.ID, Limits: want, Cause: "the total of the set is recorded here"})
-	}
 	if inf.Restart != "always" {
 		b.touch(Step{Op: Policy, Name: name, Target: inf.ID, Policy: "always", Cause: "the set is to run"})
 	}
-	if !inf.live() || inf.State == Paused {
+	if inf.State != Running {
 		b.up = b.touch(Step{Op: Start, Name: name, Target: inf.ID, Cause: "it is " + string(inf.State)})
 	}
 	b.connect(b.up)

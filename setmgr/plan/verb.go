@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -126,33 +127,42 @@ func Resize(s spec.Set, o Observed, volume bool) (Plan, error) {
 	if o.Infra == nil {
 		return b.p, fault.NotFound("there is no set %s", s.Name)
 	}
-	want := total(s)
-	b.capAt(most(o.Cap, want), "the set grows before its containers do")
-	b.limits(func(have, want Limits) Limits { return least(have, want) }, "what becomes less does so first")
-	b.o.Cap = most(o.Cap, want)
-	if o.CanCap == "" {
-		b.capAt(want, "the set has its new total")
-	}
-	b.limits(func(_, want Limits) Limits { return want }, "it has its new limits")
-	if !o.Infra.Limits.near(want) {
-		b.touch(Step{Op: Limit, Name: o.Infra.Name, Target: o.Infra.ID, Limits: want, Cause: "the total of the set is recorded here"})
-	}
+	b.relimit()
 	if volume {
 		b.touch(Step{Op: Grow, Name: render.Volume(s), Volume: *s.Volume, Cause: "asked for"})
 	}
 	return b.p, nil
 }
 
-// limits changes those of the members in their order.
+// relimit brings the limits of all that is there to those of the spec.
+func (b *builder) relimit() {
+	want, have := total(b.s), b.o.Cap
+	b.capAt(most(have, want), "the set grows before its containers do")
+	b.limits(least, "what becomes less does so first")
+	if b.o.CanCap == "" {
+		b.o.Cap = most(have, want)
+		b.capAt(want, "the set has its new total")
+		b.o.Cap = want
+	}
+	b.limits(func(_, want Limits) Limits { return want }, "it has its new limits")
+}
+
+// limits changes those of the containers; the infra has the total, and counts as one.
 func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
 	var ids []int
+	if inf := b.o.Infra; !inf.Limits.near(to(inf.Limits, total(b.s))) {
+		c := *inf
+		c.Limits = to(c.Limits, total(b.s))
+		ids = append(ids, b.touch(Step{Op: Limit, Name: c.Name, Target: c.ID, Limits: c.Limits, Cause: cause}))
+		b.o.Infra = &c
+	}
 	for i, c := range b.o.Members {
 		own, ok := named(b.s, c.Member)
 		if !ok {
 			continue
 		}
 		if next := to(c.Limits, limitsOf(b.s, own)); !c.Limits.near(next) {
-			ids = append(ids, b.touch(Step{Op: Limit, Member: c.Member, Name: c.Name, Target: c.ID, Limits: next, Cause: cause}))
+			ids = append(ids, b.touch(Step{Op: Limit, Member: c.Member, Name: c.Name, Target: c.ID, Limits: next, Cause: fmt.Sprintf("%s instead of %s: %s", next, c.Limits, cause)}))
 			b.o.Members[i].Limits = next
 		}
 	}

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// setChange is a command that changes a set, with its plan first.
+type setChange struct {
+	s     *sets
+	dry   bool
+	form  string
+	quiet bool
+}
+
+func (s *sets) change(cmd *cobra.Command) *setChange {
+	ch := &setChange{s: s}
+	cmd.Flags().BoolVar(&ch.dry, "dry-run", false, "Print the plan as lines of docker, and do nothing")
+	cmd.Flags().BoolVarP(&ch.quiet, "quiet", "q", false, "Do not say how it goes")
+	cmd.Flags().StringVar(&ch.form, "progress", "auto", `How to say how it goes: "auto", "tty", "plain" or "json"`)
+	complete(cmd, "progress", "auto", "tty", "plain", "json")
+	return ch
+}
+
+// run plans, prints or runs, and says how it went.
+func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change func(*setmgr.Manager) setmgr.Change) error {
+	show, err := newSetProgress(cmd, ch.form, ch.quiet)
+	if err != nil {
+		return err
+	}
+	m, err := ch.s.manager(cmd.Context(), show.event)
+	if err != nil {
+		return err
+	}
+	p, err := m.Plan(cmd.Context(), set, want, change(m))
+	if err != nil {
+		return err
+	}
+	for _, w := range p.Warnings {
+		hint(cmd.ErrOrStderr(), w)
+	}
+	if ch.dry {
+		return printPlan(cmd, p)
+	}
+	show.begin(p)
+	err = m.Run(cmd.Context(), p)
+	show.end(err)
+	if err == nil {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), set)
+	}
+	return err
+}
+
+// printPlan prints a plan as lines of docker, with causes as comments.
+func printPlan(cmd *cobra.Command, p plan.Plan) error {
+	out := cmd.OutOrStdout()
+	if len(p.Steps) == 0 {
+		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "set %s is as it should be\n", p.Set)
+		return err
+	}
+	lines := p.Lines()
+	for i, s := range p.Steps {
+		why := s.Cause
+		if s.Outage != "" {
+			why += "; outage of " + s.Member + " " + s.Outage
+		}
+		if _, err := fmt.Fprintf(out, "# %d: %s\n%s\n", s.ID, why, lines[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sets) up() *cobra.Command {
+	var recreate bool
+	cmd := &cobra.Command{
+		Use:     "up [OPTIONS] FILE",
+		Short:   "Make a set as its file says, or change it to that",
+		Long:    "What is missing is made, what differs is changed in place, what is right is left alone. FILE is JSON or YAML; - is standard input. docker set schema prints what may stand in it.",
+		Example: "docker set up web.json\ndocker set up --dry-run web.json",
+		Args:    exactly("FILE"),
+	}
+	cmd.Flags().BoolVar(&recreate, "recreate", false, "Recreate the whole set where its infra container must change")
+	ch := s.change(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		want, err := s.readSpec(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, recreate) })
+	}
+	return cmd
+}
+
+func (s *sets) plan() *cobra.Command {
+	var recreate bool
+	cmd := &cobra.Command{
+		Use:   "plan [OPTIONS] FILE",
+		Short: "Print what docker set up would do, as lines of docker",
+		Args:  exactly("FILE"),
+	}
+	cmd.Flags().BoolVar(&recreate, "recreate", false, "Plan to recreate the whole set where its infra container must change")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := s.planUp(cmd, args[0], recreate)
+		if err != nil {
+			return err
+		}
+		return printPlan(cmd, p)
+	}
+	return cmd
+}
+
+func (s *sets) planUp(cmd *cobra.Command, file string, recreate bool) (plan.Plan, error) {
+	want, err := s.readSpec(cmd, file)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	m, err := s.manager(cmd.Context(), nil)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := m.Plan(cmd.Context(), want.Name, want, m.Up(*want, recreate))
+	for _, w := range p.Warnings {
+		hint(cmd.ErrOrStderr(), w)
+	}
+	return p, err
+}
+
+func (s *sets) diff() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff FILE",
+		Short: "Print how a set differs from its file; the exit code is 1 when it does",
+		Args:  exactly("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := s.planUp(cmd, args[0], true)
+			if err != nil || len(p.Steps) == 0 {
+				return err
+			}
+			said := map[string]bool{}
+			for _, st := range p.Steps {
+				line := st.Cause
+				switch {
+				case st.Member != "":
+					line = st.Member + ": " + line
+				default:
+					line = "set: " + line
+				}
+				if !said[line] {
+					said[line] = true
+					if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
+						return err
+					}
+				}
+			}
+			return errBadNews
+		},
+	}
+}
+
+func (s *sets) validate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE...",
+		Short: "Check files of sets, without an Engine",
+		Args:  between(1, "FILE..."),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var errs []error
+			for _, file := range args {
+				set, err := s.readSpec(cmd, file)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), set.Name); err != nil {
+					return err
+				}
+			}
+			return errors.Join(errs...)
+		},
+	}
+}
+
+func (s *sets) schema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON schema of a set's file",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(spec.Schema())
+			return err
+		},
+	}
+}
+
+// onSet is a command that changes one set by its name.
+func (s *sets) onSet(use, short string, args cobra.PositionalArgs, change func(*setmgr.Manager, []string) (setmgr.Change, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: args, ValidArgsFunction: s.oneSet}
+	ch := s.change(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var bad error
+		err := ch.run(cmd, args[0], nil, func(m *setmgr.Manager) setmgr.Change {
+			c, err := change(m, args)
+			if err != nil {
+				bad = err
+				return func(context.Context, plan.Observed) (plan.Plan, error) { return plan.Plan{}, err }
+			}
+			return c
+		})
+		if bad != nil {
+			return bad
+		}
+		return err
+	}
+	return cmd
+}
+
+func (s *sets) stop() *cobra.Command {
+	return s.onSet("stop [OPTIONS] SET", "Stop a set, which then stays stopped", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+		return m.Stop(a[0]), nil
+	})
+}
+
+func (s *sets) start() *cobra.Command {
+	return s.onSet("start [OPTIONS] SET", "Start a set that was stopped", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+		return m.Again(a[0], false), nil
+	})
+}
+
+func (s *sets) restart() *cobra.Command {
+	cmd := s.onSet("restart [OPTIONS] SET [CONTAINER...]", "Restart the containers of a set, or some; its network stays", between(1, "SET", "CONTAINER..."), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+		return m.Restart(a[0], a[1:]...), nil
+	})
+	cmd.ValidArgsFunction = s.setThenMember
+	return cmd
+}
+
+func (s *sets) heal() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:               "heal [OPTIONS] [SET...]",
+		Short:             "Repair sets whose infra or containers died, with the least restarts",
+		Args:              between(0, "SET..."),
+		ValidArgsFunction: s.setThenMember,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "All sets of the Engine")
+	ch := s.change(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if all == (len(args) > 0) {
+			return usage("%s takes either names of sets or --all", cmd.CommandPath())
+		}
+		if all {
+			m, err := s.manager(cmd.Context(), nil)
+			if err != nil {
+				return err
+			}
+			if args, err = m.Engine.Sets(cmd.Context()); err != nil {
+				return err
+			}
+		}
+		var errs []error
+		for _, set := range args {
+			errs = append(errs, ch.run(cmd, set, nil, func(m *setmgr.Manager) setmgr.Change { return m.Again(set, true) }))
+		}
+		return errors.Join(errs...)
+	}
+	return cmd
+}
+
+func (s *sets) rm() *cobra.Command {
+	var force, volume bool
+	cmd := s.onSet("rm [OPTIONS] SET", "Remove a set; its volume stays", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+		return m.Remove(a[0], force, volume), nil
+	})
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also when it runs")
+	cmd.Flags().BoolVarP(&volume, "volumes", "v", false, "Remove its volume as well")
+	return cmd
+}
+
+func (s *sets) update() *cobra.Command {
+	cmd := s.onSet("update [OPTIONS] SET CONTAINER=IMAGE...", "Replace containers of a set by ones of other images, in place", between(2, "SET", "CONTAINER=IMAGE..."), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+		images := map[string]string{}
+		for _, arg := range a[1:] {
+			name, image, ok := strings.Cut(arg, "=")
+			if !ok || name == "" || image == "" {
+				return nil, usage("%q is not of the form CONTAINER=IMAGE", arg)
+			}
+			images[name] = image
+		}
+		return m.Update(a[0], images), nil
+	})
+	cmd.Long = "The image is there and the new container made before the old one is touched. The old one is kept until the new one is ready, and comes back by itself if that does not get ready. How each is replaced its Update.Strategy says."
+	cmd.Example = "docker set update web app=shop/app:42"
+	return cmd
+}
+
+func (s *sets) resize() *cobra.Command {
+	var cpus, memory, volume string
+	cmd := s.onSet("resize [OPTIONS] SET", "Change what a set may use, while it runs", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+		var to plan.Limits
+		var grow int64
+		for _, f := range []struct {
+			flag, text string
+			to         func(string) error
+		}{
+			{"cpus", cpus, func(s string) error {
+				n, err := strconv.ParseFloat(s, 64)
+				to.CPU = spec.Cores(n)
+				return err
+			}},
+			{"memory", memory, func(s string) error {
+				n, err := units.RAMInBytes(s)
+				to.MEM = spec.Bytes(n)
+				return err
+			}},
+			{"volume", volume, func(s string) (err error) {
+				grow, err = units.RAMInBytes(s)
+				return err
+			}},
+		} {
+			if f.text == "" {
+				continue
+			}
+			if err := f.to(f.text); err != nil || strings.HasPrefix(f.text, "-") {
+				return nil, usage("--%s %s is no amount", f.flag, f.text)
+			}
+		}
+		if to == (plan.Limits{}) && grow == 0 {
+			return nil, usage("nothing to change: give --cpus, --memory or --volume")
+		}
+		return m.Resize(a[0], to, spec.Bytes(grow)), nil
+	})
+	cmd.Long = "Containers that have percents of the set get them of its new total. No container is restarted."
+	cmd.Example = "docker set resize --cpus 6 --memory 12g --volume 40g web"
+	cmd.Flags().StringVar(&cpus, "cpus", "", "Cores of the set as a whole")
+	cmd.Flags().StringVarP(&memory, "memory", "m", "", "Memory of the set as a whole")
+	cmd.Flags().StringVar(&volume, "volume", "", "Size of the set's volume, which can only grow")
+	return cmd
+}
+
+// envFiles takes what the env files of containers say into their Env.
+func envFiles(path string, set *spec.Set) error {
+	for i := range set.Containers {
+		o := &set.Containers[i].Options
+		env := map[string]string{}
+		for _, file := range o.EnvFiles {
+			vars, err := readEnvFile(path, file)
+			if err != nil {
+				return fmt.Errorf("container %s: %w", set.Containers[i].Name, err)
+			}
+			maps.Copy(env, vars)
+		}
+		if len(env) > 0 {
+			maps.Copy(env, o.Env)
+			o.Env, o.EnvFiles = env, nil
+		}
+	}
+	return nil
+}

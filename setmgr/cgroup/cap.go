@@ -1,0 +1,50 @@
+package cgroup
+
+import (
+	"context"
+	"os"
+
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+)
+
+// Where things are on a host.
+const (
+	mountPoint = "/sys/fs/cgroup"
+	record     = "/var/lib/mos/set/caps.json"
+)
+
+// Cap is the cgroup parents of sets on this host.
+type Cap interface {
+	// Set gives a parent limits, 0 for none, and makes it where it is missing.
+	Set(ctx context.Context, parent string, l plan.Limits) error
+	// Read gives the limits that the kernel holds, or systemd does for a slice
+	// without processes; none without such a parent.
+	Read(ctx context.Context, parent string) (plan.Limits, error)
+	// Drop removes a parent that nobody is in. One that is absent is well, and one
+	// with containers is of class FailedPrecondition.
+	Drop(ctx context.Context, parent string) error
+}
+
+// CanCap says why this process cannot cap sets of an Engine on this host, "" when
+// it can.
+func CanCap(f render.Facts) string {
+	if f.CgroupDriver == "none" {
+		return "the Engine has no cgroups: it runs without root"
+	}
+	if os.Geteuid() != 0 {
+		return "that needs root: run docker set as root on the Engine's host"
+	}
+	if _, err := os.Stat(mountPoint); err != nil {
+		return "there is no cgroup file system at " + mountPoint
+	}
+	return ""
+}
+
+// Open is the cgroup parents as the Engine's driver has them.
+func Open(f render.Facts) Cap {
+	if f.CgroupDriver == "systemd" {
+		return &slices{connect: connectSystemd, dir: "/etc/systemd/system.control"}
+	}
+	return &folders{root: mountPoint, version: f.CgroupVersion, record: record}
+}

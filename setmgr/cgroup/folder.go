@@ -1,0 +1,210 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// folders are cgroup parents as folders of the cgroup file system.
+type folders struct {
+	root    string
+	version int
+	record  string
+}
+
+func (f *folders) Set(_ context.Context, parent string, l plan.Limits) error {
+	if err := f.write(parent, l); err != nil {
+		return fmt.Errorf("cap %s: %w", parent, err)
+	}
+	return f.remember(parent, &l)
+}
+
+func (f *folders) write(parent string, l plan.Limits) error {
+	if f.version == 2 {
+		return f.write2(parent, l)
+	}
+	cpu, memory := filepath.Join(f.root, "cpu", parent), filepath.Join(f.root, "memory", parent)
+	for _, dir := range []string{cpu, memory} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return err
+		}
+	}
+	if err := put(cpu, "cpu.cfs_period_us", plan.Period); err != nil {
+		return err
+	}
+	return errors.Join(put(cpu, "cpu.cfs_quota_us", plan.Quota(l.CPU)), putMemory(memory, l.MEM))
+}
+
+// putMemory sets memory, and memory with swap, of which the second must never be
+// the smaller one.
+func putMemory(dir string, m spec.Bytes) error {
+	const both = "memory.memsw.limit_in_bytes"
+	n := int64(m)
+	if m == 0 {
+		n = -1
+	}
+	if _, err := os.Stat(filepath.Join(dir, both)); err != nil {
+		return put(dir, "memory.limit_in_bytes", n) // a kernel that does not account for swap
+	}
+	have, err := number(filepath.Join(dir, "memory.limit_in_bytes"))
+	if err != nil {
+		return err
+	}
+	order := []string{"memory.limit_in_bytes", both}
+	if n < 0 || n > have {
+		order = []string{both, "memory.limit_in_bytes"}
+	}
+	for _, name := range order {
+		if err := put(dir, name, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *folders) write2(parent string, l plan.Limits) error {
+	dir := f.root
+	for part := range strings.SplitSeq(strings.Trim(parent, "/"), "/") {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory"), 0); err != nil {
+			return err
+		}
+		dir = filepath.Join(dir, part)
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return err
+		}
+	}
+	quota, memory := "max", "max"
+	if l.CPU > 0 {
+		quota = strconv.FormatInt(plan.Quota(l.CPU), 10)
+	}
+	if l.MEM > 0 {
+		memory = strconv.FormatUint(uint64(l.MEM), 10)
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "cpu.max"), []byte(quota+" "+strconv.Itoa(plan.Period)), 0),
+		os.WriteFile(filepath.Join(dir, "memory.max"), []byte(memory), 0),
+	)
+}
+
+func put(dir, file string, n int64) error {
+	err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.FormatInt(n, 10)), 0)
+	if errors.Is(err, syscall.EBUSY) {
+		return fault.Conflict("%s cannot be %d: that much is in use, or a container in it is allowed more: %w", file, n, err)
+	}
+	return err
+}
+
+func number(path string) (int64, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	s := strings.TrimSpace(string(b))
+	if s == "max" {
+		return -1, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil { // -1
+		return strconv.ParseInt(s, 10, 64)
+	}
+	return int64(min(n, 1<<62)), nil
+}
+
+func (f *folders) Read(_ context.Context, parent string) (plan.Limits, error) {
+	var l plan.Limits
+	cpu, memory := f.cpu1, filepath.Join(f.root, "memory", parent, "memory.limit_in_bytes")
+	if f.version == 2 {
+		cpu, memory = f.cpu2, filepath.Join(f.root, parent, "memory.max")
+	}
+	var err error
+	if l.CPU, err = cpu(parent); err != nil {
+		return l, absent(err)
+	}
+	m, err := number(memory)
+	const none = 1 << 60 // the kernel tells so of no limit
+	if err == nil && m > 0 && m < none {
+		l.MEM = spec.Bytes(m)
+	}
+	return l, absent(err)
+}
+
+// cpu1 and cpu2 read a quota by the version of cgroups.
+func (f *folders) cpu1(parent string) (spec.Cores, error) {
+	dir := filepath.Join(f.root, "cpu", parent)
+	quota, err := number(filepath.Join(dir, "cpu.cfs_quota_us"))
+	if err != nil || quota <= 0 {
+		return 0, err
+	}
+	period, err := number(filepath.Join(dir, "cpu.cfs_period_us"))
+	return spec.Cores(float64(quota) / float64(max(period, 1))), err
+}
+
+func (f *folders) cpu2(parent string) (spec.Cores, error) {
+	b, err := os.ReadFile(filepath.Join(f.root, parent, "cpu.max"))
+	if err != nil {
+		return 0, err
+	}
+	quota, period, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	if quota == "max" {
+		return 0, nil
+	}
+	q, err := strconv.ParseFloat(quota, 64)
+	if err != nil {
+		return 0, err
+	}
+	p, err := strconv.ParseFloat(period, 64)
+	return spec.Cores(q / max(p, 1)), err
+}
+
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (f *folders) Drop(ctx context.Context, parent string) error {
+	dirs := []string{filepath.Join(f.root, parent)}
+	if f.version != 2 {
+		var err error
+		if dirs, err = filepath.Glob(filepath.Join(f.root, "*", parent)); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		if err := removeDir(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return f.remember(parent, nil)
+}
+
+// removeDir removes a cgroup. Its last process may be on its way out.
+func removeDir(ctx context.Context, dir string) error {
+	for end := time.Now().Add(3 * time.Second); ; {
+		err := syscall.Rmdir(dir)
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+			return nil
+		case !errors.Is(err, syscall.EBUSY), time.Now().After(end):
+			return fault.Conflict("cgroup %s cannot be removed: containers are in it: %w", dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

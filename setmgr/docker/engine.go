@@ -1,0 +1,320 @@
+// Package docker is a Docker Engine as sets need it, over one client of its API.
+package docker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/label"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Engine is one Docker Engine. Its methods may run at once, and each may be
+// repeated: what is done already is well. Errors have the classes of
+// containerd/errdefs.
+type Engine struct {
+	c *client.Client
+	// Local says that the Engine's processes are on this host and can be seen.
+	Local bool
+}
+
+// New takes a client that is open.
+func New(c *client.Client) *Engine { return &Engine{c: c} }
+
+// Facts is what decides how containers are made here.
+func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
+	i, err := e.c.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return render.Facts{}, unreachable(err)
+	}
+	p, err := e.c.Ping(ctx, client.PingOptions{})
+	if err != nil {
+		return render.Facts{}, unreachable(err)
+	}
+	f := render.Facts{API: p.APIVersion, CgroupDriver: i.Info.CgroupDriver, CgroupVersion: 1, CPUs: i.Info.NCPU, Memory: uint64(max(0, i.Info.MemTotal))}
+	if i.Info.CgroupVersion == "2" {
+		f.CgroupVersion = 2
+	}
+	f.Unprotected = e.unprotected(ctx, i.Info.SecurityOptions)
+	return f, nil
+}
+
+func unreachable(err error) error {
+	if client.IsErrConnectionFailed(err) {
+		return fault.Unavailable("the Docker Engine does not answer: does it run (systemctl start docker), and is the context right (docker context ls)? %w", err)
+	}
+	return err
+}
+
+// Create makes a container. One that was made by the same call before is taken.
+func (e *Engine) Create(ctx context.Context, c render.Create) (string, error) {
+	out, err := e.c.ContainerCreate(ctx, client.ContainerCreateOptions{Name: c.Name, Config: c.Config, HostConfig: c.Host, NetworkingConfig: c.Net})
+	if err == nil {
+		return out.ID, nil
+	}
+	if !errdefs.IsConflict(err) {
+		return "", err
+	}
+	have, ierr := e.c.ContainerInspect(ctx, c.Name, client.ContainerInspectOptions{})
+	if ierr != nil {
+		return "", err
+	}
+	for _, key := range []string{label.Set, label.Role, label.Member, label.Hash, label.Rev} {
+		if have.Container.Config.Labels[key] != c.Config.Labels[key] {
+			return "", fault.Exists("container %s is there already and is another: remove or rename it (docker rm, docker rename)", c.Name)
+		}
+	}
+	return have.Container.ID, nil
+}
+
+// startLimit is how long Start waits for a container that is being restarted.
+const startLimit = 30 * time.Second
+
+// Start starts a container that does not run. One that the Engine is about to
+// restart, or whose network it is, is waited for.
+func (e *Engine) Start(ctx context.Context, id string) error {
+	for start := time.Now(); ; {
+		_, err := e.c.ContainerStart(ctx, id, client.ContainerStartOptions{})
+		in, ierr := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		again := err == nil && ierr == nil && in.Container.State.Restarting || err != nil && strings.Contains(err.Error(), "is restarting")
+		if !again || time.Since(start) > startLimit {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Stop stops a container by a signal, and kills it after grace.
+func (e *Engine) Stop(ctx context.Context, id, signal string, grace *spec.Duration) error {
+	o := client.ContainerStopOptions{Signal: signal}
+	if !e.signals() {
+		o.Signal = "" // what the container was made with is what there is
+	}
+	if grace != nil {
+		seconds := int((time.Duration(*grace) + time.Second - 1) / time.Second)
+		o.Timeout = &seconds
+	}
+	_, err := e.c.ContainerStop(ctx, id, o)
+	return absentIsWell(err)
+}
+
+// signals says whether the Engine takes a signal to stop with.
+func (e *Engine) signals() bool { return render.Facts{API: e.c.ClientVersion()}.AtLeast("1.42") }
+
+func absentIsWell(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// Kill sends a signal.
+func (e *Engine) Kill(ctx context.Context, id, signal string) error {
+	_, err := e.c.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal})
+	return err
+}
+
+// Remove removes a container and its unnamed volumes, and waits until it is gone.
+func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
+	for {
+		_, err := e.c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: force, RemoveVolumes: true})
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil && (!errdefs.IsConflict(err) || !strings.Contains(err.Error(), "already in progress")) {
+			return err
+		}
+		if _, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{}); errdefs.IsNotFound(err) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Rename gives a container a name.
+func (e *Engine) Rename(ctx context.Context, id, name string) error {
+	have, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err == nil && strings.TrimPrefix(have.Container.Name, "/") == name {
+		return nil
+	}
+	_, err = e.c.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+	return err
+}
+
+// Limit changes the limits of a container, while it runs. Memory and swap go
+// together, or the Engine refuses one that is above the other as it was.
+func (e *Engine) Limit(ctx context.Context, id string, l plan.Limits) error {
+	r := &container.Resources{CPUPeriod: plan.Period, CPUQuota: plan.Quota(l.CPU), Memory: int64(l.MEM), MemorySwap: int64(l.MEM)}
+	_, err := e.c.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{Resources: r})
+	return err
+}
+
+// SetRestart changes the restart policy: "always", "on-failure:3" and so on.
+func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
+	p, err := render.Restart(policy)
+	if err != nil {
+		return err
+	}
+	_, err = e.c.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &p})
+	return err
+}
+
+// WaitEnd waits until a container does not run, and returns its exit code.
+func (e *Engine) WaitEnd(ctx context.Context, id string) (int, error) {
+	w := e.c.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
+	select {
+	case r := <-w.Result:
+		if r.Error != nil {
+			return 0, errors.New(r.Error.Message)
+		}
+		return int(r.StatusCode), nil
+	case err := <-w.Error:
+		return 0, err
+	}
+}
+
+// WaitHealthy waits until the Engine's check of a container is well. An unhealthy
+// one, or one that ended for good, is an error at once.
+func (e *Engine) WaitHealthy(ctx context.Context, id string) error {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		out, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if err != nil {
+			return err
+		}
+		s := out.Container.State
+		switch {
+		case s.Health == nil || s.Health.Status == container.NoHealthcheck:
+			return fault.Invalid("it has no health check")
+		case s.Health.Status == container.Healthy && s.Running:
+			return nil
+		case s.Health.Status == container.Unhealthy:
+			return fault.Conflict("it is unhealthy: %.400s", lastCheck(s.Health))
+		case !s.Running && !s.Restarting && s.Status != container.StateCreated:
+			return fault.Conflict("it ended with code %d: docker logs says why", s.ExitCode)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func lastCheck(h *container.Health) string {
+	if len(h.Log) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(h.Log[len(h.Log)-1].Output)
+}
+
+// PID is the first process of a container on the Engine's host, 0 when it does not run.
+func (e *Engine) PID(ctx context.Context, id string) (int, error) {
+	out, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil || !out.Container.State.Running {
+		return 0, err
+	}
+	return out.Container.State.Pid, nil
+}
+
+// Connect connects a container to a network.
+func (e *Engine) Connect(ctx context.Context, n spec.Network, id string) error {
+	s, err := render.Endpoint(n)
+	if err != nil {
+		return err
+	}
+	_, err = e.c.NetworkConnect(ctx, n.Name, client.NetworkConnectOptions{Container: id, EndpointConfig: s})
+	if err != nil && strings.Contains(err.Error(), "already exists in network") {
+		return nil
+	}
+	return err
+}
+
+// Disconnect disconnects a container from a network.
+func (e *Engine) Disconnect(ctx context.Context, name, id string) error {
+	_, err := e.c.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{Container: id})
+	if err != nil && strings.Contains(err.Error(), "is not connected to") {
+		return nil
+	}
+	return absentIsWell(err)
+}
+
+// MakeVolume makes a volume; one of that name is well where its driver says so.
+func (e *Engine) MakeVolume(ctx context.Context, name, driver string, options map[string]string) error {
+	_, err := e.c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Driver: driver, DriverOpts: options})
+	return err
+}
+
+// RemoveVolume removes a volume.
+func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
+	_, err := e.c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+	return absentIsWell(err)
+}
+
+// Pull pulls an image; progress is told of the layer that moved last.
+func (e *Engine) Pull(ctx context.Context, ref, auth string, progress func(status string, done, total int64)) error {
+	out, err := e.c.ImagePull(ctx, ref, client.ImagePullOptions{RegistryAuth: auth})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	for m, err := range out.JSONMessages(ctx) {
+		switch {
+		case err != nil:
+			return err
+		case m.Error != nil:
+			return errors.New(m.Error.Message)
+		case m.Progress != nil:
+			progress(m.ID+" "+m.Status, m.Progress.Current, m.Progress.Total)
+		}
+	}
+	return nil
+}
+
+// Load loads images of a docker save.
+func (e *Engine) Load(ctx context.Context, tar io.Reader) error {
+	out, err := e.c.ImageLoad(ctx, tar)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, out)
+	return errors.Join(err, out.Close())
+}
+
+// Arch is the architecture of the Engine's host as images name it.
+func (e *Engine) Arch(ctx context.Context) (string, error) {
+	v, err := e.c.ServerVersion(ctx, client.ServerVersionOptions{})
+	return v.Arch, err
+}
+
+// Sets are the names of the sets that the Engine has containers of.
+func (e *Engine) Sets(ctx context.Context) ([]string, error) {
+	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label.Set)})
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	var names []string
+	for _, c := range out.Items {
+		names = append(names, c.Labels[label.Set])
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}

@@ -1,0 +1,67 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"io"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+)
+
+// mostOutput is how much of a command's output is kept.
+const mostOutput = 64 << 10
+
+// Exec runs a command in a container, and gives its exit code and what it wrote.
+func (e *Engine) Exec(ctx context.Context, id string, cmd []string) (code int, output string, err error) {
+	made, err := e.c.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
+	if err != nil {
+		return 0, "", err
+	}
+	at, err := e.c.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return 0, "", err
+	}
+	stop := context.AfterFunc(ctx, at.Close) // a command that hangs
+	defer stop()
+	defer at.Close()
+	var out bytes.Buffer
+	_, err = stdcopy.StdCopy(&capped{&out}, &capped{&out}, at.Reader)
+	if ctx.Err() != nil {
+		return 0, out.String(), context.Cause(ctx)
+	}
+	if err != nil {
+		return 0, out.String(), err
+	}
+	in, err := e.c.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
+	return in.ExitCode, out.String(), err
+}
+
+// capped keeps the beginning.
+type capped struct{ b *bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	if room := mostOutput - c.b.Len(); room > 0 {
+		c.b.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+// LogOptions are those of docker logs.
+type LogOptions struct {
+	Follow, Timestamps bool
+	Tail, Since, Until string
+}
+
+// Logs is what a container wrote; with tty both streams are one and plain, else
+// they are as package stdcopy reads them.
+func (e *Engine) Logs(ctx context.Context, id string, o LogOptions) (out io.ReadCloser, tty bool, err error) {
+	in, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return nil, false, err
+	}
+	out, err = e.c.ContainerLogs(ctx, id, client.ContainerLogsOptions{
+		ShowStdout: true, ShowStderr: true, Follow: o.Follow, Timestamps: o.Timestamps, Tail: o.Tail, Since: o.Since, Until: o.Until,
+	})
+	return out, in.Container.Config.Tty, err
+}

@@ -1,0 +1,273 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/lab"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+// sets makes a host with mosbridge, mos-lvm and docker set for each engine.
+func sets(t *testing.T, f func(t *testing.T, h *lab.Host)) {
+	t.Helper()
+	for _, engine := range rig.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			h := lab.NewSets(t, rig.Config{Engine: engine, LiveRestore: true}).Hosts[0]
+			h.Network("prod", "--subnet", "10.9.0.0/24")
+			f(t, h)
+		})
+	}
+}
+
+// webSet is a set of a web server, a cache and a log shipper, as its file.
+type webSet struct {
+	CPU, App, MEM, Strategy string
+	Ready                   bool // the app gets ready
+}
+
+func (w webSet) file(t *testing.T) string {
+	t.Helper()
+	ready := `"Exec": ["test", "-e", "/tmp/ready"]`
+	if w.Ready {
+		ready = `"TCP": 7000`
+	}
+	text := fmt.Sprintf(`{"Name": "web", "CPU": %s, "MEM": %q,
+  "Network": {"Name": "prod", "IP": "10.9.0.21"},
+  "Volume": {"Size": "64m", "Path": "/data"},
+  "Sysctls": {"net.core.somaxconn": "4096"},
+  "Containers": [
+    {"Index": 0, "Name": "app", "Image": %q, "Options": {"CPU": 60, "MEM": 50, "Command": ["netcheck", "serve", ":7000"],
+      "Env": {"VERSION": %q}, "Ready": {%s, "Deadline": "5s"}, "Update": {"Strategy": %q}, "Stop": {"Grace": "1s"}}},
+    {"Index": 0, "Name": "cache", "Image": %q, "Options": {"CPU": 30, "MEM": 20, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}},
+    {"Index": 1, "Name": "log", "Image": %q, "Options": {"CPU": 10, "MEM": 10, "Command": ["sh", "-c", "echo shipping; exec sleep 100000"],
+      "DependsOn": [{"Container": "app", "Condition": "healthy"}], "Stop": {"Grace": "0s"}}}]}`,
+		w.CPU, w.MEM, rig.Image, w.App, ready, w.Strategy, rig.Image, rig.Image)
+	path := filepath.Join(t.TempDir(), "web.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// state is what must not change in the members of a set that are left alone.
+func state(t *testing.T, h *lab.Host, names ...string) string {
+	t.Helper()
+	return h.D(append([]string{"inspect", "-f", "{{.Name}} {{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}"}, names...)...)
+}
+
+// TestSetLives: a set comes up in order, with its network, volume and limits; the
+// same file changes nothing; what was done to it by hand is shown and repaired; it
+// is stopped, started, and goes without a trace.
+func TestSetLives(t *testing.T) {
+	sets(t, func(t *testing.T, h *lab.Host) {
+		web := webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}
+		file := web.file(t)
+		if out := h.Set("plan", file); !strings.Contains(out, "docker create --name=web.infra") {
+			t.Errorf("the plan is %s", out)
+		}
+		h.Set("up", file)
+		if got := h.Set("ls", "--format", "{{.Name}} {{.State}} {{.Ready}} {{.IP}}"); got != "web running 3/3 10.9.0.21" {
+			t.Errorf("docker set ls says %q", got)
+		}
+		h.D("run", "-d", "--name", "client", "--network", "prod", rig.Image, "sleep", "100000")
+		h.Talks("client", "10.9.0.21")
+		h.Set("exec", "web", "app", "sh", "-c", "echo kept >/data/f")
+		if got := h.Set("exec", "web", "log", "cat", "/data/f"); got != "kept" {
+			t.Errorf("the other container reads %q", got)
+		}
+		if got := h.Set("logs", "web", "log"); got != "shipping" {
+			t.Errorf("the log says %q", got)
+		}
+		limitsOf(t, h, "web.app", "60000", 104857600)
+
+		before := state(t, h, "web.infra", "web.app", "web.cache", "web.log")
+		h.Set("up", file)
+		h.Set("diff", file)
+		if now := state(t, h, "web.infra", "web.app", "web.cache", "web.log"); now != before {
+			t.Errorf("the same file changed\n%s\nto\n%s", before, now)
+		}
+		h.D("stop", "-t", "0", "web.cache")
+		h.D("update", "--cpu-quota=20000", "web.log")
+		out, err := h.TrySet("diff", file)
+		if err == nil || !strings.Contains(out+err.Error(), "cache: it is exited") || !strings.Contains(out+err.Error(), "log: 0.10 cores and 20m instead of 0.20 cores") {
+			t.Errorf("the drift is shown as %v %s", err, out)
+		}
+		h.Set("up", file)
+		h.Set("diff", file)
+
+		h.Set("stop", "web")
+		if got := h.Set("ls", "--format", "{{.State}}"); got != "stopped" {
+			t.Errorf("after stop it is %s", got)
+		}
+		h.Set("start", "web")
+		h.Talks("client", "10.9.0.21")
+		if _, err := h.TrySet("rm", "web"); err == nil || !strings.Contains(err.Error(), "--force") {
+			t.Errorf("a running set is removed: %v", err)
+		}
+		h.Set("rm", "-f", "-v", "web")
+		if left := h.D("ps", "-aq", "--filter", "label=mos.set") + h.D("volume", "ls", "-q"); left != "" {
+			t.Errorf("left are %s", left)
+		}
+		parentGone(t, h)
+	})
+}
+
+// limitsOf checks a container's limits where the kernel has them.
+func limitsOf(t *testing.T, h *lab.Host, name, quota string, memory int64) {
+	t.Helper()
+	var in []struct {
+		HostConfig struct {
+			CgroupParent string `json:"CgroupParent"`
+		} `json:"HostConfig"`
+		ID string `json:"Id"`
+	}
+	if err := json.Unmarshal([]byte(h.D("inspect", name)), &in); err != nil {
+		t.Fatal(err)
+	}
+	c := in[0]
+	dir := "/sys/fs/cgroup/%s" + c.HostConfig.CgroupParent + "/" + c.ID
+	for _, f := range [][2]string{{fmt.Sprintf(dir, "cpu") + "/cpu.cfs_quota_us", quota}, {fmt.Sprintf(dir, "memory") + "/memory.limit_in_bytes", strconv.FormatInt(memory, 10)}} {
+		got, err := h.Exec(t.Context(), "cat", f[0])
+		if err != nil {
+			t.Error(err)
+		} else if s := strings.TrimSpace(got); s != f[1] {
+			t.Errorf("%s: %s is %s, want %s", name, filepath.Base(f[0]), s, f[1])
+		}
+	}
+}
+
+func parentGone(t *testing.T, h *lab.Host) {
+	t.Helper()
+	out, err := h.Exec(t.Context(), "find", "/sys/fs/cgroup", "-name", "mosset-*")
+	if err != nil || strings.TrimSpace(out) != "" {
+		t.Errorf("cgroups stay: %v %s", err, out)
+	}
+}
+
+// TestMemberIsReplacedInPlace by each strategy, while the others go on, and a new
+// one that does not get ready goes for the old one.
+func TestMemberIsReplacedInPlace(t *testing.T) {
+	sets(t, func(t *testing.T, h *lab.Host) {
+		web := webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}
+		h.Set("up", web.file(t))
+		others := state(t, h, "web.infra", "web.cache", "web.log")
+		version := func() string { return h.D("inspect", "-f", "{{range .Config.Env}}{{println .}}{{end}}", "web.app") }
+		for i, strategy := range []string{"swap", "restart", "swap"} {
+			web.Strategy, web.App = strategy, strconv.Itoa(i+2)
+			h.Set("up", web.file(t))
+			if v := version(); !strings.Contains(v, "VERSION="+web.App) {
+				t.Errorf("%s: the app has %s", strategy, v)
+			}
+		}
+		app := state(t, h, "web.app")
+		web.App, web.Ready = "bad", false
+		out, err := h.TrySet("up", web.file(t))
+		if err == nil || !strings.Contains(err.Error(), "the old container serves again") {
+			t.Errorf("an app that does not get ready: %v %s", err, out)
+		}
+		if v := version(); strings.Contains(v, "bad") || strings.Fields(state(t, h, "web.app"))[1] != strings.Fields(app)[1] {
+			t.Errorf("the old container is not back: %s", v)
+		}
+		if now := state(t, h, "web.infra", "web.cache", "web.log"); now != others {
+			t.Errorf("the others changed from\n%s\nto\n%s", others, now)
+		}
+		if n := strings.Count(h.D("ps", "-aq", "--filter", "label=mos.set=web"), "\n") + 1; n != 4 {
+			t.Errorf("there are %d containers", n)
+		}
+		h.Set("rm", "-f", "-v", "web")
+	})
+}
+
+// TestSetIsResizedInUse, many times, and never restarts.
+func TestSetIsResizedInUse(t *testing.T) {
+	sets(t, func(t *testing.T, h *lab.Host) {
+		h.Set("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t))
+		h.Set("exec", "-d", "web", "app", "sh", "-c", "while :; do :; done")
+		before := state(t, h, "web.infra", "web.app", "web.cache", "web.log")
+		for range 3 {
+			h.Set("resize", "--cpus", "2", "--memory", "400m", "web")
+			limitsOf(t, h, "web.app", "120000", 209715200)
+			h.Set("resize", "--cpus", "0.5", "--memory", "120m", "web")
+			limitsOf(t, h, "web.app", "30000", 62914560)
+		}
+		if now := state(t, h, "web.infra", "web.app", "web.cache", "web.log"); now != before {
+			t.Errorf("resizing changed\n%s\nto\n%s", before, now)
+		}
+		h.D("restart", "-t", "0", "web.app")
+		limitsOf(t, h, "web.app", "30000", 62914560)
+		if got := h.Set("inspect", "-f", "{{.spec.CPU}} {{.spec.MEM}}", "web"); got != "0.5 120m" {
+			t.Errorf("its spec says %s", got)
+		}
+		h.Set("rm", "-f", "-v", "web")
+	})
+}
+
+// TestSetIsHealed when its infra died: the members are in a dead network.
+func TestSetIsHealed(t *testing.T) {
+	sets(t, func(t *testing.T, h *lab.Host) {
+		h.Set("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t))
+		h.D("run", "-d", "--name", "client", "--network", "prod", rig.Image, "sleep", "100000")
+		pid := h.D("inspect", "-f", "{{.State.Pid}}", "web.infra")
+		if _, err := h.Exec(t.Context(), "kill", "-9", pid); err != nil {
+			t.Fatal(err)
+		}
+		testx.Eventually(t, 20*time.Second, func() error {
+			if now := h.D("inspect", "-f", "{{.State.Pid}}", "web.infra"); now == pid {
+				return errors.New("the engine has not seen it yet")
+			}
+			return nil
+		})
+		h.Set("heal", "--all")
+		h.Talks("client", "10.9.0.21")
+		if got := h.Set("ls", "--format", "{{.State}} {{.Ready}}"); got != "running 3/3" {
+			t.Errorf("it is %s", got)
+		}
+		h.Set("heal", "web")
+		h.Set("rm", "-f", "-v", "web")
+	})
+}
+
+// TestSetRefusals: what cannot be is said, and nothing is left.
+func TestSetRefusals(t *testing.T) {
+	sets(t, func(t *testing.T, h *lab.Host) {
+		file := filepath.Join(t.TempDir(), "bad.json")
+		write := func(text string) string {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return file
+		}
+		for text, want := range map[string]string{
+			`{"Name": "web", "Containers": [{"Name": "app", "Image": "x", "Options": {"Ports": ["80:80"]}}]}`:                    "at the top of the set",
+			`{"Name": "web", "Network": {"Name": "nowhere"}, "Containers": [{"Name": "app", "Image": "` + rig.Image + `"}]}`:     "docker network create",
+			`{"Name": "web", "Network": {"Name": "prod"}, "Containers": [{"Name": "app", "Image": "no.such.host.invalid/x:1"}]}`: "no.such.host.invalid",
+		} {
+			if _, err := h.TrySet("up", write(text)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		for _, args := range [][]string{{"ps", "nobody"}, {"stop", "nobody"}, {"resize", "--cpus", "1", "nobody"}, {"logs", "nobody"}} {
+			if _, err := h.TrySet(args...); err == nil || !strings.Contains(err.Error(), "there is no set nobody") {
+				t.Errorf("%v: %v", args, err)
+			}
+		}
+		h.D("create", "--name", "web.app", rig.Image)
+		if _, err := h.TrySet("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t)); err == nil || !strings.Contains(err.Error(), "container web.app is there already") {
+			t.Errorf("a taken name: %v", err)
+		}
+		h.D("rm", "web.app")
+		if left := h.D("ps", "-aq"); left != "" {
+			t.Errorf("left are %s", left)
+		}
+		parentGone(t, h)
+	})
+}
