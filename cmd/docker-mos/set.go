@@ -47,10 +47,6 @@ func newSet(cli command.Cli) *cobra.Command {
 	return cmd
 }
 
-// local says whether the Engine is on this host, so that its cgroups and network
-// namespaces can be reached.
-func (s *sets) local() bool { return strings.HasPrefix(s.cli.Client().DaemonHost(), "unix://") }
-
 // manager is the set manager for the Engine of the current context.
 func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Manager, error) {
 	api, ok := s.cli.Client().(*client.Client)
@@ -58,7 +54,7 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 		return nil, errors.New("the client of docker is of a kind that is not known")
 	}
 	e := docker.New(api)
-	e.Local = s.local()
+	e.Local = e.SharesHost(ctx)
 	m := &setmgr.Manager{
 		Engine: e, Infra: infra.Image, InfraName: infra.Reference, Said: said,
 		Auth: func(image string) (string, error) {
@@ -70,8 +66,8 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 		return nil, err
 	}
 	m.Arch = e.Arch
-	if !s.local() {
-		m.NoCap = "the Engine is on another host: docker set there caps it"
+	if !e.Local {
+		m.NoCap = "the Engine is on another host or apart from this process: docker set beside it caps the set"
 		return m, nil
 	}
 	if m.NoCap = cgroup.CanCap(f); m.NoCap == "" {

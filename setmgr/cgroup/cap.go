@@ -2,7 +2,10 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
@@ -35,7 +38,10 @@ func CanCap(f render.Facts) string {
 	if os.Geteuid() != 0 {
 		return "that needs root: run docker set as root on the Engine's host"
 	}
-	if _, err := os.Stat(mountPoint); err != nil {
+	switch err := unix.Access(mountPoint, unix.W_OK); {
+	case errors.Is(err, unix.EROFS):
+		return "the cgroup file system is read-only here: is this a container?"
+	case err != nil:
 		return "there is no cgroup file system at " + mountPoint
 	}
 	return ""

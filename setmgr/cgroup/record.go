@@ -103,17 +103,20 @@ func load(path string) (caps, error) {
 // Apply makes all caps of the record again, before the Engine starts containers.
 // Under systemd there is nothing to do.
 func Apply(ctx context.Context, f render.Facts) error {
-	fo, ok := Open(f).(*folders)
-	if !ok {
-		return nil
+	if fo, ok := Open(f).(*folders); ok {
+		return fo.apply(ctx)
 	}
-	c, err := load(fo.record)
+	return nil
+}
+
+func (f *folders) apply(ctx context.Context) error {
+	c, err := load(f.record)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for parent, l := range c.Caps {
-		if err := fo.write(parent, plan.Limits(l)); err != nil {
+		if err := f.write(parent, plan.Limits(l)); err != nil {
 			errs = append(errs, fmt.Errorf("cap %s: %w", parent, err))
 		}
 	}

@@ -25,7 +25,8 @@ import (
 // containerd/errdefs.
 type Engine struct {
 	c *client.Client
-	// Local says that the Engine's processes are on this host and can be seen.
+	// Local says that the Engine's processes are seen here by the numbers that it
+	// gives, see SharesHost.
 	Local bool
 }
 

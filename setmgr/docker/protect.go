@@ -21,11 +21,32 @@ func (e *Engine) unprotected(ctx context.Context, security []string) bool {
 		return true
 	}
 	path, unixSocket := strings.CutPrefix(e.c.DaemonHost(), "unix://")
-	if !unixSocket || !e.Local {
+	if !unixSocket {
 		return false
 	}
 	caps, known := capsOf(servedBy(ctx, path))
 	return known && caps&(1<<unix.CAP_SYS_RESOURCE) == 0
+}
+
+// SharesHost says whether this process and the Engine are on one host, and not in
+// containers apart: then the process numbers that the Engine tells, and the cgroups
+// that it makes, are the same here.
+func (e *Engine) SharesHost(ctx context.Context) bool {
+	path, unixSocket := strings.CutPrefix(e.c.DaemonHost(), "unix://")
+	if !unixSocket {
+		return false
+	}
+	pid := servedBy(ctx, path)
+	if pid <= 0 {
+		return false
+	}
+	theirs, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/pid")
+	if err != nil {
+		// Not for everybody to see; the number itself was of our namespace.
+		return os.IsPermission(err)
+	}
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && ours == theirs
 }
 
 // servedBy is the process that listens on a socket, 0 when that is not known.
