@@ -59,9 +59,10 @@ func (m *Manager) Observe(ctx context.Context, set string, want *spec.Set) (plan
 type Change func(ctx context.Context, o plan.Observed) (plan.Plan, error)
 
 // Up plans that a set is as its spec says.
-func (m *Manager) Up(s spec.Set, recreate bool) Change {
+func (m *Manager) Up(s spec.Set, opt plan.Options) Change {
 	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
-		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Recreate: recreate})
+		opt.InfraImage = m.InfraName
+		return plan.Up(s, o, opt)
 	}
 }
 
@@ -90,7 +91,7 @@ func (m *Manager) upNow(ctx context.Context, s spec.Set, opt plan.Options) (plan
 }
 
 // Update plans that containers have other images; the rest of the set is as it is.
-func (m *Manager) Update(set string, images map[string]string) Change {
+func (m *Manager) Update(set string, images map[string]string, renew bool) Change {
 	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
@@ -103,7 +104,7 @@ func (m *Manager) Update(set string, images map[string]string) Change {
 			}
 			s.Containers[i].Image = images[name]
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Renew: renew})
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // TestDocs keeps docs/cli.md in step with the commands; -update writes it.
 func TestDocs(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# The docker mos command\n\n" +
+	b.WriteString("# The docker mos and docker set commands\n\n" +
 		"Printed from the commands by `go test ./cmd/docker-mos -run TestDocs -update`.\n\n" +
 		"Results go to standard output; errors (`docker mos: error: …`), what to do about them (`hint: …`) and remarks go to standard error. " +
 		"What takes long says on standard error how far it is, when that is a terminal. " +
@@ -23,10 +23,11 @@ func TestDocs(t *testing.T) {
 		"What changes volumes takes `--dry-run`: its steps are listed, and nothing is done.\n\n" +
 		"Lists take `--format table`, `--format 'table {{.Name}}\\t{{.MAC}}'`, `--format '{{.Name}}'` and `--format json`, which prints one object of the admin API, of [networks](../mosbridge/api/types.go) or of [volumes](../lvmvolume/api/types.go), a line: " +
 		"rates of networks are in bits per second there, sizes and rates of volumes in bytes, 0 for none. Values of one `--filter` key are joined by *or*, keys by *and*.\n")
-	cmd := newMos()
+	mos, set := newMos(), newSet(nil)
 	root := &cobra.Command{Use: "docker"} // so that paths begin as users type them
-	root.AddCommand(cmd)
-	manual(&b, cmd)
+	root.AddCommand(mos, set)
+	manual(&b, mos)
+	manual(&b, set)
 	testx.Golden(t, "../../../docs/cli.md", b.String())
 }
 

@@ -41,7 +41,7 @@ func newSet(cli command.Cli) *cobra.Command {
 		s.pass("exec", "Run a command in a container of a set", "docker set exec -it web app sh"),
 		s.pass("attach", "Attach to a container of a set", "docker set attach web app"),
 		s.pass("top", "Show the processes of a container of a set", "docker set top web app"),
-		s.stats(),
+		s.stats(), s.caps(),
 	)
 	ownHelp(cmd)
 	return cmd

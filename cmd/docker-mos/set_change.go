@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/cgroup"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -83,7 +83,7 @@ func printPlan(cmd *cobra.Command, p plan.Plan) error {
 }
 
 func (s *sets) up() *cobra.Command {
-	var recreate bool
+	var opt plan.Options
 	cmd := &cobra.Command{
 		Use:     "up [OPTIONS] FILE",
 		Short:   "Make a set as its file says, or change it to that",
@@ -91,28 +91,33 @@ func (s *sets) up() *cobra.Command {
 		Example: "docker set up web.json\ndocker set up --dry-run web.json",
 		Args:    exactly("FILE"),
 	}
-	cmd.Flags().BoolVar(&recreate, "recreate", false, "Recreate the whole set where its infra container must change")
+	upFlags(cmd, &opt)
 	ch := s.change(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		want, err := s.readSpec(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, recreate) })
+		return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, opt) })
 	}
 	return cmd
 }
 
+func upFlags(cmd *cobra.Command, opt *plan.Options) {
+	cmd.Flags().BoolVar(&opt.Recreate, "recreate", false, "Recreate the whole set where its infra container must change")
+	cmd.Flags().BoolVarP(&opt.Renew, "renew-anon-volumes", "V", false, "Let containers that are replaced lose their unnamed volumes")
+}
+
 func (s *sets) plan() *cobra.Command {
-	var recreate bool
+	var opt plan.Options
 	cmd := &cobra.Command{
 		Use:   "plan [OPTIONS] FILE",
 		Short: "Print what docker set up would do, as lines of docker",
 		Args:  exactly("FILE"),
 	}
-	cmd.Flags().BoolVar(&recreate, "recreate", false, "Plan to recreate the whole set where its infra container must change")
+	upFlags(cmd, &opt)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		p, err := s.planUp(cmd, args[0], recreate)
+		p, err := s.planUp(cmd, args[0], opt)
 		if err != nil {
 			return err
 		}
@@ -121,7 +126,7 @@ func (s *sets) plan() *cobra.Command {
 	return cmd
 }
 
-func (s *sets) planUp(cmd *cobra.Command, file string, recreate bool) (plan.Plan, error) {
+func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (plan.Plan, error) {
 	want, err := s.readSpec(cmd, file)
 	if err != nil {
 		return plan.Plan{}, err
@@ -130,7 +135,7 @@ func (s *sets) planUp(cmd *cobra.Command, file string, recreate bool) (plan.Plan
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p, err := m.Plan(cmd.Context(), want.Name, want, m.Up(*want, recreate))
+	p, err := m.Plan(cmd.Context(), want.Name, want, m.Up(*want, opt))
 	for _, w := range p.Warnings {
 		hint(cmd.ErrOrStderr(), w)
 	}
@@ -143,7 +148,7 @@ func (s *sets) diff() *cobra.Command {
 		Short: "Print how a set differs from its file; the exit code is 1 when it does",
 		Args:  exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := s.planUp(cmd, args[0], true)
+			p, err := s.planUp(cmd, args[0], plan.Options{Recreate: true, Renew: true})
 			if err != nil || len(p.Steps) == 0 {
 				return err
 			}
@@ -202,44 +207,46 @@ func (s *sets) schema() *cobra.Command {
 	}
 }
 
+// changeOf is what a command does with a set, by its arguments.
+type changeOf func(args []string) (func(*setmgr.Manager) setmgr.Change, error)
+
+// always is a changeOf whose arguments are always well.
+func always(f func(m *setmgr.Manager, args []string) setmgr.Change) changeOf {
+	return func(args []string) (func(*setmgr.Manager) setmgr.Change, error) {
+		return func(m *setmgr.Manager) setmgr.Change { return f(m, args) }, nil
+	}
+}
+
 // onSet is a command that changes one set by its name.
-func (s *sets) onSet(use, short string, args cobra.PositionalArgs, change func(*setmgr.Manager, []string) (setmgr.Change, error)) *cobra.Command {
+func (s *sets) onSet(use, short string, args cobra.PositionalArgs, change changeOf) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: args, ValidArgsFunction: s.oneSet}
 	ch := s.change(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var bad error
-		err := ch.run(cmd, args[0], nil, func(m *setmgr.Manager) setmgr.Change {
-			c, err := change(m, args)
-			if err != nil {
-				bad = err
-				return func(context.Context, plan.Observed) (plan.Plan, error) { return plan.Plan{}, err }
-			}
-			return c
-		})
-		if bad != nil {
-			return bad
+		c, err := change(args)
+		if err != nil {
+			return err
 		}
-		return err
+		return ch.run(cmd, args[0], nil, c)
 	}
 	return cmd
 }
 
 func (s *sets) stop() *cobra.Command {
-	return s.onSet("stop [OPTIONS] SET", "Stop a set, which then stays stopped", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
-		return m.Stop(a[0]), nil
-	})
+	return s.onSet("stop [OPTIONS] SET", "Stop a set, which then stays stopped", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
+		return m.Stop(a[0])
+	}))
 }
 
 func (s *sets) start() *cobra.Command {
-	return s.onSet("start [OPTIONS] SET", "Start a set that was stopped", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
-		return m.Again(a[0], false), nil
-	})
+	return s.onSet("start [OPTIONS] SET", "Start a set that was stopped", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
+		return m.Again(a[0], false)
+	}))
 }
 
 func (s *sets) restart() *cobra.Command {
-	cmd := s.onSet("restart [OPTIONS] SET [CONTAINER...]", "Restart the containers of a set, or some; its network stays", between(1, "SET", "CONTAINER..."), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
-		return m.Restart(a[0], a[1:]...), nil
-	})
+	cmd := s.onSet("restart [OPTIONS] SET [CONTAINER...]", "Restart the containers of a set, or some; its network stays", between(1, "SET", "CONTAINER..."), always(func(m *setmgr.Manager, a []string) setmgr.Change {
+		return m.Restart(a[0], a[1:]...)
+	}))
 	cmd.ValidArgsFunction = s.setThenMember
 	return cmd
 }
@@ -278,16 +285,17 @@ func (s *sets) heal() *cobra.Command {
 
 func (s *sets) rm() *cobra.Command {
 	var force, volume bool
-	cmd := s.onSet("rm [OPTIONS] SET", "Remove a set; its volume stays", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
-		return m.Remove(a[0], force, volume), nil
-	})
+	cmd := s.onSet("rm [OPTIONS] SET", "Remove a set; its volume stays", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
+		return m.Remove(a[0], force, volume)
+	}))
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also when it runs")
 	cmd.Flags().BoolVarP(&volume, "volumes", "v", false, "Remove its volume as well")
 	return cmd
 }
 
 func (s *sets) update() *cobra.Command {
-	cmd := s.onSet("update [OPTIONS] SET CONTAINER=IMAGE...", "Replace containers of a set by ones of other images, in place", between(2, "SET", "CONTAINER=IMAGE..."), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+	var renew bool
+	cmd := s.onSet("update [OPTIONS] SET CONTAINER=IMAGE...", "Replace containers of a set by ones of other images, in place", between(2, "SET", "CONTAINER=IMAGE..."), func(a []string) (func(*setmgr.Manager) setmgr.Change, error) {
 		images := map[string]string{}
 		for _, arg := range a[1:] {
 			name, image, ok := strings.Cut(arg, "=")
@@ -296,16 +304,17 @@ func (s *sets) update() *cobra.Command {
 			}
 			images[name] = image
 		}
-		return m.Update(a[0], images), nil
+		return func(m *setmgr.Manager) setmgr.Change { return m.Update(a[0], images, renew) }, nil
 	})
 	cmd.Long = "The image is there and the new container made before the old one is touched. The old one is kept until the new one is ready, and comes back by itself if that does not get ready. How each is replaced its Update.Strategy says."
 	cmd.Example = "docker set update web app=shop/app:42"
+	cmd.Flags().BoolVarP(&renew, "renew-anon-volumes", "V", false, "Let containers that are replaced lose their unnamed volumes")
 	return cmd
 }
 
 func (s *sets) resize() *cobra.Command {
 	var cpus, memory, volume string
-	cmd := s.onSet("resize [OPTIONS] SET", "Change what a set may use, while it runs", exactly("SET"), func(m *setmgr.Manager, a []string) (setmgr.Change, error) {
+	cmd := s.onSet("resize [OPTIONS] SET", "Change what a set may use, while it runs", exactly("SET"), func(a []string) (func(*setmgr.Manager) setmgr.Change, error) {
 		var to plan.Limits
 		var grow int64
 		for _, f := range []struct {
@@ -337,7 +346,7 @@ func (s *sets) resize() *cobra.Command {
 		if to == (plan.Limits{}) && grow == 0 {
 			return nil, usage("nothing to change: give --cpus, --memory or --volume")
 		}
-		return m.Resize(a[0], to, spec.Bytes(grow)), nil
+		return func(m *setmgr.Manager) setmgr.Change { return m.Resize(a[0], to, spec.Bytes(grow)) }, nil
 	})
 	cmd.Long = "Containers that have percents of the set get them of its new total. No container is restarted."
 	cmd.Example = "docker set resize --cpus 6 --memory 12g --volume 40g web"
@@ -345,6 +354,17 @@ func (s *sets) resize() *cobra.Command {
 	cmd.Flags().StringVarP(&memory, "memory", "m", "", "Memory of the set as a whole")
 	cmd.Flags().StringVar(&volume, "volume", "", "Size of the set's volume, which can only grow")
 	return cmd
+}
+
+// caps makes the caps of sets again that the cgroup file system lost when the host
+// started: for a unit that runs before the Engine, which cannot be asked then.
+func (s *sets) caps() *cobra.Command {
+	return &cobra.Command{
+		Use:   "caps",
+		Short: "Cap all sets of this host again, after its start", Hidden: true, Args: exactly(),
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cgroup.Apply(cmd.Context()) },
+	}
 }
 
 // envFiles takes what the env files of containers say into their Env.

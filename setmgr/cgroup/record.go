@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/mosdocker/mosdocker/setmgr/plan"
-	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -101,12 +100,13 @@ func load(path string) (caps, error) {
 }
 
 // Apply makes all caps of the record again, before the Engine starts containers.
-// Under systemd there is nothing to do.
-func Apply(ctx context.Context, f render.Facts) error {
-	if fo, ok := Open(f).(*folders); ok {
-		return fo.apply(ctx)
+// Those of slices are systemd's to keep, and not in the record.
+func Apply(ctx context.Context) error {
+	f := &folders{root: mountPoint, version: 1, record: record}
+	if _, err := os.Stat(mountPoint + "/cgroup.controllers"); err == nil {
+		f.version = 2
 	}
-	return nil
+	return f.apply(ctx)
 }
 
 func (f *folders) apply(ctx context.Context) error {

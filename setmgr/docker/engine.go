@@ -37,11 +37,11 @@ func New(c *client.Client) *Engine { return &Engine{c: c} }
 func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
 	i, err := e.c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return render.Facts{}, unreachable(err)
+		return render.Facts{}, e.unreachable(err)
 	}
 	p, err := e.c.Ping(ctx, client.PingOptions{})
 	if err != nil {
-		return render.Facts{}, unreachable(err)
+		return render.Facts{}, e.unreachable(err)
 	}
 	f := render.Facts{API: p.APIVersion, CgroupDriver: i.Info.CgroupDriver, CgroupVersion: 1, CPUs: i.Info.NCPU, Memory: uint64(max(0, i.Info.MemTotal))}
 	if i.Info.CgroupVersion == "2" {
@@ -51,9 +51,9 @@ func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
 	return f, nil
 }
 
-func unreachable(err error) error {
+func (e *Engine) unreachable(err error) error {
 	if client.IsErrConnectionFailed(err) {
-		return fault.Unavailable("the Docker Engine does not answer: does it run (systemctl start docker), and is the context right (docker context ls)? %w", err)
+		return fault.Unavailable("the Docker Engine at %s does not answer: does it run (systemctl start docker), and is the context right (docker context ls)?", e.c.DaemonHost())
 	}
 	return err
 }
@@ -310,7 +310,7 @@ func (e *Engine) Arch(ctx context.Context) (string, error) {
 func (e *Engine) Sets(ctx context.Context) ([]string, error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label.Set)})
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, e.unreachable(err)
 	}
 	var names []string
 	for _, c := range out.Items {

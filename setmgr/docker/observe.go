@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 
 	"github.com/mosdocker/mosdocker/setmgr/label"
@@ -130,7 +131,7 @@ func (e *Engine) askFor(ctx context.Context, q *questions, s spec.Set, o *plan.O
 func (e *Engine) containers(ctx context.Context, set string) (ours []plan.Container, other map[string]string, err error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
-		return nil, nil, unreachable(err)
+		return nil, nil, e.unreachable(err)
 	}
 	other = map[string]string{}
 	var ids []string
@@ -194,6 +195,11 @@ func containerOf(in container.InspectResponse) plan.Container {
 			c.NetOf = rest
 		}
 	}
+	for _, m := range in.Mounts {
+		if m.Type == mount.TypeVolume && unnamed(m.Name) {
+			c.Unnamed = append(c.Unnamed, m.Destination)
+		}
+	}
 	if in.NetworkSettings != nil {
 		for name, n := range in.NetworkSettings.Networks {
 			net := plan.Net{MAC: n.MacAddress.String()}
@@ -207,6 +213,11 @@ func containerOf(in container.InspectResponse) plan.Container {
 		}
 	}
 	return c
+}
+
+// unnamed says whether a volume has a name that the Engine made up.
+func unnamed(name string) bool {
+	return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
 func limits(r container.Resources) plan.Limits {

@@ -51,7 +51,10 @@ type Container struct {
 	// Stranded says that its network namespace is not the one of the infra any more.
 	Stranded bool
 	Restart  string // restart policy, as in a spec
-	Limits   Limits
+	// Unnamed are the paths that are in unnamed volumes, by VOLUME of its image: these
+	// go with the container.
+	Unnamed []string
+	Limits  Limits
 	// Nets are the networks that an infra container is connected to, with addresses.
 	Nets map[string]Net
 }

@@ -87,6 +87,15 @@ func TestRefusals(t *testing.T) {
 	if _, err := Restart(s, w.seen(), "nobody"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "app, cache, log") {
 		t.Error(err)
 	}
+	w.o.Members[1].Unnamed = []string{"/data"}
+	other := web(t)
+	other.Containers[1].Image = "redis:9"
+	if _, err := Up(other, w.seen(), opt); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "--renew-anon-volumes") {
+		t.Errorf("an unnamed volume would be lost: %v", err)
+	}
+	if p, err := Up(other, w.seen(), Options{InfraImage: "mos-infra:1", Renew: true}); err != nil || len(p.Steps) == 0 {
+		t.Error(err)
+	}
 	if _, err := Spec(newWorld().seen(), "nobody"); !errdefs.IsNotFound(err) {
 		t.Error(err)
 	}

@@ -2,7 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -15,6 +17,9 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	name := render.MemberName(b.s.Name, c.Name)
 	old, litter := serving(have, name)
 	cause := b.why(old, c)
+	if err := b.keepsData(old, cause); err != nil {
+		return err
+	}
 	last := 0
 	for _, o := range litter {
 		last = b.removeOne(o, "an update that was cut off left it", needs...)
@@ -41,6 +46,14 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	}
 	b.ready[c.Name] = b.rename(c, old, next, ready)
 	return nil
+}
+
+// keepsData refuses to replace a container whose unnamed volumes would go with it.
+func (b *builder) keepsData(old Container, cause string) error {
+	if len(old.Unnamed) == 0 || b.opt.Renew {
+		return nil
+	}
+	return fault.Conflict("container %s is to be replaced (%s), and what is in %s is in an unnamed volume that would go with it: mount the set's volume or a tmpfs there, or let it go with --renew-anon-volumes", old.Name, cause, strings.Join(old.Unnamed, ", "))
 }
 
 // stopOld stops the container that is replaced.

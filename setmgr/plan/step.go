@@ -80,6 +80,8 @@ type Plan struct {
 // Options change what Up does.
 type Options struct {
 	InfraImage string // of sets that name none
+	// Renew lets replaced containers lose their unnamed volumes.
+	Renew bool
 	// Heal leaves what the user stopped as it is.
 	Heal bool
 	// Recreate allows to make the whole set anew where its infra must change.

@@ -26,6 +26,11 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 	}
 	b.prepare(o.Infra == nil || len(diff) > 0)
 	if len(diff) > 0 {
+		for _, c := range o.Members {
+			if err := b.keepsData(c, "another "+strings.Join(diff, ", ")); err != nil {
+				return b.p, err
+			}
+		}
 		b.tearDown("another " + strings.Join(diff, ", "))
 	}
 	if b.o.Infra == nil {
