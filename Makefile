@@ -13,7 +13,7 @@ help: ## this list
 
 build: ## static binaries into bin/
 	go build -o bin/ ./cmd/...
-	cp bin/docker-mos bin/docker-set
+	ln -sf docker-mos bin/docker-set
 
 check: lint ## format, lint, vet, modern Go
 	go vet ./...

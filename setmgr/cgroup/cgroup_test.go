@@ -157,16 +157,16 @@ func TestVersion2(t *testing.T) {
 		if err := f.Set(t.Context(), parent, want); err != nil {
 			t.Fatal(err)
 		}
-		got := ""
+		var got []string
 		for _, file := range []string{"cpu.max", "memory.max"} {
 			b, err := os.ReadFile(filepath.Join(dir, parent, file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got += " " + string(b)
+			got = append(got, string(b))
 		}
-		if got != " "+text {
-			t.Errorf("%v is written as%s", want, got)
+		if strings.Join(got, " ") != text {
+			t.Errorf("%v is written as %v", want, got)
 		}
 		if l, err := f.Read(t.Context(), parent); l != want || err != nil {
 			t.Errorf("read back: %v, %v, want %v", l, err, want)

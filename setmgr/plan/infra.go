@@ -19,26 +19,59 @@ func infraDiff(s spec.Set, o Observed) []string {
 	if err != nil {
 		return []string{"specification"}
 	}
+	out := keysThatDiffer(string(data), o.Infra.Spec, func(key string, want, have json.RawMessage) bool {
+		switch key {
+		case "CPU", "MEM", "Overcommit":
+			return true
+		case "Volume":
+			return sameVolume(want, have)
+		}
+		return false
+	})
+	if len(out) == 0 {
+		return []string{"specification"}
+	}
+	return out
+}
+
+// memberDiff names what of a container's spec is another than that of a container
+// that was made of it.
+func memberDiff(have Container, c spec.Container) []string {
+	data, err := spec.MarshalContainer(&c)
+	if err != nil {
+		return []string{"specification"}
+	}
+	var want, old struct{ Options json.RawMessage }
+	if json.Unmarshal(data, &want) != nil || json.Unmarshal([]byte(have.Spec), &old) != nil {
+		return []string{"specification"}
+	}
+	online := func(key string, _, _ json.RawMessage) bool {
+		return slices.Contains([]string{"CPU", "MEM", "Cores", "Memory", "Update"}, key)
+	}
+	out := keysThatDiffer(string(want.Options), string(old.Options), online)
+	if len(out) == 0 {
+		out = keysThatDiffer(string(data), have.Spec, func(string, json.RawMessage, json.RawMessage) bool { return false })
+	}
+	return out
+}
+
+// keysThatDiffer compares two JSON objects but for what same lets through.
+func keysThatDiffer(a, b string, same func(key string, a, b json.RawMessage) bool) []string {
 	var want, have map[string]json.RawMessage
-	if json.Unmarshal(data, &want) != nil || json.Unmarshal([]byte(o.Infra.Spec), &have) != nil {
+	if a == "" {
+		a = "{}"
+	}
+	if b == "" {
+		b = "{}"
+	}
+	if json.Unmarshal([]byte(a), &want) != nil || json.Unmarshal([]byte(b), &have) != nil {
 		return []string{"specification"}
 	}
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(merged(want, have))) {
-		switch key {
-		case "CPU", "MEM", "Overcommit":
-			continue
-		case "Volume":
-			if sameVolume(want[key], have[key]) {
-				continue
-			}
-		}
-		if string(want[key]) != string(have[key]) {
+		if string(want[key]) != string(have[key]) && !same(key, want[key], have[key]) {
 			out = append(out, key)
 		}
-	}
-	if len(out) == 0 {
-		return []string{"form of its specification"}
 	}
 	return out
 }

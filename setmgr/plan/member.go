@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -54,7 +55,7 @@ func (b *builder) why(have Container, c spec.Container) string {
 	case have.Image != c.Image:
 		return fmt.Sprintf("image %s, was %s", c.Image, have.Image)
 	case have.Hash != spec.HashContainer(c):
-		return "its spec is another"
+		return "another " + strings.Join(memberDiff(have, c), ", ")
 	case have.State == Dead || have.State == Removing:
 		return "its container is " + string(have.State)
 	}

@@ -212,3 +212,18 @@ func TestEveryCutIsGoneOn(t *testing.T) {
 		}
 	}
 }
+
+// TestCausesNameWhatChanged, for people to see why a container is replaced.
+func TestCausesNameWhatChanged(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.up(t, s)
+	s.Containers[1].Options.Env = map[string]string{"A": "b"}
+	s.Containers[2].Index = 2
+	p, err := Up(s, w.seen(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.String(); !strings.Contains(got, "stop web.cache: another Env") || !strings.Contains(got, "stop web.log: another Index") {
+		t.Errorf("the plan is\n%s", got)
+	}
+}
