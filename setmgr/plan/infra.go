@@ -41,7 +41,10 @@ func memberDiff(have Container, c spec.Container) []string {
 	if err != nil {
 		return []string{"specification"}
 	}
-	var want, old struct{ Options json.RawMessage }
+	type part struct {
+		Options json.RawMessage `json:"Options"`
+	}
+	var want, old part
 	if json.Unmarshal(data, &want) != nil || json.Unmarshal([]byte(have.Spec), &old) != nil {
 		return []string{"specification"}
 	}
