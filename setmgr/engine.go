@@ -32,7 +32,7 @@ type Engine interface {
 
 	Connect(ctx context.Context, n spec.Network, id string) error
 	Disconnect(ctx context.Context, network, id string) error
-	MakeVolume(ctx context.Context, name, driver string, options map[string]string) error
+	MakeVolume(ctx context.Context, name, driver string, options map[string]string, set string) error
 	RemoveVolume(ctx context.Context, name string) error
 	Pull(ctx context.Context, ref, auth string, progress func(status string, done, total int64)) error
 	Load(ctx context.Context, tar io.Reader) error

@@ -158,19 +158,15 @@ func (m *Manager) Restart(set string, members ...string) Change {
 	}
 }
 
-// Remove plans that nothing is left of a set but its volume; with volume also that.
-func (m *Manager) Remove(set string, force, volume bool) Change {
+// Remove plans that nothing is left of a set but its volume; with volumes also that.
+func (m *Manager) Remove(set string, force, volumes bool) Change {
 	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
-		if err != nil && len(o.Members) == 0 {
+		if err != nil && len(o.Members) == 0 && o.Cap == (plan.Limits{}) && (!volumes || len(o.Left) == 0) {
 			return plan.Plan{}, err
 		}
 		s.Name = set // what is left of it may not tell more
-		name := ""
-		if volume {
-			name = render.Volume(s)
-		}
-		return plan.Remove(s, o, force, name)
+		return plan.Remove(s, o, force, volumes)
 	}
 }
 

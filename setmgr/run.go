@@ -110,7 +110,7 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 		return r.pull(ctx, s)
 	case plan.MakeVolume:
 		driver, options := plan.VolumeOptions(s.Volume)
-		return e.MakeVolume(ctx, s.Name, driver, options)
+		return e.MakeVolume(ctx, s.Name, driver, options, r.p.Set)
 	case plan.SetCap:
 		return r.m.Cap.Set(ctx, s.Name, s.Limits)
 	case plan.DropCap:

@@ -258,9 +258,10 @@ func (e *Engine) Disconnect(ctx context.Context, name, id string) error {
 	return absentIsWell(err)
 }
 
-// MakeVolume makes a volume; one of that name is well where its driver says so.
-func (e *Engine) MakeVolume(ctx context.Context, name, driver string, options map[string]string) error {
-	_, err := e.c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Driver: driver, DriverOpts: options})
+// MakeVolume makes a volume for a set; one of that name is well where its driver
+// says so.
+func (e *Engine) MakeVolume(ctx context.Context, name, driver string, options map[string]string, set string) error {
+	_, err := e.c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Driver: driver, DriverOpts: options, Labels: map[string]string{label.Set: set}})
 	return err
 }
 

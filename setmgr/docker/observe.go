@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ func (e *Engine) Observe(ctx context.Context, set string, want *spec.Set) (plan.
 	var all []plan.Container
 	var other map[string]string
 	asked.ask(func() (err error) { all, other, err = e.containers(ctx, set); return err })
+	asked.ask(func() (err error) { o.Left, err = e.volumes(ctx, set); return err })
 	if want != nil {
 		e.askFor(ctx, &asked, *want, &o)
 	}
@@ -51,6 +53,20 @@ func (e *Engine) Observe(ctx context.Context, set string, want *spec.Set) (plan.
 	}
 	e.strand(&o)
 	return o, nil
+}
+
+// volumes are those that were made for a set.
+func (e *Engine) volumes(ctx context.Context, set string) ([]string, error) {
+	out, err := e.c.VolumeList(ctx, client.VolumeListOptions{Filters: make(client.Filters).Add("label", label.Set+"="+set)})
+	if err != nil {
+		return nil, e.unreachable(err)
+	}
+	var names []string
+	for _, v := range out.Items {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // names are those of the containers that a set wants.

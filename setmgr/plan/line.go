@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -73,12 +74,12 @@ func (s Step) waitsFor() string {
 func (p Plan) Lines() []string {
 	var out []string
 	for _, s := range p.Steps {
-		out = append(out, s.line())
+		out = append(out, s.line(p.Set))
 	}
 	return out
 }
 
-func (s Step) line() string {
+func (s Step) line(set string) string {
 	docker := func(args ...string) string { return render.Line(append([]string{"docker"}, args...)) }
 	switch s.Op {
 	case LoadInfra:
@@ -86,7 +87,7 @@ func (s Step) line() string {
 	case Pull:
 		return docker("pull", s.Name)
 	case MakeVolume:
-		return docker(volumeArgs(s)...)
+		return docker(volumeArgs(s, set)...)
 	case SetCap:
 		return fmt.Sprintf("# cgroup parent %s: %s", s.Name, s.Limits)
 	case DropCap:
@@ -138,9 +139,9 @@ func VolumeOptions(v spec.Volume) (driver string, options map[string]string) {
 	return driver, options
 }
 
-func volumeArgs(s Step) []string {
+func volumeArgs(s Step, set string) []string {
 	driver, options := VolumeOptions(s.Volume)
-	args := []string{"volume", "create", "--driver", driver}
+	args := []string{"volume", "create", "--driver", driver, "--label", label.Set + "=" + set}
 	for _, k := range slices.Sorted(maps.Keys(options)) {
 		args = append(args, "--opt", k+"="+options[k])
 	}

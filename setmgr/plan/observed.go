@@ -21,6 +21,8 @@ type Observed struct {
 	// there; of an image its id.
 	Networks, Volumes map[string]bool
 	Images            map[string]string
+	// Left are the volumes that were made for the set.
+	Left []string
 	// Cap is what the cgroup parent of the set holds; the zero value without one.
 	Cap Limits
 	// CanCap says whether this process may write the cgroup parent, else why not.

@@ -42,7 +42,7 @@ func TestPlans(t *testing.T) {
 	say("stop", Stop(s, w.seen()), nil)
 	p, err = Restart(s, w.seen(), "app")
 	say("restart app", p, err)
-	p, err = Remove(s, w.seen(), true, "web-data")
+	p, err = Remove(s, w.seen(), true, true)
 	say("remove", p, err)
 	less := web(t)
 	less.Containers = less.Containers[:2]
@@ -81,7 +81,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if _, err := Remove(s, w.seen(), false, ""); !errdefs.IsFailedPrecondition(err) {
+	if _, err := Remove(s, w.seen(), false, false); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("a running set is removed: %v", err)
 	}
 	if _, err := Restart(s, w.seen(), "nobody"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "app, cache, log") {

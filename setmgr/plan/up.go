@@ -31,7 +31,7 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 				return b.p, err
 			}
 		}
-		b.tearDown("another " + strings.Join(diff, ", "))
+		b.tearDown("another "+strings.Join(diff, ", "), false)
 	}
 	if b.o.Infra == nil {
 		b.capAt(total(s), "the set as a whole has these limits")
@@ -249,15 +249,19 @@ func (b *builder) stop(c Container, cause string, needs ...int) int {
 	return b.touch(s, needs...)
 }
 
-// tearDown removes what there is, so that all can be made anew.
-func (b *builder) tearDown(cause string) {
+// tearDown removes what there is, so that all can be made anew, or with uncap for
+// good. The infra goes last: without it nobody would know of the set.
+func (b *builder) tearDown(cause string, uncap bool) {
 	last := b.removeAll(b.o.Members, cause)
-	if inf := b.o.Infra; inf != nil {
-		name := inf.Name
-		if inf.live() {
-			last = append(last, b.touch(Step{Op: StopOne, Name: name, Target: inf.ID, Cause: cause}, last...))
-		}
-		last = []int{b.touch(Step{Op: RemoveOne, Name: name, Target: inf.ID, Cause: cause}, last...)}
+	inf := b.o.Infra
+	if inf != nil && inf.live() {
+		last = append(last, b.touch(Step{Op: StopOne, Name: inf.Name, Target: inf.ID, Cause: cause}, last...))
+	}
+	if uncap && b.o.Cap != (Limits{}) && b.o.CanCap == "" {
+		last = append(last, b.touch(Step{Op: DropCap, Name: render.Parent(b.o.Facts, b.s.Name), Cause: "nobody is in it any more"}, last...))
+	}
+	if inf != nil {
+		last = []int{b.touch(Step{Op: RemoveOne, Name: inf.Name, Target: inf.ID, Cause: cause}, last...)}
 	}
 	b.before = append(b.before, last...)
 	b.o.Infra, b.o.Members = nil, nil

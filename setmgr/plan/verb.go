@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -92,21 +93,25 @@ func NoMember(s spec.Set, name string) error {
 	return fault.NotFound("set %s has no container %.80s: it has %s", s.Name, name, strings.Join(have, ", "))
 }
 
-// Remove removes a set. A running one is of class FailedPrecondition without force.
-// Its volume stays unless volume is its name.
-func Remove(s spec.Set, o Observed, force bool, volume string) (Plan, error) {
+// Remove removes a set, and what is left of one whose removal was cut off. A running
+// one is of class FailedPrecondition without force. Its volume, and others that were
+// made for it, stay without volumes.
+func Remove(s spec.Set, o Observed, force, volumes bool) (Plan, error) {
 	b := newBuilder(s, o, Options{})
 	for _, c := range append(o.Members, infraOf(o)...) {
 		if c.live() && !force {
 			return b.p, fault.Conflict("set %s runs: stop it first (docker set stop %s), or remove it as it is with --force", s.Name, s.Name)
 		}
 	}
-	b.tearDown("asked for")
-	if o.Cap != (Limits{}) && o.CanCap == "" {
-		b.touch(Step{Op: DropCap, Name: render.Parent(o.Facts, s.Name), Cause: "nobody is in it any more"})
-	}
-	if volume != "" {
-		b.touch(Step{Op: DropVolume, Name: volume, Cause: "asked for"})
+	b.tearDown("asked for", true)
+	if volumes {
+		left := o.Left
+		if v := render.Volume(s); v != "" && !slices.Contains(left, v) {
+			left = append(slices.Clone(left), v)
+		}
+		for _, v := range left {
+			b.touch(Step{Op: DropVolume, Name: v, Cause: "asked for"})
+		}
 	}
 	return b.p, nil
 }

@@ -300,12 +300,19 @@ func (h *Host) Set(args ...string) string {
 
 // TrySet is [Host.Set] for what may fail.
 func (h *Host) TrySet(args ...string) (string, error) {
+	h.tb.Helper()
+	return h.Exec(context.WithoutCancel(h.tb.Context()), h.SetCommand(args...)...)
+}
+
+// SetCommand is the command line of docker set.
+func (h *Host) SetCommand(args ...string) []string {
+	h.tb.Helper()
 	mos := Program(h.tb, "docker-mos")
 	set := filepath.Join(filepath.Dir(mos), "docker-set")
 	if err := os.Symlink(mos, set); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
+		h.tb.Fatal(err)
 	}
-	return h.Exec(context.WithoutCancel(h.tb.Context()), append([]string{set, "set"}, args...)...)
+	return append([]string{set, "set"}, args...)
 }
 
 var build struct { // once a test binary
