@@ -41,6 +41,6 @@ type Engine interface {
 // Cap caps a set as a whole, by its cgroup parent. Package cgroup has it.
 type Cap interface {
 	Set(ctx context.Context, parent string, l plan.Limits) error
-	Read(ctx context.Context, parent string) (plan.Limits, error)
+	Read(ctx context.Context, parent string) (l plan.Limits, there bool, err error)
 	Drop(ctx context.Context, parent string) error
 }

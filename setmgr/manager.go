@@ -51,7 +51,7 @@ func (m *Manager) Observe(ctx context.Context, set string, want *spec.Set) (plan
 	if m.Cap == nil {
 		return o, nil
 	}
-	o.Cap, err = m.Cap.Read(ctx, render.Parent(o.Facts, set))
+	o.Cap, o.HasCap, err = m.Cap.Read(ctx, render.Parent(o.Facts, set))
 	return o, err
 }
 
@@ -162,7 +162,7 @@ func (m *Manager) Restart(set string, members ...string) Change {
 func (m *Manager) Remove(set string, force, volumes bool) Change {
 	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
-		if err != nil && len(o.Members) == 0 && o.Cap == (plan.Limits{}) && (!volumes || len(o.Left) == 0) {
+		if err != nil && len(o.Members) == 0 && !o.HasCap && (!volumes || len(o.Left) == 0) {
 			return plan.Plan{}, err
 		}
 		s.Name = set // what is left of it may not tell more

@@ -22,8 +22,8 @@ type Cap interface {
 	// Set gives a parent limits, 0 for none, and makes it where it is missing.
 	Set(ctx context.Context, parent string, l plan.Limits) error
 	// Read gives the limits that the kernel holds, or systemd does for a slice
-	// without processes; none without such a parent.
-	Read(ctx context.Context, parent string) (plan.Limits, error)
+	// without processes, and says whether there is anything to drop.
+	Read(ctx context.Context, parent string) (l plan.Limits, there bool, err error)
 	// Drop removes a parent that nobody is in. One that is absent is well, and one
 	// with containers is of class FailedPrecondition.
 	Drop(ctx context.Context, parent string) error

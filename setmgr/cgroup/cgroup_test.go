@@ -47,14 +47,14 @@ func private(t *testing.T) (*folders, string) {
 func TestCapHolds(t *testing.T) {
 	f, parent := private(t)
 	ctx := t.Context()
-	if l, err := f.Read(ctx, parent); l != (plan.Limits{}) || err != nil {
+	if l, there, err := f.Read(ctx, parent); l != (plan.Limits{}) || there || err != nil {
 		t.Errorf("absent: %v, %v", l, err)
 	}
 	for _, want := range []plan.Limits{{CPU: 0.4, MEM: 64 << 20}, {CPU: 1.5, MEM: 128 << 20}, {MEM: 32 << 20}, {}, {CPU: 0.25, MEM: 48 << 20}} {
 		if err := f.Set(ctx, parent, want); err != nil {
 			t.Fatal(err)
 		}
-		if l, err := f.Read(ctx, parent); l != want || err != nil {
+		if l, there, err := f.Read(ctx, parent); l != want || !there || err != nil {
 			t.Errorf("got %v, %v, want %v", l, err, want)
 		}
 	}
@@ -81,6 +81,13 @@ func TestCapHolds(t *testing.T) {
 		t.Errorf("a parent in use is dropped: %v", err)
 	}
 	stop()
+	// A drop that was cut off after the first folder is seen to be.
+	if err := os.Remove(mountPoint + "/cpu" + parent); err != nil {
+		t.Error(err)
+	}
+	if l, there, err := f.Read(ctx, parent); l.MEM != 48<<20 || !there || err != nil {
+		t.Errorf("half dropped: %v, %v, %v", l, there, err)
+	}
 	for range 2 {
 		if err := f.Drop(ctx, parent); err != nil {
 			t.Error(err)
@@ -130,7 +137,7 @@ func TestCapsAreThereAgain(t *testing.T) {
 	if err := f.apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := f.Read(t.Context(), parent); l != want || err != nil {
+	if l, there, err := f.Read(t.Context(), parent); l != want || !there || err != nil {
 		t.Errorf("got %v, %v", l, err)
 	}
 	if err := f.Drop(t.Context(), parent); err != nil {
@@ -168,7 +175,7 @@ func TestVersion2(t *testing.T) {
 		if strings.Join(got, " ") != text {
 			t.Errorf("%v is written as %v", want, got)
 		}
-		if l, err := f.Read(t.Context(), parent); l != want || err != nil {
+		if l, there, err := f.Read(t.Context(), parent); l != want || !there || err != nil {
 			t.Errorf("read back: %v, %v, want %v", l, err, want)
 		}
 	}
@@ -177,7 +184,7 @@ func TestVersion2(t *testing.T) {
 			t.Errorf("controllers below %q: %q, %v", up, b, err)
 		}
 	}
-	if l, err := f.Read(t.Context(), "/mosset.slice/mosset-no.slice"); l != (plan.Limits{}) || err != nil {
+	if l, there, err := f.Read(t.Context(), "/mosset.slice/mosset-no.slice"); l != (plan.Limits{}) || there || err != nil {
 		t.Errorf("absent: %v, %v", l, err)
 	}
 }
@@ -226,7 +233,7 @@ func TestSlices(t *testing.T) {
 		if err := s.Set(t.Context(), parent, want); err != nil {
 			t.Fatal(err)
 		}
-		if l, err := s.Read(t.Context(), parent); l != want || err != nil {
+		if l, there, err := s.Read(t.Context(), parent); l != want || there != (want != plan.Limits{}) || err != nil {
 			t.Errorf("got %v, %v, want %v", l, err, want)
 		}
 	}

@@ -122,15 +122,30 @@ func number(path string) (int64, error) {
 	return int64(min(n, 1<<62)), nil
 }
 
-func (f *folders) Read(_ context.Context, parent string) (plan.Limits, error) {
-	var l plan.Limits
+func (f *folders) Read(_ context.Context, parent string) (l plan.Limits, there bool, err error) {
+	dirs, err := f.dirs(parent)
+	if err != nil || len(dirs) == 0 {
+		return l, false, err
+	}
+	l, err = f.limits(parent)
+	return l, true, err
+}
+
+// dirs are the folders of a parent that there are.
+func (f *folders) dirs(parent string) ([]string, error) {
+	if f.version == 2 {
+		return filepath.Glob(filepath.Join(f.root, parent))
+	}
+	return filepath.Glob(filepath.Join(f.root, "*", parent))
+}
+
+func (f *folders) limits(parent string) (l plan.Limits, err error) {
 	cpu, memory := f.cpu1, filepath.Join(f.root, "memory", parent, "memory.limit_in_bytes")
 	if f.version == 2 {
 		cpu, memory = f.cpu2, filepath.Join(f.root, parent, "memory.max")
 	}
-	var err error
-	if l.CPU, err = cpu(parent); err != nil {
-		return l, absent(err)
+	if l.CPU, err = cpu(parent); absent(err) != nil {
+		return l, err
 	}
 	m, err := number(memory)
 	const none = 1 << 60 // the kernel tells so of no limit
@@ -176,17 +191,15 @@ func absent(err error) error {
 }
 
 func (f *folders) Drop(ctx context.Context, parent string) error {
-	dirs := []string{filepath.Join(f.root, parent)}
-	if f.version != 2 {
-		var err error
-		if dirs, err = filepath.Glob(filepath.Join(f.root, "*", parent)); err != nil {
-			return err
-		}
+	dirs, err := f.dirs(parent)
+	if err != nil {
+		return err
 	}
 	for _, dir := range dirs {
 		if err := removeDir(ctx, dir); err != nil {
 			return err
 		}
+		_ = syscall.Rmdir(filepath.Dir(dir)) // the folder of all sets, with the last one
 	}
 	return f.remember(parent, nil)
 }

@@ -67,7 +67,7 @@ func (s *slices) Set(ctx context.Context, parent string, l plan.Limits) error {
 	})
 }
 
-func (s *slices) Read(ctx context.Context, parent string) (l plan.Limits, err error) {
+func (s *slices) Read(ctx context.Context, parent string) (l plan.Limits, there bool, err error) {
 	err = s.with(ctx, func(b bus) error {
 		value := func(name string) (uint64, error) {
 			p, err := b.GetUnitTypePropertyContext(ctx, parent, "Slice", name)
@@ -88,7 +88,8 @@ func (s *slices) Read(ctx context.Context, parent string) (l plan.Limits, err er
 		l = plan.Limits{CPU: spec.Cores(float64(cpu) / 1e6), MEM: spec.Bytes(memory)}
 		return err
 	})
-	return l, err
+	_, serr := os.Stat(filepath.Join(s.dir, parent+".d"))
+	return l, l != (plan.Limits{}) || serr == nil, err
 }
 
 func (s *slices) Drop(ctx context.Context, parent string) error {

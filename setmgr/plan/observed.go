@@ -23,8 +23,9 @@ type Observed struct {
 	Images            map[string]string
 	// Left are the volumes that were made for the set.
 	Left []string
-	// Cap is what the cgroup parent of the set holds; the zero value without one.
-	Cap Limits
+	// Cap is what the cgroup parent of the set holds, and HasCap whether there is one.
+	Cap    Limits
+	HasCap bool
 	// CanCap says whether this process may write the cgroup parent, else why not.
 	CanCap string
 }

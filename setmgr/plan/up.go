@@ -257,7 +257,7 @@ func (b *builder) tearDown(cause string, uncap bool) {
 	if inf != nil && inf.live() {
 		last = append(last, b.touch(Step{Op: StopOne, Name: inf.Name, Target: inf.ID, Cause: cause}, last...))
 	}
-	if uncap && b.o.Cap != (Limits{}) && b.o.CanCap == "" {
+	if uncap && b.o.HasCap && b.o.CanCap == "" {
 		last = append(last, b.touch(Step{Op: DropCap, Name: render.Parent(b.o.Facts, b.s.Name), Cause: "nobody is in it any more"}, last...))
 	}
 	if inf != nil {

@@ -83,10 +83,10 @@ func (w *world) step(s Step) error {
 		w.o.Volumes[s.Name] = true
 		return nil
 	case SetCap:
-		w.o.Cap = s.Limits
+		w.o.Cap, w.o.HasCap = s.Limits, true
 		return nil
 	case DropCap:
-		w.o.Cap = Limits{}
+		w.o.Cap, w.o.HasCap = Limits{}, false
 		return nil
 	case Create:
 		return w.create(s)

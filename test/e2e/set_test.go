@@ -147,7 +147,7 @@ func limitsOf(t *testing.T, h *lab.Host, name, quota string, memory int64) {
 
 func parentGone(t *testing.T, h *lab.Host) {
 	t.Helper()
-	out, err := h.Exec(t.Context(), "find", "/sys/fs/cgroup", "-name", "mosset-*")
+	out, err := h.Exec(t.Context(), "find", "/sys/fs/cgroup", "-name", "mosset*")
 	if err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("cgroups stay: %v %s", err, out)
 	}

@@ -143,7 +143,7 @@ func (k *cutter) check(what string, v setVerb) {
 
 func (k *cutter) gone(what string) {
 	k.t.Helper()
-	left, err := k.h.Exec(k.t.Context(), "find", "/sys/fs/cgroup", "-name", "mosset-*")
+	left, err := k.h.Exec(k.t.Context(), "find", "/sys/fs/cgroup", "-name", "mosset*")
 	if err != nil {
 		k.t.Fatal(err)
 	}
