@@ -1,0 +1,122 @@
+package dockertest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+)
+
+// Die kills a container's process behind the Engine's back. By its policy it comes
+// back, an infra container in a new network namespace: those that shared the old one
+// live on in that, stranded.
+func (f *Fake) Die(id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.wake()
+	b, err := f.find(id)
+	if err == nil && b.state == plan.Running {
+		f.end(b, killed)
+	}
+	return err
+}
+
+// RestartEngine ends all containers and starts those that their policy wants, in the
+// order of names, then of their making. Before API 1.52 one that comes before the
+// one whose network it shares fails, and stays down.
+func (f *Fake) RestartEngine(names ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.wake()
+	for _, b := range f.boxes {
+		if b.live() {
+			f.stop(b, killed)
+		}
+	}
+	var order []*box
+	for _, n := range names {
+		if b := f.byID(n); b != nil {
+			order = append(order, b)
+		}
+	}
+	order = append(order, f.boxes...)
+	if f.facts.AtLeast("1.52") {
+		slices.SortStableFunc(order, func(a, b *box) int { return min(len(a.netOf), 1) - min(len(b.netOf), 1) })
+	}
+	tried := map[*box]bool{}
+	for _, b := range order {
+		if tried[b] {
+			continue
+		}
+		if tried[b] = true; boots(b) {
+			if b.cannotRun = f.start(b); b.cannotRun != nil {
+				b.state, b.code = plan.Exited, 128
+			}
+		}
+	}
+}
+
+// Reboot is a start of the host: RestartEngine, with no cgroup left.
+func (f *Fake) Reboot(names ...string) {
+	f.mu.Lock()
+	clear(f.caps)
+	f.mu.Unlock()
+	f.RestartEngine(names...)
+}
+
+// boots says whether a start of the Engine starts a container.
+func boots(b *box) bool {
+	if b.state == plan.Created || b.state == plan.Dead {
+		return false
+	}
+	by := *b
+	if b.policy() == "always" {
+		by.byHand = false // that lasts only as long as the Engine runs
+	}
+	return restarts(&by)
+}
+
+// Cap is the cgroup parents of a [Fake]'s host. Its calls count as the Engine's do.
+type Cap struct{ f *Fake }
+
+// Cap returns the host's cgroup parents.
+func (f *Fake) Cap() *Cap { return &Cap{f} }
+
+// Set implements [setmgr.Cap].
+func (c *Cap) Set(ctx context.Context, parent string, l plan.Limits) error {
+	return c.f.call(ctx, "cap "+parent+" "+l.String(), func() error {
+		c.f.caps[parent] = l
+		return nil
+	})
+}
+
+// Read implements [setmgr.Cap].
+func (c *Cap) Read(ctx context.Context, parent string) (l plan.Limits, there bool, err error) {
+	err = c.f.ask(ctx, func() error {
+		l, there = c.f.caps[parent]
+		return nil
+	})
+	return l, there, err
+}
+
+// Drop implements [setmgr.Cap].
+func (c *Cap) Drop(ctx context.Context, parent string) error {
+	return c.f.call(ctx, "uncap "+parent, func() error {
+		for _, b := range c.f.boxes {
+			if b.live() && b.host.CgroupParent == parent {
+				return fault.Conflict("cgroup %s cannot be removed: containers are in it, such as %s", parent, b.name)
+			}
+		}
+		delete(c.f.caps, parent)
+		return nil
+	})
+}
+
+// ParentOf is the cgroup parent of a set on this host.
+func (f *Fake) ParentOf(set string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return render.Parent(f.facts, set)
+}
