@@ -41,22 +41,27 @@ func Spec(o Observed, name string, next ...Limits) (spec.Set, error) {
 // of its label if they give its limits for the total as it is recorded, or as it is
 // to be, else those that its limits are of the total.
 func resized(s spec.Set, c spec.Container, have Limits, next []Limits) spec.Container {
+	cpu, mem := false, false // given by its label
 	for _, t := range append([]Limits{total(s)}, next...) {
 		of := s
 		of.CPU, of.MEM = t.CPU, t.MEM
-		if limitsOf(of, c).near(have) {
-			return c
-		}
+		given := limitsOf(of, c)
+		cpu = cpu || Limits{CPU: given.CPU}.near(Limits{CPU: have.CPU})
+		mem = mem || given.MEM == have.MEM
 	}
 	out := &c.Options
-	if out.CPU > 0 && s.CPU > 0 {
+	switch {
+	case cpu:
+	case out.CPU > 0 && s.CPU > 0:
 		out.CPU = percent(float64(have.CPU), float64(s.CPU))
-	} else {
+	default:
 		out.CPU, out.Cores = 0, have.CPU
 	}
-	if out.MEM > 0 && s.MEM > 0 {
+	switch {
+	case mem:
+	case out.MEM > 0 && s.MEM > 0:
 		out.MEM = percent(float64(have.MEM), float64(s.MEM))
-	} else {
+	default:
 		out.MEM, out.Memory = 0, have.MEM
 	}
 	return c

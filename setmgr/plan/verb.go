@@ -60,8 +60,10 @@ func Restart(s spec.Set, o Observed, names ...string) (Plan, error) {
 		var now []int
 		for _, c := range wave {
 			if chosen(c.Member) && c.Name == render.MemberName(s.Name, c.Member) {
-				now = append(now, b.stop(c, "it is to be restarted", last...))
 				stopped[c.Member] = true
+				if id := b.stop(c, "it is to be restarted", last...); id != 0 {
+					now = append(now, id)
+				}
 			}
 		}
 		if len(now) > 0 {
@@ -155,12 +157,6 @@ func (b *builder) relimit() {
 // limits changes those of the containers; the infra has the total, and counts as one.
 func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
 	var ids []int
-	if inf := b.o.Infra; !inf.Limits.near(to(inf.Limits, total(b.s))) {
-		c := *inf
-		c.Limits = to(c.Limits, total(b.s))
-		ids = append(ids, b.touch(Step{Op: Limit, Name: c.Name, Target: c.ID, Limits: c.Limits, Cause: cause}))
-		b.o.Infra = &c
-	}
 	for i, c := range b.o.Members {
 		own, ok := named(b.s, c.Member)
 		if !ok {
@@ -170,6 +166,14 @@ func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
 			ids = append(ids, b.touch(Step{Op: Limit, Member: c.Member, Name: c.Name, Target: c.ID, Limits: next, Cause: fmt.Sprintf("%s instead of %s: %s", next, c.Limits, cause)}))
 			b.o.Members[i].Limits = next
 		}
+	}
+	// The infra comes after the others: its limits are the record of the total, by
+	// which a call that goes on from here tells their shares.
+	if inf := b.o.Infra; !inf.Limits.near(to(inf.Limits, total(b.s))) {
+		c := *inf
+		c.Limits = to(c.Limits, total(b.s))
+		ids = append(ids, b.touch(Step{Op: Limit, Name: c.Name, Target: c.ID, Limits: c.Limits, Cause: cause}, ids...))
+		b.o.Infra = &c
 	}
 	b.before = append(b.before, ids...)
 }
