@@ -15,7 +15,6 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/label"
-	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -33,15 +32,31 @@ type Engine struct {
 // New takes a client that is open.
 func New(c *client.Client) *Engine { return &Engine{c: c} }
 
+// Open is the Engine at host, such as unix:///run/docker.sock, the default when
+// empty. It makes no connection. Close ends it.
+func Open(host string) (*Engine, error) {
+	if host == "" {
+		host = client.DefaultDockerHost
+	}
+	c, err := client.New(client.WithHost(host))
+	if err != nil {
+		return nil, fault.Invalid("docker host %.100q: %w: it looks like unix:///run/docker.sock", host, err)
+	}
+	return New(c), nil
+}
+
+// Close closes the client.
+func (e *Engine) Close() error { return e.c.Close() }
+
 // Facts is what decides how containers are made here.
 func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
 	i, err := e.c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return render.Facts{}, e.unreachable(err)
+		return render.Facts{}, e.told(ctx, err)
 	}
 	p, err := e.c.Ping(ctx, client.PingOptions{})
 	if err != nil {
-		return render.Facts{}, e.unreachable(err)
+		return render.Facts{}, e.told(ctx, err)
 	}
 	f := render.Facts{API: p.APIVersion, CgroupDriver: i.Info.CgroupDriver, CgroupVersion: 1, CPUs: i.Info.NCPU, Memory: uint64(max(0, i.Info.MemTotal))}
 	if i.Info.CgroupVersion == "2" {
@@ -51,25 +66,21 @@ func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
 	return f, nil
 }
 
-func (e *Engine) unreachable(err error) error {
-	if client.IsErrConnectionFailed(err) {
-		return fault.Unavailable("the Docker Engine at %s does not answer: does it run (systemctl start docker), and is the context right (docker context ls)?", e.c.DaemonHost())
-	}
-	return err
-}
-
 // Create makes a container. One that was made by the same call before is taken.
 func (e *Engine) Create(ctx context.Context, c render.Create) (string, error) {
 	out, err := e.c.ContainerCreate(ctx, client.ContainerCreateOptions{Name: c.Name, Config: c.Config, HostConfig: c.Host, NetworkingConfig: c.Net})
 	if err == nil {
 		return out.ID, nil
 	}
+	if beside := c.Host.NetworkMode.ConnectedContainer(); beside != "" && says(err, "no such container") {
+		return "", fault.NotFound("container %s, whose network %s is to share, is not there: make that first", beside, c.Name)
+	}
 	if !errdefs.IsConflict(err) {
-		return "", err
+		return "", e.told(ctx, err)
 	}
 	have, ierr := e.c.ContainerInspect(ctx, c.Name, client.ContainerInspectOptions{})
 	if ierr != nil {
-		return "", err
+		return "", e.told(ctx, err)
 	}
 	for _, key := range []string{label.Set, label.Role, label.Member, label.Hash, label.Rev} {
 		if have.Container.Config.Labels[key] != c.Config.Labels[key] {
@@ -89,8 +100,16 @@ func (e *Engine) Start(ctx context.Context, id string) error {
 		_, err := e.c.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		in, ierr := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 		again := err == nil && ierr == nil && in.Container.State.Restarting || err != nil && strings.Contains(err.Error(), "is restarting")
-		if !again || time.Since(start) > startLimit {
-			return err
+		switch {
+		case again && time.Since(start) < startLimit:
+		case err == nil || ctx.Err() != nil:
+			return e.told(ctx, err)
+		case says(err, "non running container"):
+			return fault.Conflict("%s: start that first", said(err))
+		case ierr == nil && says(err, "no such container"):
+			return fault.Conflict("container %s is beside container %.12s, which is gone: it must be made anew", name(in), in.Container.HostConfig.NetworkMode.ConnectedContainer())
+		default:
+			return e.told(ctx, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -111,7 +130,7 @@ func (e *Engine) Stop(ctx context.Context, id, signal string, grace *spec.Durati
 		o.Timeout = &seconds
 	}
 	_, err := e.c.ContainerStop(ctx, id, o)
-	return absentIsWell(err)
+	return absentIsWell(e.told(ctx, err))
 }
 
 // signals says whether the Engine takes a signal to stop with.
@@ -124,10 +143,17 @@ func absentIsWell(err error) error {
 	return err
 }
 
-// Kill sends a signal.
+// Kill sends a signal. A container that does not run need not be killed, but hears
+// no other signal.
 func (e *Engine) Kill(ctx context.Context, id, signal string) error {
 	_, err := e.c.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal})
-	return err
+	switch {
+	case !says(err, "is not running"):
+		return e.told(ctx, err)
+	case slices.Contains([]string{"", "KILL", "SIGKILL", "9"}, signal):
+		return nil
+	}
+	return fault.Conflict("%s: start it first", said(err))
 }
 
 // Remove removes a container and its unnamed volumes, and waits until it is gone.
@@ -137,8 +163,12 @@ func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
 		if errdefs.IsNotFound(err) {
 			return nil
 		}
-		if err != nil && (!errdefs.IsConflict(err) || !strings.Contains(err.Error(), "already in progress")) {
-			return err
+		switch {
+		case err == nil || says(err, "already in progress"):
+		case says(err, "stop the container"):
+			return fault.Conflict("%s: stop it first", said(err))
+		default:
+			return e.told(ctx, err)
 		}
 		if _, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{}); errdefs.IsNotFound(err) {
 			return nil
@@ -158,15 +188,10 @@ func (e *Engine) Rename(ctx context.Context, id, name string) error {
 		return nil
 	}
 	_, err = e.c.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
-	return err
-}
-
-// Limit changes the limits of a container, while it runs. Memory and swap go
-// together, or the Engine refuses one that is above the other as it was.
-func (e *Engine) Limit(ctx context.Context, id string, l plan.Limits) error {
-	r := &container.Resources{CPUPeriod: plan.Period, CPUQuota: plan.Quota(l.CPU), Memory: int64(l.MEM), MemorySwap: int64(l.MEM)}
-	_, err := e.c.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{Resources: r})
-	return err
+	if errdefs.IsConflict(err) {
+		return fault.Exists("name %s is that of another container: remove or rename that (docker rm, docker rename)", name)
+	}
+	return e.told(ctx, err)
 }
 
 // SetRestart changes the restart policy: "always", "on-failure:3" and so on.
@@ -176,7 +201,7 @@ func (e *Engine) SetRestart(ctx context.Context, id, policy string) error {
 		return err
 	}
 	_, err = e.c.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &p})
-	return err
+	return e.told(ctx, err)
 }
 
 // WaitEnd waits until a container does not run, and returns its exit code.
@@ -189,7 +214,7 @@ func (e *Engine) WaitEnd(ctx context.Context, id string) (int, error) {
 		}
 		return int(r.StatusCode), nil
 	case err := <-w.Error:
-		return 0, err
+		return 0, e.told(ctx, err)
 	}
 }
 
@@ -199,12 +224,12 @@ func (e *Engine) WaitHealthy(ctx context.Context, id string) error {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		out, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 		if err != nil {
-			return err
+			return e.told(ctx, err)
 		}
 		s := out.Container.State
 		switch {
 		case s.Health == nil || s.Health.Status == container.NoHealthcheck:
-			return fault.Invalid("it has no health check")
+			return fault.Invalid("it has no health check: give it one (Options.Health)")
 		case s.Health.Status == container.Healthy && s.Running:
 			return nil
 		case s.Health.Status == container.Unhealthy:
@@ -231,7 +256,7 @@ func lastCheck(h *container.Health) string {
 func (e *Engine) PID(ctx context.Context, id string) (int, error) {
 	out, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || !out.Container.State.Running {
-		return 0, err
+		return 0, e.told(ctx, err)
 	}
 	return out.Container.State.Pid, nil
 }
@@ -243,45 +268,48 @@ func (e *Engine) Connect(ctx context.Context, n spec.Network, id string) error {
 		return err
 	}
 	_, err = e.c.NetworkConnect(ctx, n.Name, client.NetworkConnectOptions{Container: id, EndpointConfig: s})
-	if err != nil && strings.Contains(err.Error(), "already exists in network") {
+	if says(err, "already exists in network") {
 		return nil
 	}
-	return err
+	return e.told(ctx, err)
 }
 
 // Disconnect disconnects a container from a network.
 func (e *Engine) Disconnect(ctx context.Context, name, id string) error {
 	_, err := e.c.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{Container: id})
-	if err != nil && strings.Contains(err.Error(), "is not connected to") {
+	if says(err, "is not connected to") {
 		return nil
 	}
-	return absentIsWell(err)
+	return absentIsWell(e.told(ctx, err))
 }
 
 // MakeVolume makes a volume for a set; one of that name is well where its driver
 // says so.
 func (e *Engine) MakeVolume(ctx context.Context, name, driver string, options map[string]string, set string) error {
 	_, err := e.c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: name, Driver: driver, DriverOpts: options, Labels: map[string]string{label.Set: set}})
-	return err
+	return e.told(ctx, err)
 }
 
 // RemoveVolume removes a volume.
 func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
 	_, err := e.c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
-	return absentIsWell(err)
+	if errdefs.IsConflict(err) {
+		return fault.Conflict("%s: remove those containers first", said(err))
+	}
+	return absentIsWell(e.told(ctx, err))
 }
 
 // Pull pulls an image; progress is told of the layer that moved last.
 func (e *Engine) Pull(ctx context.Context, ref, auth string, progress func(status string, done, total int64)) error {
 	out, err := e.c.ImagePull(ctx, ref, client.ImagePullOptions{RegistryAuth: auth})
 	if err != nil {
-		return err
+		return e.told(ctx, err)
 	}
 	defer func() { _ = out.Close() }()
 	for m, err := range out.JSONMessages(ctx) {
 		switch {
 		case err != nil:
-			return err
+			return e.told(ctx, err)
 		case m.Error != nil:
 			return errors.New(m.Error.Message)
 		case m.Progress != nil:
@@ -295,23 +323,23 @@ func (e *Engine) Pull(ctx context.Context, ref, auth string, progress func(statu
 func (e *Engine) Load(ctx context.Context, tar io.Reader) error {
 	out, err := e.c.ImageLoad(ctx, tar)
 	if err != nil {
-		return err
+		return e.told(ctx, err)
 	}
 	_, err = io.Copy(io.Discard, out)
-	return errors.Join(err, out.Close())
+	return e.told(ctx, errors.Join(err, out.Close()))
 }
 
 // Arch is the architecture of the Engine's host as images name it.
 func (e *Engine) Arch(ctx context.Context) (string, error) {
 	v, err := e.c.ServerVersion(ctx, client.ServerVersionOptions{})
-	return v.Arch, err
+	return v.Arch, e.told(ctx, err)
 }
 
 // Sets are the names of the sets that the Engine has containers of.
 func (e *Engine) Sets(ctx context.Context) ([]string, error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label.Set)})
 	if err != nil {
-		return nil, e.unreachable(err)
+		return nil, e.told(ctx, err)
 	}
 	var names []string
 	for _, c := range out.Items {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
 
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
@@ -29,15 +28,15 @@ func open(t *testing.T, f func(t *testing.T, e *docker.Engine, h *rig.Host, s sp
 	for _, engine := range rig.Engines() {
 		t.Run(string(engine), func(t *testing.T) {
 			h := rig.New(t, rig.Config{Engine: engine}).Host(1)
-			c, err := client.New(client.WithHost("unix://" + h.Socket()))
+			e, err := docker.Open("unix://" + h.Socket())
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { c.Close() })
-			if _, err := c.Ping(t.Context(), client.PingOptions{NegotiateAPIVersion: true}); err != nil {
-				t.Fatal(err)
-			}
-			e := docker.New(c)
+			t.Cleanup(func() {
+				if err := e.Close(); err != nil {
+					t.Error(err)
+				}
+			})
 			if e.SharesHost(t.Context()) {
 				t.Error("the rig's host has processes of its own, and is taken for this one")
 			}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // mostOutput is how much of a command's output is kept.
@@ -15,12 +17,15 @@ const mostOutput = 64 << 10
 // Exec runs a command in a container, and gives its exit code and what it wrote.
 func (e *Engine) Exec(ctx context.Context, id string, cmd []string) (code int, output string, err error) {
 	made, err := e.c.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
+	if says(err, "is not running", "is paused", "is restarting") {
+		return 0, "", fault.Conflict("%s: docker logs says why", said(err))
+	}
 	if err != nil {
-		return 0, "", err
+		return 0, "", e.told(ctx, err)
 	}
 	at, err := e.c.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
 	if err != nil {
-		return 0, "", err
+		return 0, "", e.told(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, at.Close) // a command that hangs
 	defer stop()
@@ -34,7 +39,7 @@ func (e *Engine) Exec(ctx context.Context, id string, cmd []string) (code int, o
 		return 0, out.String(), err
 	}
 	in, err := e.c.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
-	return in.ExitCode, out.String(), err
+	return in.ExitCode, out.String(), e.told(ctx, err)
 }
 
 // capped keeps the beginning.
@@ -58,10 +63,10 @@ type LogOptions struct {
 func (e *Engine) Logs(ctx context.Context, id string, o LogOptions) (out io.ReadCloser, tty bool, err error) {
 	in, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return nil, false, err
+		return nil, false, e.told(ctx, err)
 	}
 	out, err = e.c.ContainerLogs(ctx, id, client.ContainerLogsOptions{
 		ShowStdout: true, ShowStderr: true, Follow: o.Follow, Timestamps: o.Timestamps, Tail: o.Tail, Since: o.Since, Until: o.Until,
 	})
-	return out, in.Container.Config.Tty, err
+	return out, in.Container.Config.Tty, e.told(ctx, err)
 }

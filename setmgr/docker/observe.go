@@ -59,7 +59,7 @@ func (e *Engine) Observe(ctx context.Context, set string, want *spec.Set) (plan.
 func (e *Engine) volumes(ctx context.Context, set string) ([]string, error) {
 	out, err := e.c.VolumeList(ctx, client.VolumeListOptions{Filters: make(client.Filters).Add("label", label.Set+"="+set)})
 	if err != nil {
-		return nil, e.unreachable(err)
+		return nil, e.told(ctx, err)
 	}
 	var names []string
 	for _, v := range out.Items {
@@ -90,7 +90,10 @@ func (q *questions) ask(f func() error) {
 		if err := f(); err != nil {
 			q.mu.Lock()
 			defer q.mu.Unlock()
-			q.errs = append(q.errs, err)
+			// An Engine that is absent gives one answer to all.
+			if !slices.ContainsFunc(q.errs, func(e error) bool { return e.Error() == err.Error() }) {
+				q.errs = append(q.errs, err)
+			}
 		}
 	})
 }
@@ -147,7 +150,7 @@ func (e *Engine) askFor(ctx context.Context, q *questions, s spec.Set, o *plan.O
 func (e *Engine) containers(ctx context.Context, set string) (ours []plan.Container, other map[string]string, err error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
-		return nil, nil, e.unreachable(err)
+		return nil, nil, e.told(ctx, err)
 	}
 	other = map[string]string{}
 	var ids []string

@@ -21,24 +21,24 @@ import (
 
 // box is one container.
 type box struct {
-	id, name  string
-	config    container.Config
-	host      container.HostConfig // its limits and policy are those of now
-	wish      map[string]string    // addresses in networks
-	image     Image
-	netOf     string // id of the container whose network it shares
-	nets      map[string]plan.Net
-	state     plan.State
-	code      int
-	pid, ns   int
-	byHand    bool // somebody stopped it
-	restarts  int
-	looks     int
-	files     map[string]bool
-	unnamed   []string
-	created   time.Time
-	started   time.Time
-	cannotRun error // why the Engine could not start it again
+	id, name string
+	config   container.Config
+	host     container.HostConfig // its limits and policy are those of now
+	wish     map[string]string    // addresses in networks
+	image    Image
+	netOf    string // id of the container whose network it shares
+	nets     map[string]plan.Net
+	state    plan.State
+	code     int
+	pid, ns  int
+	byHand   bool // somebody stopped it
+	restarts int
+	looks    int
+	files    map[string]bool
+	uses     int64 // memory, of what was written into it
+	unnamed  []string
+	created  time.Time
+	started  time.Time
 }
 
 func (b *box) line(f *Fake) string {
@@ -177,9 +177,9 @@ func (f *Fake) create(c render.Create) (string, error) {
 		nets: map[string]plan.Net{}, wish: map[string]string{}, files: map[string]bool{}, created: time.Now(),
 	}
 	if beside, shares := strings.CutPrefix(string(c.Host.NetworkMode), "container:"); shares {
-		donor, err := f.find(beside)
-		if err != nil {
-			return "", err
+		donor := f.byID(beside)
+		if donor == nil {
+			return "", fault.NotFound("container %s, whose network %s is to share, is not there: make that first", beside, c.Name)
 		}
 		b.netOf = donor.id
 	} else if mode := string(c.Host.NetworkMode); mode != "" && mode != "none" && mode != "host" {
@@ -288,8 +288,14 @@ func (f *Fake) end(b *box, code int) {
 		b.state = plan.Restarting
 		return
 	}
-	if b.cannotRun = f.start(b); b.cannotRun != nil {
-		b.state, b.code = plan.Exited, 128
+	f.again(b)
+}
+
+// again starts a container by its policy. One that cannot be started stays down, with
+// the code that it ended with.
+func (f *Fake) again(b *box) {
+	if err := f.start(b); err != nil {
+		b.state = plan.Exited
 	}
 }
 

@@ -51,9 +51,7 @@ func (f *Fake) RestartEngine(names ...string) {
 			continue
 		}
 		if tried[b] = true; boots(b) {
-			if b.cannotRun = f.start(b); b.cannotRun != nil {
-				b.state, b.code = plan.Exited, 128
-			}
+			f.again(b)
 		}
 	}
 }

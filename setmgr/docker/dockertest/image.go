@@ -121,10 +121,14 @@ func (b *box) shell(cmd []string) (code int, output string) {
 		if !b.files[arg[1]] {
 			return 1, ""
 		}
-	case "head": // -c N FILE
+	case "head": // -c N FILE, and >/dev/shm/FILE
 		n, err := strconv.Atoi(arg[1])
 		if err != nil {
 			return 1, err.Error()
+		}
+		if strings.HasPrefix(cmd[len(cmd)-1], ">/dev/shm/") {
+			b.uses += int64(n)
+			return 0, ""
 		}
 		return 0, strings.Repeat("\x00", n)
 	case "exit":

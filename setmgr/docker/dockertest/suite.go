@@ -110,6 +110,7 @@ func (s test) spec(members ...string) spec.Set {
 		name, command, _ := strings.Cut(m, " ")
 		c := spec.Container{Index: i, Name: name, Image: s.Image}
 		c.Options.CPU, c.Options.MEM, c.Options.Command = 25, 25, []string{"sleep", "100000"}
+		c.Options.Stop.Grace = zero() // it hears no signal
 		if command != "" {
 			c.Options.Command = []string{"sh", "-c", command}
 		}
@@ -324,7 +325,7 @@ func (s test) membersNeedTheInfra() {
 	ctx, set := s.Context(), s.spec("app")
 	cs := s.creates(set)
 	_, err := s.Engine.Create(ctx, cs[1])
-	s.refused(err, errdefs.IsNotFound, s.set+".infra")
+	s.refused(err, errdefs.IsNotFound, s.set+".infra", s.set+".app")
 	in, app := s.create(cs[0]), s.create(cs[1])
 	s.refused(s.Engine.Start(ctx, app), errdefs.IsFailedPrecondition, "non running")
 	s.well(s.Engine.Start(ctx, in))
@@ -339,7 +340,7 @@ func (s test) membersNeedTheInfra() {
 	if c := s.seen("app"); c.NetOf != in {
 		s.Errorf("it belongs to %s", c.NetOf)
 	}
-	s.refused(s.Engine.Start(ctx, app), errdefs.IsFailedPrecondition, "gone")
+	s.refused(s.Engine.Start(ctx, app), errdefs.IsFailedPrecondition, s.set+".app", "gone")
 }
 
 // infraDies: by its policy it comes back, and those beside it live on without it.
@@ -445,6 +446,11 @@ func (s test) limits() {
 	if c := s.seen("app"); c.Limits != (plan.Limits{CPU: 0.5, MEM: 60 << 20}) {
 		s.Errorf("its limits are %v after what was refused", c.Limits)
 	}
+	if code, out, err := s.Engine.Exec(ctx, ids[1], []string{"sh", "-c", "head -c 30000000 /dev/zero >/dev/shm/much"}); code != 0 || err != nil {
+		s.Errorf("use memory: %d %q %v", code, out, err)
+	}
+	s.refused(s.Engine.Limit(ctx, ids[1], plan.Limits{CPU: 0.5, MEM: 20 << 20}), errdefs.IsFailedPrecondition, s.set+".app", "memory")
+	s.well(s.Engine.Limit(ctx, ids[1], plan.Limits{CPU: 0.5, MEM: 45 << 20}))
 	s.well(s.Engine.Stop(ctx, ids[1], "", zero()))
 	s.well(s.Engine.Limit(ctx, ids[1], plan.Limits{CPU: 0.2, MEM: 40 << 20}))
 	s.well(s.Engine.Start(ctx, ids[1]))
@@ -492,7 +498,7 @@ func (s test) volumes() {
 }
 
 func (s test) images() {
-	s.refused(s.Engine.Pull(s.Context(), "127.0.0.1:9/none:1", "", func(string, int64, int64) {}), func(err error) bool { return err != nil }, "127.0.0.1:9/none")
+	s.refused(s.Engine.Pull(s.Context(), "127.0.0.1:9/none:1", "", func(string, int64, int64) {}), func(err error) bool { return err != nil })
 	c := s.creates(s.spec("app"))[0]
 	c.Config.Image = "none:1"
 	_, err := s.Engine.Create(s.Context(), c)

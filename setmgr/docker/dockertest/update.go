@@ -52,8 +52,8 @@ func (b *box) update(r container.Resources) error {
 		return fault.Conflict("Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set")
 	case r.CPUQuota > 0 && r.CPUQuota < 1000:
 		return fault.Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-	case b.live() && r.Memory > 0 && r.Memory < b.image.Uses:
-		return fault.Conflict("container %s uses %d bytes of memory, which is more than the new limit", b.name, b.image.Uses)
+	case b.live() && r.Memory > 0 && r.Memory < b.image.Uses+b.uses:
+		return fault.Conflict("container %s uses %d bytes of memory, which is more than %d: let it use less, or stop it first", b.name, b.image.Uses+b.uses, r.Memory)
 	}
 	for _, v := range []struct {
 		to   *int64
