@@ -50,7 +50,7 @@ func CanCap(f render.Facts) string {
 // Open is the cgroup parents as the Engine's driver has them.
 func Open(f render.Facts) Cap {
 	if f.CgroupDriver == "systemd" {
-		return &slices{connect: connectSystemd, dir: "/etc/systemd/system.control"}
+		return &slices{connect: connectSystemd, dir: "/etc/systemd/system.control", root: mountPoint}
 	}
 	return &folders{root: mountPoint, version: f.CgroupVersion, record: record}
 }

@@ -98,6 +98,57 @@ func TestCapHolds(t *testing.T) {
 	}
 }
 
+// TestWhatDoesNotFitIsRefused: less than a container in it is allowed, or uses.
+func TestWhatDoesNotFitIsRefused(t *testing.T) {
+	f, parent := private(t)
+	ctx, had := t.Context(), plan.Limits{CPU: 1, MEM: 128 << 20}
+	if err := f.Set(ctx, parent, had); err != nil {
+		t.Fatal(err)
+	}
+	inside := parent + "/inside"
+	t.Cleanup(func() {
+		for _, controller := range []string{"cpu", "memory"} {
+			for _, dir := range []string{inside, parent} {
+				if err := os.Remove(filepath.Join(mountPoint, controller, dir)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	if err := f.write(inside, plan.Limits{CPU: 0.8}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.write(inside, plan.Limits{CPU: 2}); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("more than the parent is allowed: %v", err)
+	}
+	if err := f.Set(ctx, parent, plan.Limits{CPU: 0.5, MEM: had.MEM}); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), parent) {
+		t.Errorf("less than what is in it is allowed: %v", err)
+	}
+	const script = `echo $$ >$1/cgroup.procs; x=$(head -c 40000000 /dev/zero | tr '\0' x); echo full; read _`
+	eater := exec.Command("sh", "-c", script, "sh", filepath.Join(mountPoint, "memory", inside))
+	out, err := eater.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := eater.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := eater.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = eater.Wait() }()
+	if _, err := out.Read(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Set(ctx, parent, plan.Limits{CPU: 1, MEM: 16 << 20}); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), parent) {
+		t.Errorf("less than is used: %v", err)
+	}
+	if l, _, err := f.Read(ctx, parent); l != had || err != nil {
+		t.Errorf("it is %v after what was refused, %v", l, err)
+	}
+}
+
 // ticks is the processor time that a process had, by its statistics in hundredths.
 func ticks(t *testing.T, pid int) time.Duration {
 	t.Helper()
@@ -184,6 +235,17 @@ func TestVersion2(t *testing.T) {
 			t.Errorf("controllers below %q: %q, %v", up, b, err)
 		}
 	}
+	for file, text := range map[string]string{"memory.current": "83886080", "memory.stat": "anon 52428800\nactive_file 10485760\ninactive_file 20971520\n"} {
+		if err := os.WriteFile(filepath.Join(dir, parent, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Set(t.Context(), parent, plan.Limits{MEM: 49 << 20}); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "use 50m") {
+		t.Errorf("less memory than is used: %v", err)
+	}
+	if err := f.Set(t.Context(), parent, plan.Limits{MEM: 51 << 20}); err != nil {
+		t.Errorf("less memory than is used with what is cached: %v", err)
+	}
 	if l, there, err := f.Read(t.Context(), "/mosset.slice/mosset-no.slice"); l != (plan.Limits{}) || there || err != nil {
 		t.Errorf("absent: %v, %v", l, err)
 	}
@@ -206,7 +268,10 @@ func (b *fakeBus) SetUnitPropertiesContext(_ context.Context, name string, runti
 
 func (b *fakeBus) GetUnitTypePropertyContext(_ context.Context, unit, _, name string) (*systemd.Property, error) {
 	v, ok := b.props[unit+" "+name]
-	if !ok {
+	switch {
+	case !ok && name == "ControlGroup":
+		v = ""
+	case !ok:
 		v = ^uint64(0)
 	}
 	return &systemd.Property{Name: name, Value: dbus.MakeVariant(v)}, b.fail
@@ -227,7 +292,7 @@ func (*fakeBus) Close() {}
 
 func TestSlices(t *testing.T) {
 	b := &fakeBus{props: map[string]any{}, stored: map[string]bool{}}
-	s := &slices{connect: func(context.Context) (bus, error) { return b, nil }, dir: t.TempDir()}
+	s := &slices{connect: func(context.Context) (bus, error) { return b, nil }, dir: t.TempDir(), root: t.TempDir()}
 	const parent = "mosset-web.slice"
 	for _, want := range []plan.Limits{{}, {CPU: 1.5, MEM: 1 << 30}, {CPU: 0.25}} {
 		if err := s.Set(t.Context(), parent, want); err != nil {
@@ -243,6 +308,24 @@ func TestSlices(t *testing.T) {
 	dropIn := filepath.Join(s.dir, parent+".d")
 	if err := os.MkdirAll(dropIn, 0o750); err != nil {
 		t.Fatal(err)
+	}
+	// Stopped, a slice takes its containers with it.
+	b.props[parent+" ControlGroup"] = "/mosset.slice/" + parent
+	for _, tree := range []string{"", "systemd"} {
+		scope := filepath.Join(s.root, tree, "mosset.slice", parent, "docker-1.scope")
+		if err := os.MkdirAll(scope, 0o750); err != nil {
+			t.Fatal(err)
+		}
+		procs := filepath.Join(scope, "cgroup.procs")
+		if err := os.WriteFile(procs, []byte("7\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Drop(t.Context(), parent); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "docker-1.scope") || len(b.calls) > 0 {
+			t.Errorf("a slice in use is dropped: %v, %v", err, b.calls)
+		}
+		if err := os.WriteFile(procs, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.Drop(t.Context(), parent); err != nil {
 		t.Fatal(err)
@@ -268,5 +351,53 @@ func TestWhoCanCap(t *testing.T) {
 	}
 	if f, ok := Open(render.Facts{CgroupDriver: "cgroupfs", CgroupVersion: 2}).(*folders); !ok || f.version != 2 {
 		t.Error("cgroupfs")
+	}
+}
+
+// TestVMSystemdSlice is of a real systemd: it keeps what a slice is to hold, and a
+// slice with a process in it is not dropped with that.
+func TestVMSystemdSlice(t *testing.T) {
+	testx.Need(t, testx.Root)
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		t.Skip("systemd does not run here: go test -exec $PWD/test/vm/run -run TestVM ./setmgr/cgroup")
+	}
+	const parent, unit = "mosset-vmtest.slice", "mos-vmtest.service"
+	s := &slices{connect: connectSystemd, dir: "/etc/systemd/system.control", root: mountPoint}
+	run := func(argv ...string) string {
+		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v: %s", argv, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	ctx, want := t.Context(), plan.Limits{CPU: 0.5, MEM: 64 << 20}
+	if err := s.Drop(ctx, parent); err != nil {
+		t.Errorf("one that never was: %v", err)
+	}
+	if err := s.Set(ctx, parent, want); err != nil {
+		t.Fatal(err)
+	}
+	run("systemd-run", "--quiet", "--unit", unit, "--slice", parent, "sleep", "1000")
+	defer func() { _ = exec.Command("systemctl", "stop", unit).Run() }()
+	if l, there, err := s.Read(ctx, parent); l != want || !there || err != nil {
+		t.Errorf("it is %v, %v, %v", l, there, err)
+	}
+	if err := s.Drop(ctx, parent); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("dropped in use: %v", err)
+	}
+	if state := run("systemctl", "is-active", unit); state != "active" {
+		t.Errorf("what is in it is %s", state)
+	}
+	run("systemctl", "stop", unit)
+	for range 2 {
+		if err := s.Drop(ctx, parent); err != nil {
+			t.Error(err)
+		}
+	}
+	if l, there, err := s.Read(ctx, parent); l != (plan.Limits{}) || there || err != nil {
+		t.Errorf("dropped it is %v, %v, %v", l, there, err)
+	}
+	if left, _ := filepath.Glob(mountPoint + "/mosset.slice/" + parent); len(left) > 0 {
+		t.Errorf("left are %v", left)
 	}
 }

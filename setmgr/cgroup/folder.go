@@ -85,6 +85,9 @@ func (f *folders) write2(parent string, l plan.Limits) error {
 			return err
 		}
 	}
+	if err := fits(dir, l.MEM); err != nil {
+		return err
+	}
 	quota, memory := "max", "max"
 	if l.CPU > 0 {
 		quota = strconv.FormatInt(plan.Quota(l.CPU), 10)
@@ -98,10 +101,41 @@ func (f *folders) write2(parent string, l plan.Limits) error {
 	)
 }
 
+// fits looks whether those in a cgroup of version 2 can live with so much memory. The
+// kernel would take a limit below what is in use, and kill processes for it; what it
+// caches of files it gives back.
+func fits(dir string, m spec.Bytes) error {
+	used, err := number(filepath.Join(dir, "memory.current"))
+	if err != nil || m == 0 {
+		return absent(err) // a new one
+	}
+	stat, err := os.ReadFile(filepath.Join(dir, "memory.stat"))
+	if err != nil {
+		return absent(err)
+	}
+	for line := range strings.Lines(string(stat)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if key == "active_file" || key == "inactive_file" {
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%s of %s: %w", key, dir, err)
+			}
+			used -= n
+		}
+	}
+	if used > int64(m) {
+		return fault.Conflict("its containers use %v of memory, which is more than %v: let them use less, or stop some first", spec.Bytes(used), m)
+	}
+	return nil
+}
+
 func put(dir, file string, n int64) error {
 	err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.FormatInt(n, 10)), 0)
-	if errors.Is(err, syscall.EBUSY) {
-		return fault.Conflict("%s cannot be %d: that much is in use, or a container in it is allowed more: %w", file, n, err)
+	switch {
+	case errors.Is(err, syscall.EBUSY):
+		return fault.Conflict("%s cannot be %d: more is in use: let the containers use less, or stop some first: %w", file, n, err)
+	case errors.Is(err, syscall.EINVAL):
+		return fault.Conflict("%s cannot be %d: a container in it is allowed more, or what it is in is allowed less: change that first: %w", file, n, err)
 	}
 	return err
 }
@@ -204,9 +238,12 @@ func (f *folders) Drop(ctx context.Context, parent string) error {
 	return f.remember(parent, nil)
 }
 
-// removeDir removes a cgroup. Its last process may be on its way out.
+// patience is how long the last process of a parent may be on its way out.
+const patience = 3 * time.Second
+
+// removeDir removes a cgroup.
 func removeDir(ctx context.Context, dir string) error {
-	for end := time.Now().Add(3 * time.Second); ; {
+	for end := time.Now().Add(patience); ; {
 		err := syscall.Rmdir(dir)
 		switch {
 		case err == nil, errors.Is(err, fs.ErrNotExist):

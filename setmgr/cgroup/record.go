@@ -51,7 +51,15 @@ func (f *folders) remember(parent string, l *plan.Limits) error {
 	if err := write(part, append(data, '\n')); err != nil {
 		return err
 	}
-	return os.Rename(part, f.record)
+	if err := os.Rename(part, f.record); err != nil {
+		return err
+	}
+	// The new name lasts when its folder does.
+	dir, err := os.Open(filepath.Dir(f.record))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func write(path string, data []byte) error {
