@@ -401,3 +401,61 @@ func TestVMSystemdSlice(t *testing.T) {
 		t.Errorf("left are %v", left)
 	}
 }
+
+// TestVMVersion2 is of a kernel with cgroups of version 2: it holds a busy loop, and
+// is given no limit that it would kill processes for.
+func TestVMVersion2(t *testing.T) {
+	testx.Need(t, testx.Root)
+	if _, err := os.Stat(mountPoint + "/cgroup.controllers"); err != nil {
+		t.Skip("no cgroups of version 2 here: go test -exec $PWD/test/vm/run -run TestVM ./setmgr/cgroup")
+	}
+	ctx, parent := t.Context(), "/mos-cgroup-test-"+strconv.Itoa(os.Getpid())+"/mosset-web.slice"
+	f := &folders{root: mountPoint, version: 2, record: filepath.Join(t.TempDir(), "caps.json")}
+	want := plan.Limits{CPU: 0.25, MEM: 100 << 20}
+	if err := f.Set(ctx, parent, want); err != nil {
+		t.Fatal(err)
+	}
+	if l, there, err := f.Read(ctx, parent); l != want || !there || err != nil {
+		t.Errorf("it is %v, %v, %v", l, there, err)
+	}
+	const script = `echo $$ >$1/cgroup.procs; x=$(head -c 40000000 /dev/zero | tr '\0' x); echo full; while :; do :; done`
+	loop := exec.Command("sh", "-c", script, "sh", filepath.Join(mountPoint, parent))
+	out, err := loop.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := loop.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := func() { _ = loop.Process.Kill(); _ = loop.Wait() }
+	defer stop()
+	if _, err := out.Read(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	start, used := time.Now(), ticks(t, loop.Process.Pid)
+	time.Sleep(2 * time.Second)
+	if share := (ticks(t, loop.Process.Pid) - used).Seconds() / time.Since(start).Seconds(); share > 0.25*1.15 {
+		t.Errorf("a busy loop got %.2f of a core, its cap is 0.25", share)
+	}
+	if err := f.Set(ctx, parent, plan.Limits{CPU: 0.25, MEM: 16 << 20}); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("less than is used: %v", err)
+	}
+	if procs, err := os.ReadFile(filepath.Join(mountPoint, parent, "cgroup.procs")); len(procs) == 0 {
+		t.Errorf("it was killed, %v", err)
+	}
+	if l, _, err := f.Read(ctx, parent); l != want || err != nil {
+		t.Errorf("it is %v after what was refused, %v", l, err)
+	}
+	if err := f.Drop(ctx, parent); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("dropped in use: %v", err)
+	}
+	stop()
+	for range 2 {
+		if err := f.Drop(ctx, parent); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := filepath.Glob(mountPoint + "/mos-cgroup-test*"); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
