@@ -108,6 +108,82 @@ func (m *Manager) Update(set string, images map[string]string, renew bool) Chang
 	}
 }
 
+// Rollback plans that containers are again what they were at a revision, 0 the one
+// before; limits stay as they are now. An image that is named otherwise by now is
+// taken by its id; one that is gone is of class NotFound.
+func (m *Manager) Rollback(set string, to map[string]int, renew bool) Change {
+	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		ids := map[string]string{} // by container
+		for _, name := range slices.Sorted(maps.Keys(to)) {
+			c, rev, err := plan.Revert(s, o, name, to[name])
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			i := slices.IndexFunc(s.Containers, func(c spec.Container) bool { return c.Name == name })
+			s.Containers[i], ids[name] = c, rev.ImageID
+		}
+		if o, err = m.Observe(ctx, set, &s); err != nil {
+			return plan.Plan{}, err
+		}
+		for i, c := range s.Containers {
+			if id := ids[c.Name]; id != "" && o.Images[c.Image] != id {
+				s.Containers[i].Image = id
+			}
+		}
+		if err := s.Check(); err != nil {
+			return plan.Plan{}, err
+		}
+		if o, err = m.Observe(ctx, set, &s); err != nil {
+			return plan.Plan{}, err
+		}
+		for _, c := range s.Containers {
+			if id := ids[c.Name]; c.Image == id && o.Images[id] == "" {
+				return plan.Plan{}, fault.NotFound("image %s of container %s is not on this Engine any more: docker set update %s %s=IMAGE takes one that can be pulled", id, c.Name, set, c.Name)
+			}
+		}
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Renew: renew})
+	}
+}
+
+// Share is what a container may use: a part of the set in percent, or an amount.
+// 0 leaves what there is.
+type Share struct {
+	CPU, MEM float64 // percent
+	Cores    spec.Cores
+	Memory   spec.Bytes
+}
+
+// Reshare plans other limits of containers of a set, online.
+func (m *Manager) Reshare(set string, to map[string]Share) Change {
+	return func(_ context.Context, o plan.Observed) (plan.Plan, error) {
+		s, err := plan.Spec(o, set)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		for name, share := range to {
+			i := slices.IndexFunc(s.Containers, func(c spec.Container) bool { return c.Name == name })
+			if i < 0 {
+				return plan.Plan{}, plan.NoMember(s, name)
+			}
+			opt := &s.Containers[i].Options
+			if share.CPU > 0 || share.Cores > 0 {
+				opt.CPU, opt.Cores = share.CPU, share.Cores
+			}
+			if share.MEM > 0 || share.Memory > 0 {
+				opt.MEM, opt.Memory = share.MEM, share.Memory
+			}
+		}
+		if err := s.Check(); err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.Resize(s, o, false)
+	}
+}
+
 // Resize plans other limits of a set, and of its containers by their percents, and
 // another size of its volume; 0 leaves what there is.
 func (m *Manager) Resize(set string, to plan.Limits, volume spec.Bytes) Change {

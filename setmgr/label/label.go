@@ -16,6 +16,8 @@ const (
 	// Spec is what the user wrote, as compact JSON: of an infra container the set
 	// without its members, of a member its own part.
 	Spec = "mos.spec"
+	// History is of a member what it was before, see plan.Revision, as JSON.
+	History = "mos.history"
 )
 
 // The roles.

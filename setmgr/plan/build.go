@@ -18,11 +18,19 @@ type builder struct {
 	ready   map[string]int // by member: the step after which it is ready, 0 when it is
 	started map[string]int // by member: the step after which it runs
 	before  []int          // what must be over before anything is touched
+	// past is by member the container that served when the plan began, and last the
+	// highest revision of those that it had.
+	past map[string]Container
+	last map[string]int
 }
 
 func newBuilder(s spec.Set, o Observed, opt Options) *builder {
 	o.Members = slices.Clone(o.Members)
-	return &builder{s: s, o: o, opt: opt, p: Plan{Set: s.Name}, ready: map[string]int{}, started: map[string]int{}}
+	b := &builder{s: s, o: o, opt: opt, p: Plan{Set: s.Name}, ready: map[string]int{}, started: map[string]int{}, past: map[string]Container{}, last: map[string]int{}}
+	for _, c := range o.inService(s.Name) {
+		b.past[c.Member], b.last[c.Member] = c, b.of(c.Member)[0].Rev
+	}
+	return b
 }
 
 // add appends a step and returns its id. Needs of 0 are none.

@@ -11,9 +11,22 @@ import (
 // infraDiff names what of a set's spec is another than that of its infra
 // container, and cannot change while that lives.
 func infraDiff(s spec.Set, o Observed) []string {
-	if o.Infra == nil || o.Infra.Hash == spec.HashSet(s) {
+	if o.Infra == nil {
 		return nil
 	}
+	var out []string
+	if o.Infra.Limits.MEM > 0 && s.MEM == 0 {
+		out = append(out, "MEM: a limit can change, but not be taken off")
+	}
+	if o.Infra.Hash != spec.HashSet(s) {
+		out = append(out, hashDiff(s, o)...)
+	}
+	return out
+}
+
+// hashDiff names what makes the hash of an infra container another, at least one
+// word.
+func hashDiff(s spec.Set, o Observed) []string {
 	s.Containers = nil
 	data, err := spec.Marshal(&s)
 	if err != nil {

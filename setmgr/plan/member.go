@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -15,9 +16,7 @@ func (b *builder) member(c spec.Container, needs []int) error {
 	hash, name := spec.HashContainer(c), render.MemberName(b.s.Name, c.Name)
 	var keep *Container
 	var rest []Container
-	rev := 0
 	for _, have := range b.of(c.Name) {
-		rev = max(rev, have.Rev)
 		if keep == nil && b.fits(have, c, hash) {
 			keep = &have
 		} else {
@@ -26,10 +25,10 @@ func (b *builder) member(c spec.Container, needs []int) error {
 	}
 	inService := slices.ContainsFunc(rest, func(c Container) bool { return c.Name == name })
 	if keep == nil && len(rest) > 0 || keep != nil && keep.Name != name && inService {
-		return b.replace(c, rest, keep, rev+1, needs)
+		return b.replace(c, rest, keep, needs)
 	}
 	if keep == nil {
-		made, err := b.make(c, name, rev+1, "the set wants it")
+		made, err := b.make(c, name, "the set wants it")
 		if err != nil {
 			return err
 		}
@@ -43,8 +42,14 @@ func (b *builder) member(c spec.Container, needs []int) error {
 // fits says whether a container is what the spec wants, but for its state and limits.
 func (b *builder) fits(have Container, c spec.Container, hash string) bool {
 	id := b.o.Images[c.Image]
-	return have.Hash == hash && have.State != Dead && have.State != Removing &&
+	return have.Hash == hash && have.State != Dead && have.State != Removing && !b.unlimits(have, c) &&
 		b.o.Infra != nil && have.NetOf == b.o.Infra.ID && (id == "" || have.ImageID == id)
+}
+
+// unlimits says whether a limit of memory is to be taken off, which an Engine does
+// for no container that is there.
+func (b *builder) unlimits(have Container, c spec.Container) bool {
+	return have.Limits.MEM > 0 && limitsOf(b.s, c).MEM == 0
 }
 
 // why says what does not fit.
@@ -56,6 +61,8 @@ func (b *builder) why(have Container, c spec.Container) string {
 		return fmt.Sprintf("image %s, was %s", c.Image, have.Image)
 	case have.Hash != spec.HashContainer(c):
 		return "another " + strings.Join(memberDiff(have, c), ", ")
+	case b.unlimits(have, c):
+		return "no limit of memory, which an Engine takes off no container that is there"
 	case have.State == Dead || have.State == Removing:
 		return "its container is " + string(have.State)
 	}
@@ -63,12 +70,17 @@ func (b *builder) why(have Container, c spec.Container) string {
 }
 
 // make creates a container of a member.
-func (b *builder) make(c spec.Container, name string, rev int, cause string, needs ...int) (int, error) {
-	r, err := render.Member(b.s, c, b.o.Facts, render.InfraName(b.s.Name), c.Image, rev)
+func (b *builder) make(c spec.Container, name, cause string, needs ...int) (int, error) {
+	r, err := render.Member(b.s, c, b.o.Facts, render.InfraName(b.s.Name), c.Image, b.last[c.Name]+1)
 	if err != nil {
 		return 0, err
 	}
 	r.Name = name
+	if old, ok := b.past[c.Name]; ok {
+		if h := historyAfter(old, spec.HashContainer(c), b.o.Images[c.Image]); h != "" {
+			r.Config.Labels[label.History] = h
+		}
+	}
 	return b.touch(Step{Op: Create, Member: c.Name, Name: name, Create: &r, Cause: cause}, append(needs, b.infra)...), nil
 }
 

@@ -38,6 +38,7 @@ type Container struct {
 	Rev      int
 	Hash     string // label.Hash
 	Spec     string // label.Spec
+	History  string // label.History
 	Image    string // as it was named
 	ImageID  string
 	State    State

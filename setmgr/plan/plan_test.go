@@ -52,6 +52,10 @@ func TestPlans(t *testing.T) {
 	other.Network.IP = "10.9.0.22"
 	p, err = Up(other, w.seen(), Options{InfraImage: "mos-infra:1", Recreate: true})
 	say("recreate", p, err)
+	free := web(t)
+	free.Containers[1].Options.MEM = 0
+	p, err = Up(free, w.seen(), opt)
+	say("no limit of memory for cache", p, err)
 	w.o.Infra.State = Exited
 	p, err = Up(s, w.seen(), Options{InfraImage: "mos-infra:1", Heal: true})
 	say("heal a dead infra", p, err)

@@ -13,7 +13,7 @@ import (
 // there when an earlier replacement was cut off. The one that serves now is kept,
 // stopped, until the new one is ready: Undo starts it again. Others of the member
 // are removed first.
-func (b *builder) replace(c spec.Container, have []Container, fresh *Container, rev int, needs []int) error {
+func (b *builder) replace(c spec.Container, have []Container, fresh *Container, needs []int) error {
 	name := render.MemberName(b.s.Name, c.Name)
 	old, litter := serving(have, name)
 	cause := b.why(old, c)
@@ -33,7 +33,7 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	if strategy == spec.Restart {
 		gone = b.stopOld(old, cause, needs...)
 	}
-	next, err := b.next(c, fresh, rev, cause, append(needs, gone)...)
+	next, err := b.next(c, fresh, cause, append(needs, gone)...)
 	if err != nil {
 		return err
 	}
@@ -67,12 +67,12 @@ func (b *builder) stopOld(old Container, cause string, needs ...int) int {
 
 // next makes the new container, or takes the one that is there. The step that it
 // returns names it.
-func (b *builder) next(c spec.Container, fresh *Container, rev int, cause string, needs ...int) (Step, error) {
+func (b *builder) next(c spec.Container, fresh *Container, cause string, needs ...int) (Step, error) {
 	if fresh != nil {
 		return Step{Name: fresh.Name, Target: fresh.ID, Cause: cause}, nil
 	}
-	temp := fmt.Sprintf("%s.r%d", render.MemberName(b.s.Name, c.Name), rev)
-	made, err := b.make(c, temp, rev, cause, needs...)
+	temp := fmt.Sprintf("%s.r%d", render.MemberName(b.s.Name, c.Name), b.last[c.Name]+1)
+	made, err := b.make(c, temp, cause, needs...)
 	return Step{Name: temp, Made: made, Cause: cause}, err
 }
 

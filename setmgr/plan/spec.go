@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -23,10 +24,7 @@ func Spec(o Observed, name string, next ...Limits) (spec.Set, error) {
 	}
 	s.Name, s.CPU, s.MEM = name, o.Infra.Limits.CPU, o.Infra.Limits.MEM
 	s.Containers = nil
-	for _, c := range o.Members {
-		if c.Name != render.MemberName(name, c.Member) {
-			continue // being replaced
-		}
+	for _, c := range o.inService(name) {
 		own, err := spec.DecodeContainer(c.Spec)
 		if err != nil {
 			return s, fault.Unavailable("label of container %s: %w", c.Name, err)
@@ -35,6 +33,22 @@ func Spec(o Observed, name string, next ...Limits) (spec.Set, error) {
 	}
 	slices.SortStableFunc(s.Containers, func(a, b spec.Container) int { return a.Index - b.Index })
 	return s, nil
+}
+
+// inService are the containers that stand for the members of a set, one of each. A
+// member whose update was cut off between two names has one as well.
+func (o Observed) inService(set string) []Container {
+	have := map[string][]Container{}
+	for _, c := range o.Members {
+		have[c.Member] = append(have[c.Member], c)
+	}
+	var out []Container
+	for _, member := range slices.Sorted(maps.Keys(have)) {
+		slices.SortFunc(have[member], func(x, y Container) int { return y.Rev - x.Rev })
+		c, _ := serving(have[member], render.MemberName(set, member))
+		out = append(out, c)
+	}
+	return out
 }
 
 // resized is a container's spec with the limits that it has. Percents stay: those

@@ -162,7 +162,11 @@ func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
 		if !ok {
 			continue
 		}
-		if next := to(c.Limits, limitsOf(b.s, own)); !c.Limits.near(next) {
+		next := to(c.Limits, limitsOf(b.s, own))
+		if next.MEM == 0 {
+			next.MEM = c.Limits.MEM // a new container has none
+		}
+		if !c.Limits.near(next) {
 			ids = append(ids, b.touch(Step{Op: Limit, Member: c.Member, Name: c.Name, Target: c.ID, Limits: next, Cause: fmt.Sprintf("%s instead of %s: %s", next, c.Limits, cause)}))
 			b.o.Members[i].Limits = next
 		}

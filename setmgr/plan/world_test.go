@@ -159,7 +159,7 @@ func (w *world) create(s Step) error {
 	w.next++
 	l, h := s.Create.Config.Labels, s.Create.Host
 	c := Container{
-		ID: fmt.Sprintf("%012d", w.next), Name: s.Create.Name, Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec],
+		ID: fmt.Sprintf("%012d", w.next), Name: s.Create.Name, Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History],
 		Image: s.Create.Config.Image, ImageID: w.o.Images[s.Create.Config.Image], State: Created, Restart: string(h.RestartPolicy.Name),
 		Limits: Limits{CPU: spec.Cores(float64(max(0, h.CPUQuota)) / Period), MEM: spec.Bytes(h.Memory)}, Nets: map[string]Net{},
 	}

@@ -110,6 +110,8 @@ type verb struct {
 func verbs(t *testing.T) []verb {
 	t.Helper()
 	one, two, small := web(t, "app:1", "2"), web(t, "app:2", "4"), web(t, "app:1", "1")
+	shared, back := web(t, "app:1", "2"), web(t, "app:1", "4")
+	shared.Containers[1].Options.CPU, shared.Containers[1].Options.MEM, shared.Containers[1].Options.Memory = 40, 0, 100<<20
 	there := func(w world) { w.up(t, one) }
 	up := func(s spec.Set) func(world) setmgr.Change {
 		return func(w world) setmgr.Change { return w.m.Up(s, plan.Options{}) }
@@ -118,6 +120,12 @@ func verbs(t *testing.T) []verb {
 		{"up", func(world) {}, &one, up(one), &one},
 		{"update", there, &two, up(two), &two},
 		{"resize", there, nil, func(w world) setmgr.Change { return w.m.Resize("web", plan.Limits{CPU: 1}, 0) }, &small},
+		{"share", there, nil, func(w world) setmgr.Change {
+			return w.m.Reshare("web", map[string]setmgr.Share{"app": {CPU: 40, Memory: 100 << 20}})
+		}, &shared},
+		{"rollback", func(w world) { w.up(t, one); w.up(t, two) }, nil, func(w world) setmgr.Change {
+			return w.m.Rollback("web", map[string]int{"app": 1, "log": 1}, false)
+		}, &back},
 		{"restart", there, nil, func(w world) setmgr.Change { return w.m.Restart("web") }, &one},
 		{"heal", func(w world) {
 			w.up(t, one)
@@ -251,6 +259,42 @@ func TestBootOrder(t *testing.T) {
 		i := slices.IndexFunc(o.Members, func(c plan.Container) bool { return c.Member == "app" })
 		if up := o.Members[i].State == plan.Running; up != want {
 			t.Errorf("API %s: it is %s\n%s", api, o.Members[i].State, w.f)
+		}
+	}
+}
+
+// TestHealAfterACut: wherever an update is cut off, heal loses no member, whichever
+// of its two containers serves then; the same update goes on from there.
+func TestHealAfterACut(t *testing.T) {
+	one, two := web(t, "app:1", "2"), web(t, "app:2", "4")
+	begin := func() (world, setmgr.Change) {
+		w := newWorld()
+		w.up(t, one)
+		return w, w.m.Up(two, plan.Options{})
+	}
+	w, update := begin()
+	before := len(w.f.Calls())
+	if err := w.do(t.Context(), &two, update); err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(w.f.Calls()) - before {
+		for _, how := range []dockertest.Failure{dockertest.KillBefore, dockertest.KillAfter} {
+			w, update := begin()
+			w.f.FailAt(n+1, how)
+			if err := w.do(t.Context(), &two, update); !errors.Is(err, dockertest.ErrKilled) {
+				t.Fatal(err)
+			}
+			w.f.Revive()
+			if err := w.do(t.Context(), nil, w.m.Again("web", true)); err != nil {
+				t.Errorf("call %d (%d): heal: %v\n%s", n+1, how, err, w.f)
+			}
+			o, err := w.m.Observe(t.Context(), "web", nil)
+			if err != nil || len(o.Members) != 3 || !strings.Contains(w.f.String(), "container web.log sha256:log:7 running") {
+				t.Errorf("call %d (%d): after heal there are, %v\n%s", n+1, how, err, w.f)
+			}
+			if err := w.do(t.Context(), &two, w.m.Up(two, plan.Options{})); err != nil {
+				t.Errorf("call %d (%d): again: %v\n%s", n+1, how, err, w.f)
+			}
 		}
 	}
 }
