@@ -37,11 +37,11 @@ func newSet(cli command.Cli) *cobra.Command {
 	cmd.AddCommand(
 		s.up(), s.plan(), s.diff(), s.validate(), s.schema(),
 		s.ls(), s.ps(), s.inspect(), s.logs(), s.events(),
-		s.stop(), s.start(), s.restart(), s.rm(), s.update(), s.resize(), s.heal(),
+		s.stop(), s.start(), s.restart(), s.rm(), s.update(), s.history(), s.rollback(), s.resize(), s.heal(),
 		s.pass("exec", "Run a command in a container of a set", "docker set exec -it web app sh"),
 		s.pass("attach", "Attach to a container of a set", "docker set attach web app"),
 		s.pass("top", "Show the processes of a container of a set", "docker set top web app"),
-		s.stats(), s.caps(),
+		s.cp(), s.debug(), s.stats(), s.caps(),
 	)
 	ownHelp(cmd)
 	return cmd

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 
@@ -98,7 +99,19 @@ func (s *sets) up() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, opt) })
+		up := func() error {
+			return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, opt) })
+		}
+		err = up()
+		var must *plan.RecreateError
+		if !errors.As(err, &must) || ch.dry || !terminal(cmd.InOrStdin()) {
+			return err
+		}
+		if err := confirm(cmd, err.Error(), "nothing was changed"); err != nil {
+			return err
+		}
+		opt.Recreate = true
+		return up()
 	}
 	return cmd
 }
@@ -314,46 +327,64 @@ func (s *sets) update() *cobra.Command {
 
 func (s *sets) resize() *cobra.Command {
 	var cpus, memory, volume string
-	cmd := s.onSet("resize [OPTIONS] SET", "Change what a set may use, while it runs", exactly("SET"), func(a []string) (func(*setmgr.Manager) setmgr.Change, error) {
-		var to plan.Limits
-		var grow int64
-		for _, f := range []struct {
-			flag, text string
-			to         func(string) error
-		}{
-			{"cpus", cpus, func(s string) error {
-				n, err := strconv.ParseFloat(s, 64)
-				to.CPU = spec.Cores(n)
-				return err
-			}},
-			{"memory", memory, func(s string) error {
-				n, err := units.RAMInBytes(s)
-				to.MEM = spec.Bytes(n)
-				return err
-			}},
-			{"volume", volume, func(s string) (err error) {
-				grow, err = units.RAMInBytes(s)
-				return err
-			}},
-		} {
-			if f.text == "" {
-				continue
-			}
-			if err := f.to(f.text); err != nil || strings.HasPrefix(f.text, "-") {
-				return nil, usage("--%s %s is no amount", f.flag, f.text)
-			}
+	cmd := s.onSet("resize [OPTIONS] SET [CONTAINER]", "Change what a set or one of its containers may use, while it runs", between(1, "SET", "CONTAINER"), func(a []string) (func(*setmgr.Manager) setmgr.Change, error) {
+		cpu, err := amountOf("cpus", cpus)
+		if err != nil {
+			return nil, err
 		}
-		if to == (plan.Limits{}) && grow == 0 {
+		mem, err := amountOf("memory", memory)
+		if err != nil {
+			return nil, err
+		}
+		size, err := amountOf("volume", volume)
+		switch {
+		case err != nil:
+			return nil, err
+		case cpu == (amount{}) && mem == (amount{}) && size == (amount{}):
 			return nil, usage("nothing to change: give --cpus, --memory or --volume")
+		case len(a) == 2 && size != (amount{}):
+			return nil, usage("the volume is that of the set: docker set resize --volume %s %s", volume, a[0])
+		case len(a) == 2:
+			share := setmgr.Share{CPU: cpu.percent, MEM: mem.percent, Cores: spec.Cores(cpu.absolute), Memory: spec.Bytes(mem.absolute)}
+			return func(m *setmgr.Manager) setmgr.Change { return m.Reshare(a[0], map[string]setmgr.Share{a[1]: share}) }, nil
+		case cpu.percent+mem.percent+size.percent > 0:
+			return nil, usage("a percentage is of the set, and needs a CONTAINER: docker set resize %s CONTAINER", a[0])
 		}
-		return func(m *setmgr.Manager) setmgr.Change { return m.Resize(a[0], to, spec.Bytes(grow)) }, nil
+		to := plan.Limits{CPU: spec.Cores(cpu.absolute), MEM: spec.Bytes(mem.absolute)}
+		return func(m *setmgr.Manager) setmgr.Change { return m.Resize(a[0], to, spec.Bytes(size.absolute)) }, nil
 	})
-	cmd.Long = "Containers that have percents of the set get them of its new total. No container is restarted."
-	cmd.Example = "docker set resize --cpus 6 --memory 12g --volume 40g web"
-	cmd.Flags().StringVar(&cpus, "cpus", "", "Cores of the set as a whole")
-	cmd.Flags().StringVarP(&memory, "memory", "m", "", "Memory of the set as a whole")
+	cmd.Long = "Containers that have percents of the set get them of its new total. No container is restarted. With a CONTAINER its own part changes, an amount or a percentage of the set; a container whose file gives it amounts keeps amounts."
+	cmd.Example = "docker set resize --cpus 6 --memory 12g --volume 40g web\ndocker set resize --cpus 60% --memory 512m web app"
+	cmd.ValidArgsFunction = s.setThenMember
+	cmd.Flags().StringVar(&cpus, "cpus", "", "Cores of the set as a whole, or of the CONTAINER")
+	cmd.Flags().StringVarP(&memory, "memory", "m", "", "Memory of the set as a whole, or of the CONTAINER")
 	cmd.Flags().StringVar(&volume, "volume", "", "Size of the set's volume, which can only grow")
 	return cmd
+}
+
+// amount is a number, or a part of something.
+type amount struct{ absolute, percent float64 }
+
+// amountOf reads the value of a flag: a number of cores, a size, or a percentage.
+func amountOf(flag, text string) (a amount, err error) {
+	if text == "" {
+		return a, nil
+	}
+	number, part := strings.CutSuffix(text, "%")
+	switch {
+	case part:
+		a.percent, err = strconv.ParseFloat(number, 64)
+	case flag == "cpus":
+		a.absolute, err = strconv.ParseFloat(text, 64)
+	default:
+		var n int64
+		n, err = units.RAMInBytes(text)
+		a.absolute = float64(n)
+	}
+	if n := a.absolute + a.percent; err != nil || !(n > 0) || math.IsInf(n, 0) {
+		return a, usage("--%s %s is no amount", flag, text)
+	}
+	return a, nil
 }
 
 // caps makes the caps of sets again that the cgroup file system lost when the host

@@ -144,7 +144,7 @@ func (v volume) agreed(cmd *cobra.Command, r lvm.PurgeRequest, sure bool) ([]str
 	case !sure && !asks:
 		return nil, hinted(failure(errdefs.ErrFailedPrecondition, "the recycle bin is not emptied: nobody can be asked here"), "give --force, since what is purged does not come back")
 	case names != nil && asks:
-		err = confirm(cmd, names)
+		err = confirm(cmd, "These volumes are removed for good: "+strings.Join(names, ", "), "nothing was purged")
 	}
 	if !r.All {
 		names = r.Volumes
@@ -168,9 +168,10 @@ func (v volume) doomed(cmd *cobra.Command, r lvm.PurgeRequest) ([]string, error)
 	return out, nil
 }
 
-// confirm asks whether volumes may go for good.
-func confirm(cmd *cobra.Command, names []string) error {
-	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "These volumes are removed for good: %s\nContinue? [y/N] ", strings.Join(names, ", "))
+// confirm says what is about to happen and asks whether it may; the error of class
+// Aborted is what follows from a no.
+func confirm(cmd *cobra.Command, what, refused string) error {
+	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s\nContinue? [y/N] ", what)
 	if err != nil {
 		return err
 	}
@@ -186,5 +187,5 @@ func confirm(cmd *cobra.Command, names []string) error {
 		}
 	case <-cmd.Context().Done():
 	}
-	return failure(errdefs.ErrAborted, "nothing was purged")
+	return failure(errdefs.ErrAborted, "%s", refused)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,9 @@ type Revision struct {
 
 // Image is its image as it was named.
 func (r Revision) Image() string {
-	var s struct{ Image string }
+	var s struct {
+		Image string `json:"Image"`
+	}
 	_ = json.Unmarshal(r.Spec, &s) // "" of a label that says nothing
 	return s.Image
 }
@@ -55,7 +58,7 @@ func (c Container) revision() Revision {
 
 // historyAfter is the label of a container that takes the place of old: what old
 // was comes first, unless it was the same.
-func historyAfter(old Container, hash string, image string) string {
+func historyAfter(old Container, hash, image string) string {
 	past := old.past()
 	if (old.Hash != hash || old.ImageID != image) && json.Valid([]byte(old.Spec)) {
 		past = append([]Revision{old.revision()}, past...)
@@ -122,7 +125,7 @@ func Revert(s spec.Set, o Observed, member string, rev int) (spec.Container, Rev
 		if r.Member != member || r.Current {
 			continue
 		}
-		known = append(known, fmt.Sprint(r.Rev))
+		known = append(known, strconv.Itoa(r.Rev))
 		if rev != 0 && r.Rev != rev {
 			continue
 		}

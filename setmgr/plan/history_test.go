@@ -29,9 +29,9 @@ func TestHistoryIsKept(t *testing.T) {
 	}
 	s.CPU = 2
 	w.up(t, s)
-	said := ""
+	var said strings.Builder
 	for _, r := range History("web", w.seen()) {
-		said += fmt.Sprintf("%s %d %s %v: %s\n", r.Member, r.Rev, r.Image(), r.Current, r.Change)
+		fmt.Fprintf(&said, "%s %d %s %v: %s\n", r.Member, r.Rev, r.Image(), r.Current, r.Change)
 	}
 	want := `app 4 shop/app:42 true: another Env
 app 2 shop/app:42 false: image shop/app:42, was shop/app:41
@@ -39,8 +39,8 @@ app 1 shop/app:41 false:
 cache 2 redis:8 true: 
 log 2 shop/log:7 true: 
 `
-	if said != want {
-		t.Errorf("got\n%s, want\n%s", said, want)
+	if said.String() != want {
+		t.Errorf("got\n%s, want\n%s", &said, want)
 	}
 	now, err := Spec(w.seen(), "web")
 	if err != nil {

@@ -1,9 +1,12 @@
 package plan
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/render"
@@ -22,7 +25,7 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 	}
 	diff := infraDiff(s, o)
 	if len(diff) > 0 && !opt.Recreate {
-		return b.p, fault.Conflict("set %s must be recreated as a whole for another %s: its containers share that through the infra container; docker set up --recreate does it", s.Name, strings.Join(diff, ", "))
+		return b.p, &RecreateError{s.Name, diff}
 	}
 	b.prepare(o.Infra == nil || len(diff) > 0)
 	if len(diff) > 0 {
@@ -49,6 +52,19 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 	b.dropOthers()
 	return b.p, nil
 }
+
+// RecreateError is the error, of class FailedPrecondition, for a change that needs the
+// whole set made anew, which Options allow.
+type RecreateError struct {
+	Set string
+	For []string // what differs
+}
+
+func (m *RecreateError) Error() string {
+	return fmt.Sprintf("set %s must be recreated as a whole for another %s: its containers share that through the infra container; docker set up --recreate does it", m.Set, strings.Join(m.For, ", "))
+}
+
+func (m *RecreateError) Unwrap() error { return errdefs.ErrFailedPrecondition }
 
 // check refuses what could only fail in the middle.
 func (b *builder) check() error {

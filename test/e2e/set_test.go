@@ -84,6 +84,21 @@ func TestSetLives(t *testing.T) {
 		if got := h.Set("exec", "web", "log", "cat", "/data/f"); got != "kept" {
 			t.Errorf("the other container reads %q", got)
 		}
+		if got := h.Set("debug", "--image", rig.Image, "web", "app", "--", "cat", "/proc/1/root/data/f"); got != "kept" {
+			t.Errorf("a container with tools beside it reads %q", got)
+		}
+		if got := h.Set("debug", "--image", rig.Image, "--volumes", "web", "--", "sh", "-c", "cat /mnt/set/f; hostname -i"); got != "kept\n10.9.0.21" {
+			t.Errorf("a container with tools beside the infra says %q", got)
+		}
+		copied := filepath.Join(t.TempDir(), "f")
+		h.Set("cp", "web", "log:/data/f", copied)
+		h.Set("cp", "web", copied, "app:/data/g")
+		if got := h.Set("exec", "web", "log", "cat", "/data/g"); got != "kept" {
+			t.Errorf("a copied file has %q", got)
+		}
+		if _, err := h.TrySet("cp", "web", "nobody:/f", "."); err == nil || !strings.Contains(err.Error(), "has no container nobody") {
+			t.Errorf("a copy from nobody: %v", err)
+		}
 		if got := h.Set("logs", "web", "log"); got != "shipping" {
 			t.Errorf("the log says %q", got)
 		}
@@ -177,6 +192,20 @@ func TestMemberIsReplacedInPlace(t *testing.T) {
 		if v := version(); strings.Contains(v, "bad") || strings.Fields(state(t, h, "web.app"))[1] != strings.Fields(app)[1] {
 			t.Errorf("the old container is not back: %s", v)
 		}
+		if got := h.Set("history", "--format", "{{.Revision}} {{.State}} {{.Change}}", "web", "app"); got != "4 current another Env\n3 - another Env\n2 - another Env\n1 - -" {
+			t.Errorf("its history is\n%s", got)
+		}
+		h.Set("rollback", "web", "app=2")
+		if v := version(); !strings.Contains(v, "VERSION=2") {
+			t.Errorf("after a rollback the app has %s", v)
+		}
+		h.Set("rollback", "web", "app")
+		if v := version(); !strings.Contains(v, "VERSION=4") {
+			t.Errorf("after a rollback of that the app has %s", v)
+		}
+		if _, err := h.TrySet("rollback", "web", "log"); err == nil || !strings.Contains(err.Error(), "no earlier revision") {
+			t.Errorf("a rollback of what never changed: %v", err)
+		}
 		if now := state(t, h, "web.infra", "web.cache", "web.log"); now != others {
 			t.Errorf("the others changed from\n%s\nto\n%s", others, now)
 		}
@@ -199,6 +228,12 @@ func TestSetIsResizedInUse(t *testing.T) {
 			h.Set("resize", "--cpus", "0.5", "--memory", "120m", "web")
 			limitsOf(t, h, "web.app", "30000", 62914560)
 		}
+		h.Set("resize", "--cpus", "40%", "--memory", "48m", "web", "app")
+		limitsOf(t, h, "web.app", "20000", 48<<20)
+		if _, err := h.TrySet("resize", "--memory", "90%", "web", "cache"); err == nil || !strings.Contains(err.Error(), "have 140 % of") {
+			t.Errorf("more than the set has: %v", err)
+		}
+		h.Set("resize", "--cpus", "60%", "--memory", "50%", "web", "app")
 		if now := state(t, h, "web.infra", "web.app", "web.cache", "web.log"); now != before {
 			t.Errorf("resizing changed\n%s\nto\n%s", before, now)
 		}
