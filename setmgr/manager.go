@@ -255,12 +255,16 @@ func (m *Manager) Plan(ctx context.Context, set string, want *spec.Set, c Change
 	return c(ctx, o)
 }
 
-// Run takes the steps of a plan. When one fails, members whose new container did
-// not get ready have their old one back; what else was done stays, and the same
-// verb goes on from there.
+// Run takes the steps of a plan. When one fails, all members whose new container is
+// not ready yet have their old one back; what else was done stays, and the same verb
+// goes on from there.
 func (m *Manager) Run(ctx context.Context, p plan.Plan) error {
 	r, err := m.run(ctx, p)
-	if err == nil || len(r.bad) == 0 {
+	if err == nil {
+		return nil
+	}
+	torn, stopped := r.torn()
+	if len(torn) == 0 {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -268,7 +272,7 @@ func (m *Manager) Run(ctx context.Context, p plan.Plan) error {
 	if oerr != nil {
 		return errors.Join(err, oerr)
 	}
-	back := plan.Undo(spec.Set{Name: p.Set}, o, slices.Sorted(maps.Keys(r.bad))...)
+	back := plan.Undo(spec.Set{Name: p.Set}, o, stopped, torn...)
 	if len(back.Steps) == 0 {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,11 +44,12 @@ type run struct {
 	mu   sync.Mutex // guards all below
 	made map[int]string
 	errs []error
-	bad  map[string]bool // members whose steps failed
+	// begun are the steps that were, and done those that also ended well.
+	begun, done map[int]bool
 }
 
 func (m *Manager) run(ctx context.Context, p plan.Plan) (*run, error) {
-	r := &run{m: m, p: p, made: map[int]string{}, bad: map[string]bool{}}
+	r := &run{m: m, p: p, made: map[int]string{}, begun: map[int]bool{}, done: map[int]bool{}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	over := map[int]chan struct{}{}
@@ -79,16 +81,46 @@ func (r *run) failed() bool {
 func (r *run) one(ctx context.Context, s plan.Step) {
 	start := time.Now()
 	r.m.say(Event{Step: s, Phase: Begun})
+	r.mu.Lock()
+	r.begun[s.ID] = true
+	r.mu.Unlock()
 	err := r.do(ctx, s)
 	e := Event{Step: s, Phase: Done, Elapsed: time.Since(start), Err: err}
+	r.mu.Lock()
+	r.done[s.ID] = err == nil
 	if err != nil {
 		e.Phase = Failed
-		r.mu.Lock()
 		r.errs = append(r.errs, fmt.Errorf("%s %s: %w", s.Op, s.Name, err))
-		r.bad[s.Member] = true
-		r.mu.Unlock()
 	}
+	r.mu.Unlock()
 	r.m.say(e)
+}
+
+// torn are the members whose steps were begun and not ended, and the containers that
+// were stopped for another to take their place. A member whose new container has
+// begun to get its name is not: that one is ready.
+func (r *run) torn() (members []string, stopped map[string]bool) {
+	stopped = map[string]bool{}
+	begun, open := map[string]bool{}, map[string]bool{}
+	for _, s := range r.p.Steps {
+		if r.begun[s.ID] {
+			begun[s.Member] = true
+			stopped[s.Target] = stopped[s.Target] || s.Op == plan.StopOne && s.Back
+		}
+		open[s.Member] = open[s.Member] || !r.done[s.ID]
+	}
+	for _, s := range r.p.Steps {
+		if r.begun[s.ID] && s.Op == plan.Rename {
+			delete(begun, s.Member)
+		}
+	}
+	for m := range begun {
+		if m != "" && open[m] {
+			members = append(members, m)
+		}
+	}
+	slices.Sort(members)
+	return members, stopped
 }
 
 // id is the container that a step is about.

@@ -164,7 +164,7 @@ func TestFailedUpdateComesBack(t *testing.T) {
 		if err := w.run(p, 0); err == nil {
 			t.Fatal("it got ready")
 		}
-		if err := w.run(Undo(next, w.seen(), "app"), 0); err != nil {
+		if err := w.run(Undo(next, w.seen(), nil, "app"), 0); err != nil {
 			t.Fatal(err)
 		}
 		if got := w.String(); lines(got) != lines(before) {

@@ -41,10 +41,13 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 		gone = b.stopOld(old, cause, append(needs, next.Made)...)
 	}
 	ready := b.bringUp(c, next, fresh, append(needs, next.Made, gone)...)
+	after := b.rename(c, &old, next, ready)
 	if strategy == spec.Overlap {
-		ready = b.stop(old, cause, ready)
+		// Only now: a call that is cut off in between finds the old one serving, or
+		// the new one with the name.
+		after = b.stop(old, cause, after)
 	}
-	b.ready[c.Name] = b.rename(c, old, next, ready)
+	b.ready[c.Name] = b.touch(Step{Op: RemoveOne, Member: c.Name, Name: old.Name, Target: old.ID, Cause: "it was replaced"}, after)
 	return nil
 }
 
@@ -60,7 +63,8 @@ func (b *builder) keepsData(old Container, cause string) error {
 func (b *builder) stopOld(old Container, cause string, needs ...int) int {
 	id := b.stop(old, cause, needs...)
 	if id != 0 {
-		b.p.Steps[id-1].Outage = "until its new container is ready"
+		s := &b.p.Steps[id-1]
+		s.Outage, s.Back = "until its new container is ready", true
 	}
 	return id
 }
@@ -91,17 +95,15 @@ func (b *builder) bringUp(c spec.Container, next Step, fresh *Container, needs .
 	return ready
 }
 
-// rename gives the member's name to the new container, and removes the old one.
-func (b *builder) rename(c spec.Container, old Container, next Step, after int) int {
+// rename gives the member's name to the new container, and another to the old one.
+func (b *builder) rename(c spec.Container, old *Container, next Step, after int) int {
 	name := render.MemberName(b.s.Name, c.Name)
-	away := old.Name
 	if old.Name == name {
-		away = fmt.Sprintf("%s.r%d", name, old.Rev)
-		after = b.touch(Step{Op: Rename, Member: c.Name, Name: name, NewName: away, Target: old.ID, Cause: "its name is the new one's"}, after)
+		old.Name = fmt.Sprintf("%s.r%d", name, old.Rev)
+		after = b.touch(Step{Op: Rename, Member: c.Name, Name: name, NewName: old.Name, Target: old.ID, Cause: "its name is the new one's"}, after)
 	}
 	next.Op, next.Member, next.NewName, next.Cause = Rename, c.Name, name, "it serves now"
-	after = b.touch(next, after)
-	return b.touch(Step{Op: RemoveOne, Member: c.Name, Name: away, Target: old.ID, Cause: "it was replaced"}, after)
+	return b.touch(next, after)
 }
 
 // serving picks of a member's containers the one that serves, or did: the one with
@@ -126,13 +128,14 @@ func serving(have []Container, name string) (old Container, litter []Container) 
 }
 
 // Undo leads back after an update of members that failed: where the old container
-// of one is there still it serves again, and the new one is removed.
-func Undo(s spec.Set, o Observed, members ...string) Plan {
+// of one is there still it serves again, and the new one is removed. stopped are the
+// ids of containers that were stopped for others to take their places.
+func Undo(s spec.Set, o Observed, stopped map[string]bool, members ...string) Plan {
 	b := newBuilder(s, o, Options{})
 	for _, m := range members {
 		have := b.of(m)
 		name := render.MemberName(s.Name, m)
-		if len(have) < 2 {
+		if len(have) == 0 || len(have) == 1 && !stopped[have[0].ID] {
 			continue
 		}
 		old, fresh := serving(have, name)

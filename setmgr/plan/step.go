@@ -62,6 +62,8 @@ type Step struct {
 	Cmd       []string       // Hook
 	Signal    string         // Stop, Kill
 	Grace     *spec.Duration // Stop
+	// Back says of a Stop that the container is to run again when the plan fails.
+	Back bool
 
 	Cause string
 	// Outage says from when to when a member does not serve because of this step.

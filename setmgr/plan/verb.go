@@ -158,11 +158,11 @@ func (b *builder) relimit() {
 func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
 	var ids []int
 	for i, c := range b.o.Members {
-		own, ok := named(b.s, c.Member)
-		if !ok {
-			continue
+		want := least(c.Limits, total(b.s)) // of one that goes: no more than the whole
+		if own, ok := named(b.s, c.Member); ok {
+			want = limitsOf(b.s, own)
 		}
-		next := to(c.Limits, limitsOf(b.s, own))
+		next := to(c.Limits, want)
 		if next.MEM == 0 {
 			next.MEM = c.Limits.MEM // a new container has none
 		}

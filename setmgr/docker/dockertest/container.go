@@ -243,7 +243,13 @@ func (f *Fake) start(b *box) error {
 		}
 		ns = donor.ns
 	}
-	b.state, b.pid, b.ns, b.looks, b.code, b.started = plan.Running, 1000+f.number(), ns, 0, 0, time.Now()
+	before := b.state
+	b.state = plan.Running
+	if err := f.fits(b, b.limits()); err != nil {
+		b.state = before
+		return err
+	}
+	b.pid, b.ns, b.looks, b.code, b.started = 1000+f.number(), ns, 0, 0, time.Now()
 	if code, ends := b.ends(); ends {
 		f.end(b, code)
 	}

@@ -47,6 +47,26 @@ type Fake struct {
 	fails    map[int]Failure
 	killed   bool
 	changed  chan struct{} // closed at the next change
+	watch    func([]plan.Container)
+}
+
+// Watch shows all containers to see after each call, also one that fails. It must
+// not call the fake.
+func (f *Fake) Watch(see func([]plan.Container)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watch = see
+}
+
+func (f *Fake) show() {
+	if f.watch == nil {
+		return
+	}
+	var all []plan.Container
+	for _, b := range f.boxes {
+		all = append(all, f.seen(b))
+	}
+	f.watch(all)
 }
 
 // New is a host of API 1.41 with cgroups of version 1, the networks of every
@@ -130,6 +150,7 @@ func (f *Fake) call(ctx context.Context, what string, do func() error) error {
 		delete(f.fails, len(f.calls))
 		f.killed = fails && how != Refuse
 		defer f.wake()
+		defer f.show()
 		switch {
 		case fails && how == Refuse:
 			return fmt.Errorf("%s: %w", what, ErrRefused)

@@ -85,9 +85,28 @@ func (f *Fake) Cap() *Cap { return &Cap{f} }
 // Set implements [setmgr.Cap].
 func (c *Cap) Set(ctx context.Context, parent string, l plan.Limits) error {
 	return c.f.call(ctx, "cap "+parent+" "+l.String(), func() error {
+		for _, b := range c.f.boxes {
+			if b.live() && b.host.CgroupParent == parent && above(b.limits(), l) {
+				return fault.Conflict("cgroup %s: write cpu.cfs_quota_us: invalid argument: %s has %s", parent, b.name, b.limits())
+			}
+		}
 		c.f.caps[parent] = l
 		return nil
 	})
+}
+
+// above says whether a cgroup of version 1 would have more processors than its parent,
+// which the kernel refuses.
+func above(child, parent plan.Limits) bool {
+	return parent.CPU > 0 && child.CPU > parent.CPU+0.001
+}
+
+// fits refuses limits of a container that runs above those of its cgroup parent.
+func (f *Fake) fits(b *box, l plan.Limits) error {
+	if parent, capped := f.caps[b.host.CgroupParent]; capped && b.live() && above(l, parent) {
+		return fault.Conflict("failed to write cpu.cfs_quota_us of container %s: invalid argument: %s above %s", b.name, l, parent)
+	}
+	return nil
 }
 
 // Read implements [setmgr.Cap].

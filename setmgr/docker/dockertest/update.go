@@ -24,6 +24,9 @@ func (f *Fake) Limit(ctx context.Context, id string, l plan.Limits) error {
 		if l.MEM == 0 && b.host.Memory > 0 {
 			return fault.Conflict("container %s has a limit of memory, which an Engine can change but not take away: give it one, or remove the set and make it anew", b.name)
 		}
+		if err := f.fits(b, l); err != nil {
+			return err
+		}
 		return b.update(container.Resources{
 			CPUPeriod: plan.Period, CPUQuota: plan.Quota(l.CPU), Memory: int64(l.MEM), MemorySwap: int64(l.MEM),
 		})
