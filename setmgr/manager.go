@@ -77,7 +77,7 @@ func (m *Manager) Again(set string, heal bool) Change {
 		if heal && o.Infra.Restart == "no" {
 			return plan.Plan{Set: set, Warnings: []string{"set " + set + " was stopped by hand: docker set start " + set + " starts it"}}, nil
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Heal: heal})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Heal: heal, Keep: but(s, nil)})
 	}
 }
 
@@ -104,8 +104,18 @@ func (m *Manager) Update(set string, images map[string]string, renew bool) Chang
 			}
 			s.Containers[i].Image = images[name]
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Renew: renew})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Renew: renew, Keep: but(s, slices.Collect(maps.Keys(images)))})
 	}
+}
+
+// but are the members of a set but some.
+func but(s spec.Set, some []string) (out []string) {
+	for _, c := range s.Containers {
+		if !slices.Contains(some, c.Name) {
+			out = append(out, c.Name)
+		}
+	}
+	return out
 }
 
 // Rollback plans that containers are again what they were at a revision, 0 the one
@@ -145,7 +155,7 @@ func (m *Manager) Rollback(set string, to map[string]int, renew bool) Change {
 				return plan.Plan{}, fault.NotFound("image %s of container %s is not on this Engine any more: docker set update %s %s=IMAGE takes one that can be pulled", id, c.Name, set, c.Name)
 			}
 		}
-		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Renew: renew})
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Renew: renew, Keep: but(s, slices.Collect(maps.Keys(to)))})
 	}
 }
 

@@ -343,7 +343,9 @@ func (e *Engine) Sets(ctx context.Context) ([]string, error) {
 	}
 	var names []string
 	for _, c := range out.Items {
-		names = append(names, c.Labels[label.Set])
+		if set := owner(c); set != "" {
+			names = append(names, set)
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil

@@ -155,7 +155,7 @@ func (e *Engine) containers(ctx context.Context, set string) (ours []plan.Contai
 	other = map[string]string{}
 	var ids []string
 	for _, c := range out.Items {
-		if c.Labels[label.Set] == set {
+		if set != "" && owner(c) == set {
 			ids = append(ids, c.ID)
 			continue
 		}
@@ -185,6 +185,17 @@ func (e *Engine) containers(ctx context.Context, set string) (ours []plan.Contai
 		}
 	}
 	return ours, other, err
+}
+
+// owner is the set that a container is of. Names with a second slash are those that
+// others have for it.
+func owner(c container.Summary) string {
+	for _, n := range c.Names {
+		if set := render.Owner(c.Labels, strings.TrimPrefix(n, "/")); set != "" {
+			return set
+		}
+	}
+	return ""
 }
 
 func containerOf(in container.InspectResponse) plan.Container {

@@ -43,7 +43,15 @@ func (b *builder) member(c spec.Container, needs []int) error {
 func (b *builder) fits(have Container, c spec.Container, hash string) bool {
 	id := b.o.Images[c.Image]
 	return have.Hash == hash && have.State != Dead && have.State != Removing && !b.unlimits(have, c) &&
-		b.o.Infra != nil && have.NetOf == b.o.Infra.ID && (id == "" || have.ImageID == id)
+		b.o.Infra != nil && have.NetOf == b.o.Infra.ID &&
+		(id == "" || have.ImageID == id || slices.Contains(b.opt.Keep, c.Name))
+}
+
+// kept says whether a member goes on in the container that it has, without a need
+// for its image.
+func (b *builder) kept(c spec.Container) bool {
+	return slices.Contains(b.opt.Keep, c.Name) &&
+		slices.ContainsFunc(b.of(c.Name), func(have Container) bool { return b.fits(have, c, spec.HashContainer(c)) })
 }
 
 // unlimits says whether a limit of memory is to be taken off, which an Engine does

@@ -231,3 +231,30 @@ func TestCausesNameWhatChanged(t *testing.T) {
 		t.Errorf("the plan is\n%s", got)
 	}
 }
+
+// TestKeptMembersNeedNoImage: those that nobody asked to change are not pulled for,
+// nor replaced when the names of their images mean another.
+func TestKeptMembersNeedNoImage(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.up(t, s)
+	w.o.Images["shop/app:41"] = "sha256:another"
+	delete(w.o.Images, "redis:8")
+	if p, err := Up(s, w.seen(), opt); err != nil || !strings.Contains(p.String(), "pull redis:8") || !strings.Contains(p.String(), "is another now") {
+		t.Errorf("up: %v\n%s", err, p)
+	}
+	keep := opt
+	keep.Keep = []string{"app", "cache", "log"}
+	if p, err := Up(s, w.seen(), keep); err != nil || len(p.Steps) != 0 {
+		t.Errorf("kept: %v\n%s", err, p)
+	}
+	w.o.Members[1].State = Exited
+	w.o.Members[1].Unnamed = []string{"/data"}
+	if p, err := Up(s, w.seen(), keep); err != nil || strings.Contains(p.String(), "pull") || !strings.Contains(p.String(), "start web.cache") {
+		t.Errorf("kept and down: %v\n%s", err, p)
+	}
+	w.o.Members[1].NetOf = "gone"
+	w.o.Members[1].Unnamed = nil
+	if p, err := Up(s, w.seen(), keep); err != nil || !strings.Contains(p.String(), "pull redis:8") {
+		t.Errorf("to be made anew: %v\n%s", err, p)
+	}
+}

@@ -86,6 +86,9 @@ type Options struct {
 	Renew bool
 	// Heal leaves what the user stopped as it is.
 	Heal bool
+	// Keep are members that nobody asked to change: their containers stay, whatever
+	// the names of their images mean by now.
+	Keep []string
 	// Recreate allows to make the whole set anew where its infra must change.
 	Recreate bool
 }

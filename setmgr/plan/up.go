@@ -96,7 +96,7 @@ func (b *builder) prepare(infra bool) {
 	}
 	done := map[string]bool{}
 	for _, c := range b.s.Containers {
-		if done[c.Image] || b.o.has(c.Image) {
+		if done[c.Image] || b.o.has(c.Image) || b.kept(c) {
 			continue
 		}
 		done[c.Image] = true

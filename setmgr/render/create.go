@@ -7,6 +7,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -53,6 +54,25 @@ func InfraName(set string) string { return set + ".infra" }
 
 // MemberName is the name of the container that serves as a member of a set.
 func MemberName(set, member string) string { return set + "." + member }
+
+// Owner is the set that a container is of, by its labels and its name; "" is none. The
+// labels alone do not tell: docker commit puts those of a container into its image,
+// and so into all that is run of that.
+func Owner(labels map[string]string, name string) string {
+	set, want := labels[label.Set], InfraName(labels[label.Set])
+	if member := labels[label.Member]; member != "" {
+		want = MemberName(set, member)
+		if number, replaced := strings.CutPrefix(name, want+".r"); replaced {
+			if _, err := strconv.ParseUint(number, 10, 0); err == nil {
+				return set
+			}
+		}
+	}
+	if name != want {
+		return ""
+	}
+	return set
+}
 
 // Volume is the name of a set's volume, "" when it has none.
 func Volume(s spec.Set) string {

@@ -298,3 +298,34 @@ func TestHealAfterACut(t *testing.T) {
 		}
 	}
 }
+
+// TestHealKeepsWhatRuns: an image whose name means another by now is taken by up
+// alone; heal, start and an update of another member leave the container, and what
+// is in its unnamed volume.
+func TestHealKeepsWhatRuns(t *testing.T) {
+	w, one := newWorld(), web(t, "db:1", "2")
+	w.f.Publish(dockertest.Image{Ref: "db:1", Health: []string{"healthy"}, Volumes: []string{"/var/lib/db"}})
+	w.up(t, one)
+	w.f.Publish(dockertest.Image{Ref: "db:1", ID: "sha256:newer", Health: []string{"healthy"}})
+	w.f.Publish(dockertest.Image{Ref: "log:8"})
+	if err := w.f.Pull(t.Context(), "db:1", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.f.Die("web.infra"); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []setmgr.Change{
+		w.m.Again("web", true), w.m.Again("web", false),
+		w.m.Update("web", map[string]string{"log": "log:8"}, false), w.m.Rollback("web", map[string]int{"log": 0}, false),
+	} {
+		if err := w.do(t.Context(), nil, verb); err != nil {
+			t.Error(err)
+		}
+	}
+	if s := w.f.String(); !strings.Contains(s, "container web.app sha256:db:1 running") || strings.Contains(s, "stranded") {
+		t.Errorf("what serves is\n%s", s)
+	}
+	if err := w.do(t.Context(), &one, w.m.Up(one, plan.Options{})); err == nil || !strings.Contains(err.Error(), "--renew-anon-volumes") {
+		t.Errorf("up: %v", err)
+	}
+}

@@ -25,7 +25,7 @@ func (f *Fake) Observe(ctx context.Context, set string, want *spec.Set) (o plan.
 		}
 		for _, b := range f.boxes {
 			switch c := f.seen(b); {
-			case b.config.Labels[label.Set] != set:
+			case set == "" || render.Owner(b.config.Labels, b.name) != set:
 			case c.Member == "":
 				o.Infra = &c
 			default:
@@ -47,7 +47,7 @@ func (f *Fake) look(s spec.Set, o *plan.Observed) {
 		names, images = append(names, render.MemberName(s.Name, c.Name)), append(images, c.Image)
 	}
 	for _, n := range names {
-		if b := f.byID(n); b != nil && b.config.Labels[label.Set] != s.Name {
+		if b := f.byID(n); b != nil && render.Owner(b.config.Labels, b.name) != s.Name {
 			o.Taken[n] = b.id
 		}
 	}
@@ -89,7 +89,7 @@ func (f *Fake) stranded(b *box) bool {
 func (f *Fake) Sets(ctx context.Context) (names []string, err error) {
 	err = f.ask(ctx, func() error {
 		for _, b := range f.boxes {
-			if s := b.config.Labels[label.Set]; s != "" {
+			if s := render.Owner(b.config.Labels, b.name); s != "" {
 				names = append(names, s)
 			}
 		}

@@ -59,6 +59,7 @@ func Suite(t *testing.T, b Bench) {
 		{"Repeats", test.repeats},
 		{"Observe", test.observe},
 		{"Names", test.names},
+		{"Committed", test.committed},
 		{"MembersNeedTheInfra", test.membersNeedTheInfra},
 		{"AnInfraThatDiesComesBack", test.infraDies},
 		{"StoppedStaysStopped", test.stopped},
@@ -316,6 +317,28 @@ func (s test) names() {
 	set.Containers[0].Name = "strange"
 	if o, err := s.Engine.Observe(s.Context(), s.set, &set); err != nil || len(o.Taken) != 1 || o.Taken[stranger.Name] != id {
 		s.Errorf("taken are %v, %v", o.Taken, err)
+	}
+}
+
+// committed: what is run of an image that was made of a member has all its labels, and
+// is nobody's.
+func (s test) committed() {
+	set := s.spec("app")
+	s.up(set)
+	stray := s.creates(set)[1]
+	stray.Name = s.set + "-mine"
+	id := s.create(stray)
+	defer func() { s.well(s.Engine.Remove(context.WithoutCancel(s.Context()), id, true)) }()
+	twin := s.creates(set)[1]
+	twin.Name = s.set + ".app.r2"
+	replaced := s.create(twin)
+	o, err := s.Engine.Observe(s.Context(), s.set, &set)
+	if err != nil || len(o.Members) != 2 || slices.ContainsFunc(o.Members, func(c plan.Container) bool { return c.ID == id }) {
+		s.Errorf("%s is taken for a member: %+v, %v", stray.Name, o.Members, err)
+	}
+	s.well(s.Engine.Remove(s.Context(), replaced, true))
+	if o, err := s.Engine.Observe(s.Context(), "", nil); err != nil || o.Infra != nil || len(o.Members) > 0 {
+		s.Errorf("the set without a name has %+v, %v", o, err)
 	}
 }
 
