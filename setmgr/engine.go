@@ -18,6 +18,9 @@ type Engine interface {
 	Sets(ctx context.Context) ([]string, error)
 
 	Create(ctx context.Context, c render.Create) (id string, err error)
+	// Put puts files into a container, and Get reads one of them.
+	Put(ctx context.Context, id string, files []plan.File) error
+	Get(ctx context.Context, id, path string) ([]byte, error)
 	Start(ctx context.Context, id string) error
 	Stop(ctx context.Context, id, signal string, grace *spec.Duration) error
 	Kill(ctx context.Context, id, signal string) error

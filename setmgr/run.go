@@ -10,6 +10,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // Event tells how far a step is.
@@ -153,6 +154,8 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 		defer r.mu.Unlock()
 		r.made[s.ID] = id
 		return err
+	case plan.Put:
+		return put(ctx, e, s, id)
 	case plan.Start:
 		return e.Start(ctx, id)
 	case plan.Wait:
@@ -204,4 +207,23 @@ func hook(ctx context.Context, e Engine, id string, cmd []string) error {
 		err = fault.Conflict("it ended with code %d: %.400s", code, out)
 	}
 	return err
+}
+
+// put puts files into a container; what is in some may be in another.
+func put(ctx context.Context, e Engine, s plan.Step, id string) error {
+	files := slices.Clone(s.Files)
+	for i, f := range files {
+		if f.Data != nil {
+			continue
+		}
+		data, err := e.Get(ctx, s.From, f.Path)
+		if err != nil {
+			return err
+		}
+		if spec.Digest(data) != f.Digest {
+			return fault.Conflict("file %s was changed in the container that had it: docker set up with the set's file, which names the source, gives it anew", f.Path)
+		}
+		files[i].Data = data
+	}
+	return e.Put(ctx, id, files)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -142,26 +141,6 @@ func (s *sets) global() []string {
 		return os.Args[1:i]
 	}
 	return nil
-}
-
-// readSpec reads the file of a set; "-" is standard input.
-func (s *sets) readSpec(cmd *cobra.Command, path string) (*spec.Set, error) {
-	var data []byte
-	var err error
-	if path == "-" {
-		path = "stdin"
-		data, err = io.ReadAll(cmd.InOrStdin())
-	} else {
-		data, err = os.ReadFile(path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	set, err := spec.Decode(path, data)
-	if err != nil {
-		return nil, err
-	}
-	return set, envFiles(path, set)
 }
 
 func (s *sets) names(cmd *cobra.Command) []string {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -99,6 +98,9 @@ func (s *sets) up() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if opt.Files, err = sources(args[0], want); err != nil {
+			return err
+		}
 		up := func() error {
 			return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, opt) })
 		}
@@ -142,6 +144,9 @@ func (s *sets) plan() *cobra.Command {
 func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (plan.Plan, error) {
 	want, err := s.readSpec(cmd, file)
 	if err != nil {
+		return plan.Plan{}, err
+	}
+	if opt.Files, err = sources(file, want); err != nil {
 		return plan.Plan{}, err
 	}
 	m, err := s.manager(cmd.Context(), nil)
@@ -195,6 +200,9 @@ func (s *sets) validate() *cobra.Command {
 			var errs []error
 			for _, file := range args {
 				set, err := s.readSpec(cmd, file)
+				if err == nil {
+					_, err = sources(file, set)
+				}
 				if err != nil {
 					errs = append(errs, err)
 					continue
@@ -396,24 +404,4 @@ func (s *sets) caps() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cgroup.Apply(cmd.Context()) },
 	}
-}
-
-// envFiles takes what the env files of containers say into their Env.
-func envFiles(path string, set *spec.Set) error {
-	for i := range set.Containers {
-		o := &set.Containers[i].Options
-		env := map[string]string{}
-		for _, file := range o.EnvFiles {
-			vars, err := readEnvFile(path, file)
-			if err != nil {
-				return fmt.Errorf("container %s: %w", set.Containers[i].Name, err)
-			}
-			maps.Copy(env, vars)
-		}
-		if len(env) > 0 {
-			maps.Copy(env, o.Env)
-			o.Env, o.EnvFiles = env, nil
-		}
-	}
-	return nil
 }

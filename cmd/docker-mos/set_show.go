@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/docker/cli/pkg/kvfile"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/spf13/cobra"
 
@@ -436,22 +433,4 @@ func (s *sets) stats() *cobra.Command {
 		return s.docker(argv)
 	}
 	return cmd
-}
-
-// readEnvFile reads a file of NAME=VALUE lines as docker run does, relative to the
-// file of the set.
-func readEnvFile(set, file string) (map[string]string, error) {
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(filepath.Dir(set), file)
-	}
-	lines, err := kvfile.Parse(file, os.LookupEnv)
-	if err != nil {
-		return nil, err
-	}
-	env := map[string]string{}
-	for _, l := range lines {
-		k, v, _ := strings.Cut(l, "=")
-		env[k] = v
-	}
-	return env, nil
 }

@@ -22,6 +22,7 @@ type builder struct {
 	// highest revision of those that it had.
 	past map[string]Container
 	last map[string]int
+	torn bool // all that was there is removed first
 }
 
 func newBuilder(s spec.Set, o Observed, opt Options) *builder {

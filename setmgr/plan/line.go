@@ -50,6 +50,8 @@ func (s Step) detail() string {
 		return time.Duration(s.For).String()
 	case Create:
 		return s.Create.Config.Image
+	case Put:
+		return s.paths()
 	case LoadInfra, Pull, MakeVolume, DropCap, Start, StopOne, Kill, RemoveOne, Connect, Disconnect, Grow, DropVolume:
 	}
 	return ""
@@ -94,6 +96,8 @@ func (s Step) line(set string) string {
 		return "# remove the cgroup parent " + s.Name
 	case Create:
 		return docker(s.Create.Args()...)
+	case Put:
+		return s.putLine()
 	case Start, Kill:
 		return docker(string(s.Op), s.Name)
 	case Wait:

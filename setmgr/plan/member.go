@@ -32,11 +32,12 @@ func (b *builder) member(c spec.Container, needs []int) error {
 		if err != nil {
 			return err
 		}
-		b.start(c, Step{Name: name, Made: made, Cause: "it is new"}, append(needs, made)...)
-		return nil
+		s := Step{Name: name, Made: made, Cause: "it is new"}
+		put, err := b.put(c, s, made)
+		b.start(c, s, append(needs, made, put)...)
+		return err
 	}
-	b.keep(c, *keep, rest, needs)
-	return nil
+	return b.keep(c, *keep, rest, needs)
 }
 
 // fits says whether a container is what the spec wants, but for its state and limits.
@@ -123,7 +124,7 @@ func (b *builder) wait(c spec.Container, s Step, after int) int {
 }
 
 // keep leaves a container that fits, and mends what can be mended in it.
-func (b *builder) keep(c spec.Container, have Container, rest []Container, needs []int) {
+func (b *builder) keep(c spec.Container, have Container, rest []Container, needs []int) (err error) {
 	name := render.MemberName(b.s.Name, c.Name)
 	last := 0
 	for _, old := range rest { // of an update that was cut off
@@ -139,7 +140,7 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 	s := Step{Name: name, Target: have.ID}
 	switch {
 	case c.Options.Once && have.State == Exited && have.ExitCode == 0:
-		return // it did its work
+		return nil // it did its work
 	case stopped && !have.live():
 		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
 	case have.State == Running && (have.Stranded || b.up != 0):
@@ -155,9 +156,15 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 	case have.State == Restarting, have.State == Paused:
 		b.warn(fmt.Sprintf("container %s is %s: it is left so", name, have.State))
 	default:
+		if have.State == Created {
+			if last, err = b.put(c, s, last); err != nil {
+				return err
+			}
+		}
 		s.Cause = "it is " + string(have.State)
 		b.start(c, s, append(needs, last)...)
 	}
+	return nil
 }
 
 func (b *builder) removeOne(c Container, cause string, needs ...int) int {

@@ -33,14 +33,14 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	if strategy == spec.Restart {
 		gone = b.stopOld(old, cause, needs...)
 	}
-	next, err := b.next(c, fresh, cause, append(needs, gone)...)
+	next, there, err := b.next(c, fresh, cause, append(needs, gone)...)
 	if err != nil {
 		return err
 	}
 	if strategy != spec.Overlap && strategy != spec.Restart {
-		gone = b.stopOld(old, cause, append(needs, next.Made)...)
+		gone = b.stopOld(old, cause, append(needs, there)...)
 	}
-	ready := b.bringUp(c, next, fresh, append(needs, next.Made, gone)...)
+	ready := b.bringUp(c, next, fresh, append(needs, there, gone)...)
 	after := b.rename(c, &old, next, ready)
 	if strategy == spec.Overlap {
 		// Only now: a call that is cut off in between finds the old one serving, or
@@ -70,14 +70,23 @@ func (b *builder) stopOld(old Container, cause string, needs ...int) int {
 }
 
 // next makes the new container, or takes the one that is there. The step that it
-// returns names it.
-func (b *builder) next(c spec.Container, fresh *Container, cause string, needs ...int) (Step, error) {
+// returns names it; it can be started after the step there.
+func (b *builder) next(c spec.Container, fresh *Container, cause string, needs ...int) (s Step, there int, err error) {
 	if fresh != nil {
-		return Step{Name: fresh.Name, Target: fresh.ID, Cause: cause}, nil
+		s = Step{Name: fresh.Name, Target: fresh.ID, Cause: cause}
+		if fresh.State == Created {
+			there, err = b.put(c, s, needs...)
+		}
+		return s, there, err
 	}
 	temp := fmt.Sprintf("%s.r%d", render.MemberName(b.s.Name, c.Name), b.last[c.Name]+1)
 	made, err := b.make(c, temp, cause, needs...)
-	return Step{Name: temp, Made: made, Cause: cause}, err
+	if err != nil {
+		return s, 0, err
+	}
+	s = Step{Name: temp, Made: made, Cause: cause}
+	put, err := b.put(c, s, made)
+	return s, max(made, put), err
 }
 
 // bringUp starts the new container, and waits until it is and stays ready.

@@ -16,6 +16,7 @@ const (
 	SetCap     Op = "cap"         // limits of the cgroup parent
 	DropCap    Op = "uncap"       // the cgroup parent
 	Create     Op = "create"      // a container
+	Put        Op = "put"         // files into a container that was not started yet
 	Start      Op = "start"
 	Wait       Op = "wait"   // until it is ready, or with Once has ended well
 	Settle     Op = "settle" // look that it stays ready
@@ -62,12 +63,21 @@ type Step struct {
 	Cmd       []string       // Hook
 	Signal    string         // Stop, Kill
 	Grace     *spec.Duration // Stop
+	Files     []File         // Put
+	// From is the container whose files those of Put are that have no Data.
+	From string
 	// Back says of a Stop that the container is to run again when the plan fails.
 	Back bool
 
 	Cause string
 	// Outage says from when to when a member does not serve because of this step.
 	Outage string
+}
+
+// File is one with what is in it, nil when that is in another container.
+type File struct {
+	spec.File
+	Data []byte
 }
 
 // Plan is the steps of one verb on one set. Steps stand in an order in which they
@@ -82,6 +92,8 @@ type Plan struct {
 // Options change what Up does.
 type Options struct {
 	InfraImage string // of sets that name none
+	// Files is what is in files that have a Digest, by that.
+	Files map[string][]byte
 	// Renew lets replaced containers lose their unnamed volumes.
 	Renew bool
 	// Heal leaves what the user stopped as it is.

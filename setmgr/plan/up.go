@@ -280,5 +280,5 @@ func (b *builder) tearDown(cause string, uncap bool) {
 		last = []int{b.touch(Step{Op: RemoveOne, Name: inf.Name, Target: inf.ID, Cause: cause}, last...)}
 	}
 	b.before = append(b.before, last...)
-	b.o.Infra, b.o.Members = nil, nil
+	b.o.Infra, b.o.Members, b.torn = nil, nil, true
 }

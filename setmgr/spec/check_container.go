@@ -28,6 +28,7 @@ func (f *flaws) container(s *Set, c Container, at string) {
 	f.labels(at, o.Labels, o.Annotations)
 	f.process(at, o)
 	f.mounts(s, o.Mounts, at+"/Mounts")
+	f.files(at, o)
 	f.rights(at, o)
 	f.devices(at+"/Devices", o.Devices)
 	f.life(at, o)

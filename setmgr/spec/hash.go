@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"reflect"
+	"slices"
 )
 
 // Hash is of what the user wrote. It stays as it is over releases: fields are taken
@@ -28,9 +29,22 @@ func HashSet(s Set) string {
 }
 
 // HashContainer is of a container, without its limits and its Update, which change
-// nothing in a container that runs. The contents of its EnvFiles are to be in Env.
+// nothing in a container that runs. The contents of its EnvFiles are to be in Env, and
+// those of files that have a Source in their Digest.
 func HashContainer(c Container) string {
 	o := &c.Options
 	o.CPU, o.MEM, o.Cores, o.Memory, o.Update, o.EnvFiles = 0, 0, 0, 0, Update{}, nil
+	o.Files = slices.Clone(o.Files)
+	for i := range o.Files {
+		if o.Files[i].Digest != "" {
+			o.Files[i].Source = ""
+		}
+	}
 	return Hash(c)
+}
+
+// Digest is how File has it: sha256:HEX.
+func Digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -39,6 +39,7 @@ func sections() []section {
 		}},
 		{reflect.TypeFor[Options](), "The options of a container.", append(append(processKeys(), rightKeys()...), lifeKeys()...)},
 		{reflect.TypeFor[Mount](), "Something that a container has at a path.", mountKeys()},
+		{reflect.TypeFor[File](), "A file that is put into a container before its first start. One of Source, Text and Digest is given.", fileKeys()},
 		{reflect.TypeFor[Dependency](), "What must be true of another container before this one is started.", []row{
 			{"Container", needed, "its name; its Index must not be higher.", nil},
 			{"Condition", "started", "started; healthy, as its Ready or Health says; or completed, of one with Once.", nil},
@@ -154,6 +155,7 @@ func processKeys() []row {
 		{"WorkDir", "of the image", "working directory.", absolute()},
 		{"TTY", "false", "whether it has a terminal.", nil},
 		{"Mounts", "the set's volume at its Path", "what it has at which paths.", nil},
+		{"Files", "none", "files that are put into it before its start.", nil},
 	}
 }
 
@@ -185,6 +187,17 @@ func lifeKeys() []row {
 		{"Log", "of the Engine", "where its output goes.", nil},
 		{"Labels", "none", "labels.", nil},
 		{"Annotations", "none", "annotations; of Engines from 24 on.", nil},
+	}
+}
+
+func fileKeys() []row {
+	return []row{
+		{"Path", needed, "where the container has it.", pattern("^/.+$")},
+		{"Source", "none", "a file of 1m at most, from the folder of the set's file. It is copied; no label and no docker inspect shows what is in it.", nil},
+		{"Text", "none", "what is in it, in place of Source.", nil},
+		{"Digest", "of Source", "sha256:HEX of what Source has; when there is no Source, the file of the container that is replaced is taken.", pattern("^(sha256:[0-9a-f]{64})?$")},
+		{"Mode", "0444", "its rights, in octal digits.", pattern("^(0?[0-7]{3})?$")},
+		{"User", "0:0", "its owner, UID or UID:GID.", pattern("^([0-9]{1,9}(:[0-9]{1,9})?)?$")},
 	}
 }
 

@@ -88,6 +88,7 @@ type Options struct {
 	TTY        bool
 
 	Mounts  []Mount
+	Files   []File
 	Ulimits map[string]string // NAME: SOFT[:HARD]
 	CapAdd  []string
 	CapDrop []string
@@ -124,6 +125,18 @@ type Mount struct {
 	Path     string
 	ReadOnly bool
 	Size     Bytes // of tmpfs
+}
+
+// File is one that is put into a container before its first start: configuration, or
+// a secret. One of Source and Text is given. Labels have Digest in place of Source, so
+// that what is in the file stands nowhere but in the container.
+type File struct {
+	Path   string
+	Source string // relative to the set's file
+	Text   string
+	Digest string // sha256:HEX of what Source has
+	Mode   string // octal, "0444" by default
+	User   string // UID or UID:GID, 0:0 by default
 }
 
 // MountType is a kind of mount.

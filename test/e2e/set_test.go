@@ -46,16 +46,19 @@ func (w webSet) file(t *testing.T) string {
   "Sysctls": {"net.core.somaxconn": "4096"},
   "Containers": [
     {"Index": 0, "Name": "app", "Image": %q, "Options": {"CPU": 60, "MEM": 50, "Command": ["netcheck", "serve", ":7000"],
-      "Env": {"VERSION": %q}, "Ready": {%s, "Deadline": "5s"}, "Update": {"Strategy": %q}, "Stop": {"Grace": "1s"}}},
+      "Env": {"VERSION": %q}, "Ready": {%s, "Deadline": "5s"}, "Update": {"Strategy": %q}, "Stop": {"Grace": "1s"},
+      "Files": [{"Path": "/etc/app/secret", "Source": "secret", "Mode": "0400"}]}},
     {"Index": 0, "Name": "cache", "Image": %q, "Options": {"CPU": 30, "MEM": 20, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}},
     {"Index": 1, "Name": "log", "Image": %q, "Options": {"CPU": 10, "MEM": 10, "Command": ["sh", "-c", "echo shipping; exec sleep 100000"],
       "DependsOn": [{"Container": "app", "Condition": "healthy"}], "Stop": {"Grace": "0s"}}}]}`,
 		w.CPU, w.MEM, rig.Image, w.App, ready, w.Strategy, rig.Image, rig.Image)
-	path := filepath.Join(t.TempDir(), "web.json")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	for name, data := range map[string]string{"web.json": text, "secret": "only in the container"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return path
+	return filepath.Join(dir, "web.json")
 }
 
 // state is what must not change in the members of a set that are left alone.
@@ -198,6 +201,12 @@ func TestMemberIsReplacedInPlace(t *testing.T) {
 		h.Set("rollback", "web", "app=2")
 		if v := version(); !strings.Contains(v, "VERSION=2") {
 			t.Errorf("after a rollback the app has %s", v)
+		}
+		if got := h.Set("exec", "web", "app", "sh", "-c", "stat -c %a /etc/app/secret; cat /etc/app/secret"); got != "400\nonly in the container" {
+			t.Errorf("after a rollback its file is %s", got)
+		}
+		if strings.Contains(h.D("inspect", "web.app"), "only in") {
+			t.Error("docker inspect tells the secret")
 		}
 		h.Set("rollback", "web", "app")
 		if v := version(); !strings.Contains(v, "VERSION=4") {

@@ -34,7 +34,7 @@ type box struct {
 	byHand   bool // somebody stopped it
 	restarts int
 	looks    int
-	files    map[string]bool
+	files    map[string][]byte
 	uses     int64 // memory, of what was written into it
 	unnamed  []string
 	created  time.Time
@@ -174,7 +174,7 @@ func (f *Fake) create(c render.Create) (string, error) {
 	}
 	b := &box{
 		id: fmt.Sprintf("%064x", f.number()), name: c.Name, config: *c.Config, host: *c.Host, image: i, state: plan.Created,
-		nets: map[string]plan.Net{}, wish: map[string]string{}, files: map[string]bool{}, created: time.Now(),
+		nets: map[string]plan.Net{}, wish: map[string]string{}, files: map[string][]byte{}, created: time.Now(),
 	}
 	if beside, shares := strings.CutPrefix(string(c.Host.NetworkMode), "container:"); shares {
 		donor := f.byID(beside)

@@ -79,7 +79,19 @@ func web(t *testing.T, image, cpu string) spec.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i := range s.Containers[1:] {
+		s.Containers[i+1].Options.Files = []spec.File{{Path: "/etc/conf", Digest: spec.Digest([]byte("conf"))}, {Path: "/etc/text", Text: "text"}}
+	}
 	return *s
+}
+
+// confs is what the files of containers have, as docker set reads it beside a spec.
+func confs() map[string][]byte {
+	out := map[string][]byte{}
+	for _, text := range []string{"conf", "other"} {
+		out[spec.Digest([]byte(text))] = []byte(text)
+	}
+	return out
 }
 
 // do plans and runs a verb.
@@ -93,7 +105,7 @@ func (w world) do(ctx context.Context, want *spec.Set, c setmgr.Change) error {
 
 func (w world) up(t *testing.T, s spec.Set) {
 	t.Helper()
-	if err := w.do(t.Context(), &s, w.m.Up(s, plan.Options{})); err != nil {
+	if err := w.do(t.Context(), &s, w.m.Up(s, plan.Options{Files: confs()})); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -114,7 +126,7 @@ func verbs(t *testing.T) []verb {
 	shared.Containers[1].Options.CPU, shared.Containers[1].Options.MEM, shared.Containers[1].Options.Memory = 40, 0, 100<<20
 	there := func(w world) { w.up(t, one) }
 	up := func(s spec.Set) func(world) setmgr.Change {
-		return func(w world) setmgr.Change { return w.m.Up(s, plan.Options{}) }
+		return func(w world) setmgr.Change { return w.m.Up(s, plan.Options{Files: confs()}) }
 	}
 	return []verb{
 		{"up", func(world) {}, &one, up(one), &one},
@@ -199,7 +211,14 @@ func (v verb) check(t *testing.T, w world, what string) {
 		}
 		return
 	}
-	p, err := w.m.Plan(t.Context(), "web", v.after, w.m.Up(*v.after, plan.Options{}))
+	for _, name := range []string{"web.app", "web.log"} {
+		for path, want := range map[string]string{"/etc/conf": "conf", "/etc/text": "text"} {
+			if got, err := w.f.Get(t.Context(), name, path); string(got) != want {
+				t.Errorf("%s: %s of %s has %q, %v", what, path, name, got, err)
+			}
+		}
+	}
+	p, err := w.m.Plan(t.Context(), "web", v.after, w.m.Up(*v.after, plan.Options{Files: confs()}))
 	if err != nil || len(p.Steps) > 0 {
 		t.Errorf("%s: there is more to do: %v\n%s%s", what, err, p, w.f)
 	}
@@ -212,7 +231,7 @@ func (v verb) check(t *testing.T, w world, what string) {
 func TestABadUpdateIsTakenBack(t *testing.T) {
 	w, one, bad := newWorld(), web(t, "app:1", "2"), web(t, "bad:1", "2")
 	w.up(t, one)
-	err := w.do(t.Context(), &bad, w.m.Up(bad, plan.Options{}))
+	err := w.do(t.Context(), &bad, w.m.Up(bad, plan.Options{Files: confs()}))
 	if err == nil || !strings.Contains(err.Error(), "unhealthy") || !strings.Contains(err.Error(), "the old container serves again") {
 		t.Errorf("the error is %v", err)
 	}
@@ -270,7 +289,7 @@ func TestHealAfterACut(t *testing.T) {
 	begin := func() (world, setmgr.Change) {
 		w := newWorld()
 		w.up(t, one)
-		return w, w.m.Up(two, plan.Options{})
+		return w, w.m.Up(two, plan.Options{Files: confs()})
 	}
 	w, update := begin()
 	before := len(w.f.Calls())
@@ -292,7 +311,7 @@ func TestHealAfterACut(t *testing.T) {
 			if err != nil || len(o.Members) != 3 || !strings.Contains(w.f.String(), "container web.log sha256:log:7 running") {
 				t.Errorf("call %d (%d): after heal there are, %v\n%s", n+1, how, err, w.f)
 			}
-			if err := w.do(t.Context(), &two, w.m.Up(two, plan.Options{})); err != nil {
+			if err := w.do(t.Context(), &two, w.m.Up(two, plan.Options{Files: confs()})); err != nil {
 				t.Errorf("call %d (%d): again: %v\n%s", n+1, how, err, w.f)
 			}
 		}

@@ -114,11 +114,13 @@ func (b *box) shell(cmd []string) (code int, output string) {
 	case "echo":
 		return 0, strings.Join(cmd[1:], " ") + "\n"
 	case "touch":
-		b.files[arg[0]] = true
+		b.files[arg[0]] = []byte{}
+	case "cat":
+		return 0, string(b.files[arg[0]])
 	case "rm":
 		delete(b.files, arg[0])
 	case "test":
-		if !b.files[arg[1]] {
+		if b.files[arg[1]] == nil {
 			return 1, ""
 		}
 	case "head": // -c N FILE, and >/dev/shm/FILE

@@ -66,6 +66,7 @@ func Suite(t *testing.T, b Bench) {
 		{"Health", test.health},
 		{"Ends", test.ends},
 		{"Exec", test.exec},
+		{"Files", test.files},
 		{"Limits", test.limits},
 		{"Networks", test.networks},
 		{"Volumes", test.volumes},
@@ -453,6 +454,32 @@ func (s test) exec() {
 	s.well(s.Engine.Stop(ctx, ids[1], "", zero()))
 	_, _, err := s.Engine.Exec(ctx, ids[1], []string{"true"})
 	s.refused(err, errdefs.IsFailedPrecondition)
+}
+
+// files are put into a container before its start, and read back.
+func (s test) files() {
+	ctx, set := s.Context(), s.spec("app")
+	var ids []string
+	for _, c := range s.creates(set) {
+		ids = append(ids, s.create(c))
+	}
+	conf := spec.File{Path: "/etc/new/app.conf", Mode: "0640", User: "7:8"}
+	for _, text := range []string{"port 1\n", "port 80\n"} {
+		s.well(s.Engine.Put(ctx, ids[1], []plan.File{{File: conf, Data: []byte(text)}, {File: spec.File{Path: "/empty"}}}))
+	}
+	s.well(s.Engine.Start(ctx, ids[0]))
+	s.well(s.Engine.Start(ctx, ids[1]))
+	if code, out, err := s.Engine.Exec(ctx, ids[1], []string{"cat", conf.Path}); code != 0 || out != "port 80\n" || err != nil {
+		s.Errorf("the container reads %d %q %v", code, out, err)
+	}
+	s.well(s.Engine.Stop(ctx, ids[1], "", zero()))
+	for path, want := range map[string]string{conf.Path: "port 80\n", "/empty": ""} {
+		if data, err := s.Engine.Get(ctx, ids[1], path); string(data) != want || err != nil {
+			s.Errorf("%s has %q, %v", path, data, err)
+		}
+	}
+	_, err := s.Engine.Get(ctx, ids[1], "/etc/none")
+	s.refused(err, errdefs.IsNotFound, "/etc/none")
 }
 
 // limits become more and less, whatever came before; what an Engine cannot do is said.

@@ -18,6 +18,32 @@ func absentIsWell(err error) error {
 	return err
 }
 
+// Put implements [setmgr.Engine].
+func (f *Fake) Put(ctx context.Context, id string, files []plan.File) error {
+	return f.about(ctx, "put", id, func(b *box) error {
+		for _, file := range files {
+			b.files[file.Path] = append([]byte{}, file.Data...)
+		}
+		return nil
+	})
+}
+
+// Get implements [setmgr.Engine].
+func (f *Fake) Get(ctx context.Context, id, path string) (data []byte, err error) {
+	err = f.ask(ctx, func() error {
+		b, err := f.find(id)
+		if err != nil {
+			return err
+		}
+		var there bool
+		if data, there = b.files[path]; !there {
+			return fault.NotFound("there is no file %s in container %s", path, b.name)
+		}
+		return nil
+	})
+	return data, err
+}
+
 // Limit implements [setmgr.Engine].
 func (f *Fake) Limit(ctx context.Context, id string, l plan.Limits) error {
 	return f.about(ctx, "limit", id, func(b *box) error {
