@@ -1,0 +1,199 @@
+package judge
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+
+	"github.com/mosdocker/mosdocker/authz/policy"
+)
+
+// withTag joins the two halves of a name as Engines take them.
+func withTag(repo, tag string) string {
+	switch {
+	case tag == "":
+		return repo
+	case strings.Contains(tag, ":"): // a digest
+		return repo + "@" + tag
+	}
+	return repo + ":" + tag
+}
+
+// fullName is an image's name with registry and tag, "" for what is no name.
+func fullName(name string) string {
+	n, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return ""
+	}
+	return reference.TagNameOnly(n).String()
+}
+
+// imageName decides on an image by its name, which need not be on the host.
+func (j *judge) imageName(action, name string) *denial {
+	full := fullName(name)
+	if full == "" && !j.unlimited() {
+		return deny("limits.images", "%.80q is no name of an image", name)
+	}
+	if d := j.may(action, policy.Object{Kind: "image", Name: full}); d != nil {
+		return d
+	}
+	return j.listed(full)
+}
+
+// listed compares names of an image, one of which must fit, with the limits.
+func (j *judge) listed(names ...string) *denial {
+	if j.unlimited() {
+		return nil
+	}
+	for _, n := range names {
+		if policy.In(j.l.Images, n) {
+			return nil
+		}
+	}
+	return deny("limits.images", "image %.120s is not among those that the policy lets you have: %s", strings.Join(names, ", "), strings.Join(j.l.Images, ", "))
+}
+
+func (j *judge) pull() *denial {
+	c := j.call
+	return j.imageName(c.Action, withTag(c.Param("fromImage"), c.Param("tag")))
+}
+
+// use decides on the image of a new container. One that is not there yet will be
+// pulled, or not.
+func (j *judge) use(ref string) (Found, *denial) {
+	f, err := j.look.Image(ref)
+	if errdefs.IsNotFound(err) {
+		return f, j.imageName("image.use", ref)
+	}
+	if d := j.found("image", ref, err); d != nil {
+		return f, d
+	}
+	if d := j.may("image.use", f.Object); d != nil {
+		return f, d
+	}
+	if j.unlimited() {
+		return f, nil
+	}
+	if f.Owner != j.self { // what one built oneself comes from no registry
+		if d := j.listed(append(f.Names, f.ID)...); d != nil {
+			return f, d
+		}
+	}
+	// A container gets the labels of its image.
+	return f, j.reserved(f.Labels)
+}
+
+// tag decides on a name that an image shall get.
+func (j *judge) tag(name string) *denial {
+	if j.unlimited() {
+		return nil
+	}
+	full := fullName(name)
+	if full == "" || !policy.In(j.l.Tags, full) {
+		return deny("limits.tags", "the policy does not let you name an image %.120s", name)
+	}
+	f, err := j.look.Image(full)
+	switch {
+	case errdefs.IsNotFound(err):
+		return nil
+	case err != nil:
+		return j.found("image", full, err)
+	case f.Owner != j.self:
+		return deny("builtin: tag", "%.120s is the name of an image that is not yours: choose another", name)
+	}
+	return nil
+}
+
+func (j *judge) commit() *denial {
+	c := j.call
+	f, d := j.container(c.Action, c.Param("container"))
+	if d != nil || j.unlimited() {
+		return d
+	}
+	j.edit.Params = copyParams(c.Params)
+	j.edit.Params["container"] = []string{f.ID}
+	if c.Commit != nil {
+		if d := j.reserved(c.Commit.Labels); d != nil {
+			return d
+		}
+		if o := c.Commit.Labels[OwnerLabel]; o != "" && o != j.self {
+			return deny("builtin: owner", "label %s must be %s", OwnerLabel, j.self)
+		}
+	}
+	for _, change := range c.Params["changes"] {
+		word, _, _ := strings.Cut(strings.TrimSpace(change), " ")
+		if strings.ContainsAny(change, "\n\r\\") || strings.EqualFold(word, "LABEL") || strings.EqualFold(word, "ONBUILD") {
+			return deny("builtin: owner", "a commit with LABEL, ONBUILD or several lines in one change could belong to somebody else")
+		}
+	}
+	if c.Param("repo") == "" {
+		return nil
+	}
+	return j.tag(withTag(c.Param("repo"), c.Param("tag")))
+}
+
+// build decides on the classic builder, whose Dockerfile nobody looks into: what
+// the containers of its steps may do is what the parameters say.
+func (j *judge) build() *denial {
+	c := j.call
+	labels := map[string]string{}
+	if text := c.Param("labels"); text != "" {
+		if err := json.Unmarshal([]byte(text), &labels); err != nil {
+			return deny("request", "parameter labels is no JSON object of strings")
+		}
+	}
+	if d := j.reserved(labels); d != nil {
+		return d
+	}
+	if d := j.owned(c.Action, "image", "to be built", labels); d != nil || j.unlimited() {
+		return d
+	}
+	if d := j.buildLimits(); d != nil {
+		return d
+	}
+	for _, t := range c.Params["t"] {
+		if d := j.tag(t); d != nil {
+			return d
+		}
+	}
+	if j.edit.Label != "" {
+		if labels == nil { // null
+			labels = map[string]string{}
+		}
+		labels[OwnerLabel] = j.self
+		text, err := json.Marshal(labels)
+		if err != nil {
+			return deny("request", "labels: %s", err)
+		}
+		j.edit.Label = ""
+		j.edit.Params = copyParams(c.Params)
+		j.edit.Params["labels"] = []string{string(text)}
+	}
+	return nil
+}
+
+func (j *judge) buildLimits() *denial {
+	c := j.call
+	if c.Param("remote") != "" && !policy.Is(j.l.BuildRemote) {
+		return deny("limits.build_remote", "the Engine may not fetch a build context: send it")
+	}
+	if d := j.networkMode(c.Param("networkmode")); d != nil {
+		return d
+	}
+	for _, e := range []struct{ param, rule string }{{"cgroupparent", "limits.cgroup_parents"}, {"securityopt", "limits.security_opts"}, {"ulimits", "limits.ulimits"}, {"outputs", "limits"}} {
+		switch c.Param(e.param) {
+		case "", "null", "[]", "{}":
+		default:
+			return deny(e.rule, "a build may not have the parameter %s", e.param)
+		}
+	}
+	if limit := j.l.MaxMemory(); limit > 0 {
+		if n, err := strconv.ParseInt(c.Param("memory"), 10, 64); err != nil || n <= 0 || n > limit {
+			return deny("limits.memory", "a build must have a memory limit of %s at most: docker build --memory", j.l.Memory)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,410 @@
+package judge
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/setmgr/label"
+)
+
+// OwnerLabel is the label that says whose an object is.
+const OwnerLabel = "mos.owner"
+
+// Ours begins the keys of labels that are not the user's to give.
+const ours = "mos."
+
+// Found is an object of an Engine.
+type Found struct {
+	policy.Object
+	ID     string
+	Driver string   // of a volume
+	Users  int      // of a volume, as far as its driver tells
+	Names  []string // of an image: its tags and digests
+}
+
+// Lookup asks an Engine. A missing object is an error of class NotFound; any
+// other error refuses the request.
+type Lookup interface {
+	Container(ref string) (Found, error)
+	Exec(id string) (container string, err error)
+	Image(ref string) (Found, error)
+	Volume(name string) (Found, error)
+	Network(ref string) (Found, error)
+}
+
+// Verdict is the answer to a request.
+type Verdict struct {
+	Allow   bool        // it goes through
+	Denied  bool        // the policy says no, whether or not it goes through
+	Mode    policy.Mode // that decided between the two
+	Missing error       // the object is not there; an Engine's words
+
+	Subject string // "" when nobody knows the client
+	Owner   string
+	Profile string
+	Free    bool // the subject's requests need no change on their way
+	Action  string
+	Object  string // kind and name of the object that decided, or was named first
+	Rule    string // that decided
+	Reason  string // for people, when denied
+
+	Call *request.Call // nil when the request could not be read
+	Edit Edit          // what a proxy must change
+}
+
+// Edit is what makes a request of a tenant safe and his own. A proxy does it; a
+// plugin cannot, and requests that need it are denied there.
+type Edit struct {
+	Ref     string              // name of the path's object, as a full id
+	Params  map[string][]string // all of them, nil for no change
+	Label   string              // value of the owner's label in the body, "" for none
+	Peers   map[string]string   // ids of containers named in the body, by field: NetworkMode, IpcMode, PidMode, Container
+	Volumes []request.VolumeCreate
+	Shown   string // of an answer that lists: keep what is this owner's or nobody's
+}
+
+// Front says which front asks.
+type Front int
+
+// The fronts.
+const (
+	Plugin Front = iota // can say yes or no
+	Proxy               // can change requests
+)
+
+// denial is a refusal.
+type denial struct {
+	rule, reason string
+	missing      error
+}
+
+func deny(rule, format string, args ...any) *denial {
+	return &denial{rule: rule, reason: fmt.Sprintf(format, args...)}
+}
+
+type judge struct {
+	front  Front
+	p      *policy.Profile
+	l      *policy.Limits
+	self   string
+	look   Lookup
+	call   *request.Call
+	object string
+	rule   string // of the last consent
+	edit   Edit
+}
+
+// Judge decides on a request. look is asked only where the policy needs it.
+func Judge(p *policy.Policy, front Front, who policy.Who, raw request.Raw, look Lookup) Verdict {
+	v := Verdict{Mode: p.Mode}
+	s := p.Find(who)
+	if s == nil {
+		return v.end(deny("who", "the policy does not know you (%s): ask for a [[who]] that fits", who))
+	}
+	pr := p.Profiles[s.Profile]
+	v.Subject, v.Owner, v.Profile = s.Name, s.Owner, s.Profile
+	if pr.Mode != "" {
+		v.Mode = pr.Mode
+	}
+	v.Free = pr.Infra && policy.Is(pr.Limits.Unlimited) && !pr.Particular()
+	call, err := request.Parse(raw)
+	if err != nil {
+		return v.end(deny("request", "%s", err))
+	}
+	v.Call, v.Action = call, call.Action
+	j := &judge{front: front, p: pr, l: &pr.Limits, self: s.Owner, look: look, call: call}
+	var d *denial
+	if v.Free {
+		d = j.may(call.Action, policy.Object{Name: call.Ref})
+	} else {
+		d = j.decide()
+	}
+	v.Object, v.Rule, v.Edit = j.object, j.rule, j.edit
+	return v.end(d)
+}
+
+func (v Verdict) end(d *denial) Verdict {
+	if d != nil {
+		v.Denied, v.Rule, v.Reason, v.Missing = true, d.rule, d.reason, d.missing
+	}
+	v.Allow = !v.Denied || v.Mode != policy.Enforce
+	return v
+}
+
+// unlimited says whether limits are looked at.
+func (j *judge) unlimited() bool { return policy.Is(j.l.Unlimited) }
+
+// may asks the rules about one object, after the rules that are no matter of
+// policy.
+func (j *judge) may(action string, o policy.Object) *denial {
+	if o.Kind != "" && j.object == "" {
+		j.object = o.Kind + " " + o.Name
+	}
+	if d := j.shielded(action, o); d != nil {
+		return d
+	}
+	r := j.p.Decide(action, o, j.self)
+	if !r.Allow {
+		j.object = strings.TrimSpace(o.Kind + " " + o.Name)
+		return deny(r.Rule, "%s", r.Reason)
+	}
+	j.rule = r.Rule
+	return nil
+}
+
+// shielded keeps infra containers from what would break their set.
+func (j *judge) shielded(action string, o policy.Object) *denial {
+	if j.p.Infra || o.Labels[label.Role] != label.RoleInfra || o.Kind != "container" {
+		return nil
+	}
+	switch action {
+	case "container.exec", "container.attach", "container.copy-in", "container.copy-out", "container.commit", "container.rename",
+		"container.export", "container.checkpoint", "container.resize", "network.connect", "network.disconnect":
+		j.object = "container " + o.Name
+		return deny("builtin: infra", "container %s holds set %s together, and %s could break it: do it to a member of the set", o.Name, o.Labels[label.Set], action)
+	}
+	return nil
+}
+
+// found turns an error of a lookup into a refusal.
+func (j *judge) found(kind, ref string, err error) *denial {
+	if err == nil {
+		return nil
+	}
+	j.object = kind + " " + ref
+	if errdefs.IsNotFound(err) {
+		return &denial{rule: "lookup", reason: err.Error(), missing: err}
+	}
+	return deny("lookup", "%s %s cannot be looked up: %s", kind, ref, err)
+}
+
+func (j *judge) container(action, ref string) (Found, *denial) {
+	f, err := j.look.Container(ref)
+	if d := j.found("container", ref, err); d != nil {
+		return f, d
+	}
+	return f, j.may(action, f.Object)
+}
+
+func (j *judge) decide() *denial {
+	c := j.call
+	if c.Blind && !j.unlimited() {
+		return deny("builtin: blind", "%s has a body that Engines do not show to plugins, and which can change what is asked for: use the guarded socket", c.Action)
+	}
+	switch c.Kind {
+	case request.Container:
+		return j.onContainer()
+	case request.Exec:
+		id, err := j.look.Exec(c.Ref)
+		if d := j.found("exec", c.Ref, err); d != nil {
+			return d
+		}
+		_, d := j.container(c.Action, id)
+		return d
+	case request.Image:
+		return j.onImage()
+	case request.Volume:
+		f, err := j.look.Volume(c.Ref)
+		if d := j.found("volume", c.Ref, err); d != nil {
+			return d
+		}
+		if c.Action == "volume.rm" && f.Driver == "mos-lvm" && f.Users > 0 && !j.p.Infra {
+			j.object = "volume " + f.Name
+			return deny("builtin: volume", "volume %s is in use by %d: stop its containers first", f.Name, f.Users)
+		}
+		return j.may(c.Action, f.Object)
+	case request.Network:
+		return j.onNetwork()
+	case request.None, request.Plugin, request.Swarm:
+	}
+	return j.onNothing()
+}
+
+func (j *judge) onContainer() *denial {
+	c := j.call
+	f, d := j.container(c.Action, c.Ref)
+	if d != nil {
+		return d
+	}
+	j.edit.Ref = f.ID
+	if c.Param("checkpoint") != "" || c.Param("checkpoint-dir") != "" {
+		if d := j.may("container.checkpoint", f.Object); d != nil {
+			return d
+		}
+	}
+	if j.unlimited() {
+		return nil
+	}
+	switch {
+	case c.Action == "container.rename":
+		return j.name(c.Param("name"))
+	case c.Exec != nil && c.Exec.Privileged && !policy.Is(j.l.Privileged):
+		return deny("limits.privileged", "privileged exec is not allowed")
+	case c.Update != nil:
+		return j.resources(&c.Update.Resources, false)
+	}
+	return nil
+}
+
+// name refuses what looks like an id.
+func (j *judge) name(name string) *denial {
+	if name != "" && strings.Trim(strings.TrimPrefix(name, "/"), "0123456789abcdefABCDEF") == "" {
+		return deny("builtin: name", "container name %.80s could be the beginning of an id: choose one with other letters than a to f", name)
+	}
+	return nil
+}
+
+func (j *judge) onImage() *denial {
+	c := j.call
+	if c.Action == "image.distribution" {
+		return j.imageName(c.Action, c.Ref)
+	}
+	f, err := j.look.Image(c.Ref)
+	if d := j.found("image", c.Ref, err); d != nil {
+		return d
+	}
+	if d := j.may(c.Action, f.Object); d != nil {
+		return d
+	}
+	if c.Action == "image.tag" {
+		return j.tag(withTag(c.Param("repo"), c.Param("tag")))
+	}
+	return nil
+}
+
+func (j *judge) onNetwork() *denial {
+	c := j.call
+	f, err := j.look.Network(c.Ref)
+	if d := j.found("network", c.Ref, err); d != nil {
+		return d
+	}
+	j.edit.Ref = f.ID
+	var who string
+	switch {
+	case c.Connect != nil:
+		who = c.Connect.Container
+		if d := j.endpoint(c.Connect.EndpointConfig); d != nil {
+			return d
+		}
+	case c.Disconnect != nil:
+		who = c.Disconnect.Container
+	default:
+		return j.may(c.Action, f.Object)
+	}
+	if d := j.may("network.use", f.Object); d != nil {
+		return d
+	}
+	peer, d := j.container(c.Action, who)
+	if d == nil {
+		j.peer("Container", peer.ID)
+	}
+	return d
+}
+
+func (j *judge) peer(field, id string) {
+	if j.edit.Peers == nil {
+		j.edit.Peers = map[string]string{}
+	}
+	j.edit.Peers[field] = id
+}
+
+// onNothing is about calls whose path names no object.
+func (j *judge) onNothing() *denial {
+	c := j.call
+	switch {
+	case c.Lists:
+		return j.list()
+	case c.Create != nil:
+		return j.create()
+	case c.Action == "container.commit":
+		return j.commit()
+	case c.Volume != nil:
+		return j.volume(*c.Volume)
+	case c.Network != nil:
+		return j.network()
+	case c.Action == "image.pull":
+		return j.pull()
+	case c.Action == "image.build":
+		return j.build()
+	case c.Action == "image.save":
+		for _, n := range c.Params["names"] {
+			f, err := j.look.Image(n)
+			if d := cmp.Or(j.found("image", n, err), j.may(c.Action, f.Object)); d != nil {
+				return d
+			}
+		}
+	}
+	return j.may(c.Action, policy.Object{Name: c.Ref})
+}
+
+// list is about calls that list or prune: a tenant's see what is his.
+func (j *judge) list() *denial {
+	c := j.call
+	kind, _, _ := strings.Cut(c.Action, ".")
+	o := policy.Object{Kind: kind, Name: "list"}
+	mine := OwnerLabel + "=" + j.self
+	if slices.Contains(c.Filters["label"], mine) {
+		o.Owner = j.self
+	} else if j.front == Proxy && !j.p.Decide(c.Action, o, j.self).Allow {
+		o.Owner = j.self
+		j.edit.Params = copyParams(c.Params)
+		j.edit.Params["filters"] = []string{request.Filtered(c.Filters, "label", mine)}
+	}
+	d := j.may(c.Action, o)
+	if c.Action == "image.ls" && o.Owner == "" && !j.unlimited() {
+		j.edit.Shown = j.self // no filter means "mine and nobody's"
+	}
+	if d != nil && o.Owner == "" && j.p.Decide(c.Action, policy.Object{Kind: kind, Owner: j.self}, j.self).Allow {
+		d.reason += ": ask for what is yours, with --filter label=" + mine + ", or use the guarded socket"
+	}
+	j.object = ""
+	return d
+}
+
+func copyParams(has map[string][]string) map[string][]string {
+	out := make(map[string][]string, len(has)+1)
+	maps.Copy(out, has)
+	return out
+}
+
+// owned decides on a new object. The owner is in its labels, or a proxy puts it
+// there.
+func (j *judge) owned(action, kind, name string, labels map[string]string) *denial {
+	o := policy.Object{Kind: kind, Name: name, Owner: labels[OwnerLabel], Labels: labels}
+	if o.Owner != "" && o.Owner != j.self && !j.unlimited() {
+		return deny("builtin: owner", "label %s must be %s, not %.80s", OwnerLabel, j.self, o.Owner)
+	}
+	if o.Owner == "" && j.front == Proxy {
+		o.Owner = j.self
+		j.edit.Label = j.self
+	}
+	d := j.may(action, o)
+	if d != nil && o.Owner == "" {
+		mine := o
+		mine.Owner = j.self
+		if j.p.Decide(action, mine, j.self).Allow {
+			d.reason = fmt.Sprintf("a new %s must say whose it is: give it the label %s=%s, or use the guarded socket", kind, OwnerLabel, j.self)
+		}
+	}
+	return d
+}
+
+// reserved refuses labels that are ours to give.
+func (j *judge) reserved(labels map[string]string, besides ...string) *denial {
+	if policy.Is(j.l.Labels) {
+		return nil
+	}
+	for k := range labels {
+		if strings.HasPrefix(strings.ToLower(k), ours) && k != OwnerLabel && !slices.Contains(besides, k) {
+			return deny("limits.labels", "label %.80s is not for users: its name begins with %s", k, ours)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package judge
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/mosdocker/mosdocker/authz/policy"
+)
+
+func load(tb testing.TB) *policy.Policy {
+	tb.Helper()
+	text, err := os.ReadFile("testdata/policy.toml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p, err := policy.Parse("policy.toml", text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
+func TestSuite(t *testing.T) {
+	text, err := os.ReadFile("testdata/tenant.authz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ParseSuite("tenant.authz", string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range s.Run(load(t)) {
+		if !r.OK {
+			t.Errorf("line %d: %s %s: denied %v by %q: %s", r.Line, r.Raw.Method, r.Raw.URI, r.Denied, r.Rule, r.Reason)
+		}
+		if r.Denied && (r.Rule == "" || r.Reason == "") {
+			t.Errorf("line %d: denied without a rule or a reason", r.Line)
+		}
+	}
+	if n := len(s.Cases); n < 100 {
+		t.Errorf("%d cases were read", n)
+	}
+}
+
+func TestSuiteFaults(t *testing.T) {
+	for text, want := range map[string]string{
+		"call GET":                     "s:1: want call METHOD URI",
+		"\nobject thing x":             `s:2: kind "thing"`,
+		"object container x color=red": "color=red",
+		"who uid=x":                    `uid "x" is no number`,
+		"who name=x":                   "none of uid=",
+		"body {}":                      "a body without a call",
+		"want allow":                   "a want without a call",
+		"call GET /":                   "s:1: the call has no want",
+		"call GET /\ncall GET /":       "s:2: the call of line 1 has no want",
+		"call GET /\nwant maybe":       "it is allow or deny",
+		"front door":                   "neither proxy nor plugin",
+		"sing":                         `"sing" is none of`,
+		"object volume v users=many":   "is no number",
+		"object container":             "want object KIND NAME",
+	} {
+		if _, err := ParseSuite("s", text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+func one(t *testing.T, text string) Result {
+	t.Helper()
+	s, err := ParseSuite("one", "object container mine id=aaaa1 owner=a\nobject network net id=nnnn1 owner=a\nobject image busybox\nwho gid=2000\n"+text+"\nwant allow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.Run(load(t))[0]
+	if !r.OK {
+		t.Fatalf("%s: %s", text, r.Reason)
+	}
+	return r
+}
+
+func TestWhatAProxyMustChange(t *testing.T) {
+	if e := one(t, "call POST /v1.45/containers/mine/stop").Edit; e.Ref != "aaaa1" {
+		t.Errorf("got %+v", e)
+	}
+	e := one(t, `call GET /v1.45/containers/json?all=1&filters={"label":["x"],"status":["running"]}`).Edit
+	if got := e.Params["filters"]; len(got) != 1 || got[0] != `{"label":{"mos.owner=a":true,"x":true},"status":{"running":true}}` || e.Params["all"][0] != "1" {
+		t.Errorf("got %+v", e)
+	}
+	e = one(t, "call POST /v1.45/containers/create\nbody {\"Image\":\"busybox\",\"HostConfig\":{\"NetworkMode\":\"container:mine\",\"IpcMode\":\"container:mine\",\"Binds\":[\"new:/x\"]}}").Edit
+	if e.Label != "a" || e.Peers["NetworkMode"] != "aaaa1" || e.Peers["IpcMode"] != "aaaa1" || len(e.Volumes) != 1 || e.Volumes[0].Name != "new" || e.Volumes[0].Labels[OwnerLabel] != "a" {
+		t.Errorf("got %+v", e)
+	}
+	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.owner":"a"}` {
+		t.Errorf("got %+v", e)
+	}
+	if e := one(t, "call GET /v1.45/images/json").Edit; e.Shown != "a" || e.Params != nil {
+		t.Errorf("got %+v", e)
+	}
+	if e := one(t, "call POST /v1.45/networks/net/connect\nbody {\"Container\":\"mine\"}").Edit; e.Ref != "nnnn1" || e.Peers["Container"] != "aaaa1" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestModesLetThrough(t *testing.T) {
+	s, err := ParseSuite("s", "object container c owner=b\nwho uid=9\ncall POST /v1.45/containers/c/stop\nwant deny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Run(load(t))[0]; !r.OK || !r.Allow || r.Mode != policy.Warn {
+		t.Errorf("got %+v", r.Verdict)
+	}
+}
+
+func BenchmarkCreate(b *testing.B) {
+	s, err := ParseSuite("s", "object image busybox\nobject network net owner=a\nwho gid=2000\ncall POST /v1.45/containers/create?name=web\nbody {\"Image\":\"busybox\",\"Cmd\":[\"ls\"],\"HostConfig\":{\"NetworkMode\":\"net\"}}\nwant allow")
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := load(b)
+	c := s.Cases[0]
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := Judge(p, c.Front, c.Who, c.Raw, c.things); v.Denied {
+			b.Fatal(v.Reason)
+		}
+	}
+}
+
+func BenchmarkPing(b *testing.B) {
+	s, err := ParseSuite("s", "who gid=2000\ncall GET /_ping\nwant allow")
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := load(b)
+	c := s.Cases[0]
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := Judge(p, c.Front, c.Who, c.Raw, c.things); v.Denied {
+			b.Fatal(v.Reason)
+		}
+	}
+}
