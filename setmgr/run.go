@@ -88,9 +88,11 @@ func (r *run) one(ctx context.Context, s plan.Step) {
 	err := r.do(ctx, s)
 	e := Event{Step: s, Phase: Done, Elapsed: time.Since(start), Err: err}
 	r.mu.Lock()
-	r.done[s.ID] = err == nil
+	r.done[s.ID] = err == nil || s.MayFail
 	if err != nil {
 		e.Phase = Failed
+	}
+	if !r.done[s.ID] {
 		r.errs = append(r.errs, fmt.Errorf("%s %s: %w", s.Op, s.Name, err))
 	}
 	r.mu.Unlock()
@@ -163,6 +165,11 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 	case plan.Settle:
 		return r.settle(ctx, s, id)
 	case plan.Hook:
+		if s.Within > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(s.Within), fault.Unavailable("it takes longer than %v", time.Duration(s.Within)))
+			defer cancel()
+		}
 		return hook(ctx, e, id, s.Cmd)
 	case plan.Limit:
 		return e.Limit(ctx, id, s.Limits)

@@ -113,7 +113,11 @@ func (s *setProgress) event(e setmgr.Event) {
 		if !s.tty {
 			mark = string(e.Phase)
 		}
-		_, _ = fmt.Fprintf(s.w, "%s %s %s (%s)\n", mark, e.Step.Op, e.Step.Name, short(e.Elapsed))
+		why := ""
+		if e.Err != nil && e.Step.MayFail { // nobody else says it
+			why = ": " + e.Err.Error()
+		}
+		_, _ = fmt.Fprintf(s.w, "%s %s %s (%s)%s\n", mark, e.Step.Op, e.Step.Name, short(e.Elapsed), why)
 	}
 	s.draw()
 }

@@ -37,6 +37,12 @@ func (e *Engine) Limit(ctx context.Context, id string, l plan.Limits) error {
 		}
 	}
 	r := &container.Resources{CPUPeriod: plan.Period, CPUQuota: plan.Quota(l.CPU), Memory: want, MemorySwap: want}
+	if in.Container.HostConfig.NanoCPUs > 0 { // by docker update --cpus, which excludes a quota for good
+		if l.CPU == 0 {
+			return fault.Conflict("container %s has a limit of docker update --cpus, which an Engine can change but not take away: docker set up replaces it", name(in))
+		}
+		r.CPUPeriod, r.CPUQuota, r.NanoCPUs = 0, 0, int64(float64(l.CPU)*1e9+0.5)
+	}
 	_, err = e.c.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{Resources: r})
 	if says(err, "current usage", "device or resource busy") {
 		return fault.Conflict("container %s uses more memory than that: let it use less, or stop it first: %s", name(in), said(err))

@@ -213,7 +213,7 @@ func containerOf(in container.InspectResponse) plan.Container {
 		}
 	}
 	if h := in.HostConfig; h != nil {
-		c.Limits = limits(h.Resources)
+		c.Limits, c.Nano = limits(h.Resources), h.NanoCPUs > 0
 		c.Restart = string(h.RestartPolicy.Name)
 		if h.RestartPolicy.MaximumRetryCount > 0 {
 			c.Restart += ":" + strconv.Itoa(h.RestartPolicy.MaximumRetryCount)

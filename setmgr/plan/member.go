@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/render"
@@ -55,10 +56,11 @@ func (b *builder) kept(c spec.Container) bool {
 		slices.ContainsFunc(b.of(c.Name), func(have Container) bool { return b.fits(have, c, spec.HashContainer(c)) })
 }
 
-// unlimits says whether a limit of memory is to be taken off, which an Engine does
-// for no container that is there.
+// unlimits says whether a limit is to be taken off that an Engine takes off no
+// container that is there.
 func (b *builder) unlimits(have Container, c spec.Container) bool {
-	return have.Limits.MEM > 0 && limitsOf(b.s, c).MEM == 0
+	want := limitsOf(b.s, c)
+	return have.Limits.MEM > 0 && want.MEM == 0 || have.Nano && want.CPU == 0
 }
 
 // why says what does not fit.
@@ -71,7 +73,7 @@ func (b *builder) why(have Container, c spec.Container) string {
 	case have.Hash != spec.HashContainer(c):
 		return "another " + strings.Join(memberDiff(have, c), ", ")
 	case b.unlimits(have, c):
-		return "no limit of memory, which an Engine takes off no container that is there"
+		return "no limit of " + map[bool]string{true: "CPU", false: "memory"}[have.Nano] + ", which an Engine takes off no container that is there"
 	case have.State == Dead || have.State == Removing:
 		return "its container is " + string(have.State)
 	}
@@ -108,10 +110,16 @@ func (b *builder) start(c spec.Container, s Step, needs ...int) (ready int) {
 	return b.ready[c.Name]
 }
 
+// deadline is how long a container may take to be healthy unless its Update says; a
+// Ready probe has its own.
+const deadline = spec.Duration(5 * time.Minute)
+
 // wait waits for a container that was started, if there is anything to wait for.
 func (b *builder) wait(c spec.Container, s Step, after int) int {
 	s.Op, s.Probe, s.Health, s.Once = Wait, c.Options.Ready, c.Options.Health != nil, c.Options.Once
-	s.Within = c.Options.Update.Deadline
+	if s.Within = c.Options.Update.Deadline; s.Within == 0 && s.Health {
+		s.Within = deadline
+	}
 	switch {
 	case s.Once:
 		s.Cause = "others wait for its end"

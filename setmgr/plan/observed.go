@@ -59,6 +59,9 @@ type Container struct {
 	// go with the container.
 	Unnamed []string
 	Limits  Limits
+	// Nano says that its CPU was limited by docker update --cpus: an Engine takes that
+	// limit off no container that is there.
+	Nano bool
 	// Nets are the networks that an infra container is connected to, with addresses.
 	Nets map[string]Net
 }

@@ -17,7 +17,7 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	name := render.MemberName(b.s.Name, c.Name)
 	old, litter := serving(have, name)
 	cause := b.why(old, c)
-	if err := b.keepsData(old, cause); err != nil {
+	if err := b.keepsData(old, "replaced", cause); err != nil {
 		return err
 	}
 	last := 0
@@ -51,12 +51,12 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	return nil
 }
 
-// keepsData refuses to replace a container whose unnamed volumes would go with it.
-func (b *builder) keepsData(old Container, cause string) error {
+// keepsData refuses to remove a container whose unnamed volumes would go with it.
+func (b *builder) keepsData(old Container, done, cause string) error {
 	if len(old.Unnamed) == 0 || b.opt.Renew {
 		return nil
 	}
-	return fault.Conflict("container %s is to be replaced (%s), and what is in %s is in an unnamed volume that would go with it: mount the set's volume or a tmpfs there, or let it go with --renew-anon-volumes", old.Name, cause, strings.Join(old.Unnamed, ", "))
+	return fault.Conflict("container %s is to be %s (%s), and what is in %s is in an unnamed volume that would go with it: mount the set's volume or a tmpfs there, or let it go with --renew-anon-volumes", old.Name, done, cause, strings.Join(old.Unnamed, ", "))
 }
 
 // stopOld stops the container that is replaced.
@@ -155,7 +155,9 @@ func Undo(s spec.Set, o Observed, stopped map[string]bool, members ...string) Pl
 		if old.Name != name {
 			last = b.touch(Step{Op: Rename, Member: m, Name: old.Name, NewName: name, Target: old.ID, Cause: "it comes back"}, last)
 		}
-		if !old.live() {
+		// One that is run to its end is not run twice.
+		own, _ := spec.DecodeContainer(old.Spec) // of an old release, maybe
+		if !old.live() && !own.Options.Once {
 			b.touch(Step{Op: Start, Member: m, Name: name, Target: old.ID, Cause: "it comes back"}, last)
 		}
 	}

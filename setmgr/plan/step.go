@@ -59,11 +59,14 @@ type Step struct {
 	Health    bool           // Wait: for the Engine's health check
 	Once      bool           // Wait: for the end
 	For       spec.Duration  // Settle
-	Within    spec.Duration  // Wait; 0 is a minute
+	Within    spec.Duration  // Wait, Hook; 0 is what package setmgr has
 	Cmd       []string       // Hook
 	Signal    string         // Stop, Kill
 	Grace     *spec.Duration // Stop
-	Files     []File         // Put
+	// MayFail says that the plan goes on without this step, also when that takes
+	// longer than Within.
+	MayFail bool
+	Files   []File // Put
 	// From is the container whose files those of Put are that have no Data.
 	From string
 	// Back says of a Stop that the container is to run again when the plan fails.

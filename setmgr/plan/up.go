@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -30,7 +31,7 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 	b.prepare(o.Infra == nil || len(diff) > 0)
 	if len(diff) > 0 {
 		for _, c := range o.Members {
-			if err := b.keepsData(c, "another "+strings.Join(diff, ", ")); err != nil {
+			if err := b.keepsData(c, "replaced", "another "+strings.Join(diff, ", ")); err != nil {
 				return b.p, err
 			}
 		}
@@ -49,8 +50,7 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 			return b.p, err
 		}
 	}
-	b.dropOthers()
-	return b.p, nil
+	return b.p, b.dropOthers()
 }
 
 // RecreateError is the error, of class FailedPrecondition, for a change that needs the
@@ -224,14 +224,20 @@ func inOrder(cs []spec.Container) []spec.Container {
 }
 
 // dropOthers removes members that the spec does not name any more.
-func (b *builder) dropOthers() {
+func (b *builder) dropOthers() error {
+	const cause = "the set has no such container any more"
 	var gone []Container
 	for _, c := range b.o.Members {
-		if _, wanted := named(b.s, c.Member); !wanted {
-			gone = append(gone, c)
+		if _, wanted := named(b.s, c.Member); wanted {
+			continue
 		}
+		if err := b.keepsData(c, "removed", cause); err != nil {
+			return err
+		}
+		gone = append(gone, c)
 	}
-	b.removeAll(gone, "the set has no such container any more")
+	b.removeAll(gone, cause)
+	return nil
 }
 
 // removeAll stops and removes containers of members, later indices first. It
@@ -248,6 +254,10 @@ func (b *builder) removeAll(cs []Container, cause string) (last []int) {
 	return last
 }
 
+// preStop is how long a container's PreStop may take, or as long as its Grace if that
+// is more. What it was made with must not keep it from being stopped.
+const preStop = spec.Duration(time.Minute)
+
 // stop stops a container that lives; its own spec says how.
 func (b *builder) stop(c Container, cause string, needs ...int) int {
 	if !c.live() {
@@ -260,7 +270,11 @@ func (b *builder) stop(c Container, cause string, needs ...int) int {
 	}
 	s.Signal, s.Grace = own.Options.Stop.Signal, own.Options.Stop.Grace
 	if cmd := own.Options.Hooks.PreStop; len(cmd) > 0 && c.State == Running {
-		needs = append(needs, b.touch(Step{Op: Hook, Member: c.Member, Name: c.Name, Target: c.ID, Cmd: cmd, Cause: "it is to be stopped"}, needs...))
+		hook := Step{Op: Hook, Member: c.Member, Name: c.Name, Target: c.ID, Cmd: cmd, MayFail: true, Within: preStop, Cause: "it is to be stopped"}
+		if s.Grace != nil {
+			hook.Within = max(hook.Within, *s.Grace)
+		}
+		needs = append(needs, b.touch(hook, needs...))
 	}
 	return b.touch(s, needs...)
 }

@@ -166,6 +166,9 @@ func (b *builder) limits(to func(have, want Limits) Limits, cause string) {
 		if next.MEM == 0 {
 			next.MEM = c.Limits.MEM // a new container has none
 		}
+		if next.CPU == 0 && c.Nano {
+			next.CPU = c.Limits.CPU
+		}
 		if !c.Limits.near(next) {
 			ids = append(ids, b.touch(Step{Op: Limit, Member: c.Member, Name: c.Name, Target: c.ID, Limits: next, Cause: fmt.Sprintf("%s instead of %s: %s", next, c.Limits, cause)}))
 			b.o.Members[i].Limits = next

@@ -65,7 +65,7 @@ func sections() []section {
 		}},
 		{reflect.TypeFor[Hooks](), "Commands that are run in a container.", []row{
 			{"PostStart", "none", "after its start.", nil},
-			{"PreStop", "none", "before it is stopped.", nil},
+			{"PreStop", "none", "before it is stopped; it is stopped also when that fails, or takes longer than a minute and its Grace.", nil},
 		}},
 		{reflect.TypeFor[Stop](), "How a container is stopped.", []row{
 			{"Signal", "of the image, else SIGTERM", "what it is sent first.", nil},

@@ -348,3 +348,77 @@ func TestHealKeepsWhatRuns(t *testing.T) {
 		t.Errorf("up: %v", err)
 	}
 }
+
+// TestABadPreStopKeepsNobody: neither the old container from coming back, nor a set
+// from being removed.
+func TestABadPreStopKeepsNobody(t *testing.T) {
+	w, one, bad := newWorld(), web(t, "app:1", "2"), web(t, "bad:1", "2")
+	bad.Containers[1].Options.Hooks.PreStop = []string{"/not/there"}
+	w.up(t, one)
+	if err := w.do(t.Context(), &bad, w.m.Up(bad, plan.Options{})); err == nil || !strings.Contains(err.Error(), "the old container serves again") {
+		t.Errorf("the error is %v", err)
+	}
+	if s := w.f.String(); !strings.Contains(s, "container web.app sha256:app:1 running") || strings.Contains(s, "bad:1 running") {
+		t.Errorf("what serves is\n%s", s)
+	}
+	one.Containers[1].Options.Hooks.PreStop = bad.Containers[1].Options.Hooks.PreStop
+	w.up(t, one)
+	if err := w.do(t.Context(), nil, w.m.Remove("web", true, true)); err != nil {
+		t.Error(err)
+	}
+	if s := w.f.String(); strings.Contains(s, "container") {
+		t.Errorf("left is\n%s", s)
+	}
+}
+
+// TestAFailedOnceIsNotFollowedByTheOldOne: what is run to its end is not run again
+// when a newer one fails.
+func TestAFailedOnceIsNotFollowedByTheOldOne(t *testing.T) {
+	w, one, two := newWorld(), web(t, "app:1", "2"), web(t, "app:1", "2")
+	w.up(t, one)
+	two.Containers[0].Image, two.Containers[0].Options.Command = "app:1", []string{"false"}
+	before := len(w.f.Calls())
+	if err := w.do(t.Context(), &two, w.m.Up(two, plan.Options{})); err == nil {
+		t.Error("it ended well")
+	}
+	for _, call := range w.f.Calls()[before:] {
+		if strings.HasPrefix(call, "start web.init") && !strings.Contains(call, ".r2") {
+			t.Errorf("after it failed: %s", call)
+		}
+	}
+	if s := w.f.String(); !strings.Contains(s, "container web.init sha256:init:1 exited") || strings.Contains(s, ".r2") {
+		t.Errorf("there are\n%s", s)
+	}
+}
+
+// TestUnnamedVolumesStay also of a container that the file names no more, which may
+// be a slip.
+func TestUnnamedVolumesStay(t *testing.T) {
+	w, one, less := newWorld(), web(t, "db:1", "2"), web(t, "db:1", "2")
+	w.f.Publish(dockertest.Image{Ref: "db:1", Health: []string{"healthy"}, Volumes: []string{"/var/lib/db"}})
+	w.up(t, one)
+	less.Containers = slices.Delete(less.Containers, 1, 2)
+	if err := w.do(t.Context(), &less, w.m.Up(less, plan.Options{})); err == nil || !strings.Contains(err.Error(), "is to be removed") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := w.do(t.Context(), &less, w.m.Up(less, plan.Options{Renew: true})); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestALimitByHandIsRepaired: docker update --cpus excludes for good what sets limit by.
+func TestALimitByHandIsRepaired(t *testing.T) {
+	w, s := newWorld(), web(t, "app:1", "2")
+	s.Containers[1].Options.CPU = 0
+	w.up(t, s)
+	if err := w.f.Update(t.Context(), "web.app", container.Resources{NanoCPUs: 5e8}); err != nil {
+		t.Fatal(err)
+	}
+	s.Containers[1].Options.CPU = 10
+	w.up(t, s)
+	s.Containers[1].Options.CPU = 0
+	w.up(t, s)
+	if p, err := w.m.Plan(t.Context(), "web", &s, w.m.Up(s, plan.Options{})); err != nil || len(p.Steps) > 0 {
+		t.Errorf("%v\n%s", err, p)
+	}
+}

@@ -53,9 +53,14 @@ func (f *Fake) Limit(ctx context.Context, id string, l plan.Limits) error {
 		if err := f.fits(b, l); err != nil {
 			return err
 		}
-		return b.update(container.Resources{
-			CPUPeriod: plan.Period, CPUQuota: plan.Quota(l.CPU), Memory: int64(l.MEM), MemorySwap: int64(l.MEM),
-		})
+		r := container.Resources{CPUPeriod: plan.Period, CPUQuota: plan.Quota(l.CPU), Memory: int64(l.MEM), MemorySwap: int64(l.MEM)}
+		if b.host.NanoCPUs > 0 {
+			if l.CPU == 0 {
+				return fault.Conflict("container %s has a limit of docker update --cpus, which an Engine can change but not take away: docker set up replaces it", b.name)
+			}
+			r.CPUPeriod, r.CPUQuota, r.NanoCPUs = 0, 0, int64(float64(l.CPU)*1e9+0.5)
+		}
+		return b.update(r)
 	})
 }
 
