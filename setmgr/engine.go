@@ -32,6 +32,8 @@ type Engine interface {
 	WaitHealthy(ctx context.Context, id string) error
 	Exec(ctx context.Context, id string, cmd []string) (code int, output string, err error)
 	PID(ctx context.Context, id string) (int, error)
+	// Tail is the last lines that a container wrote.
+	Tail(ctx context.Context, id string) (string, error)
 
 	Connect(ctx context.Context, n spec.Network, id string) error
 	Disconnect(ctx context.Context, network, id string) error

@@ -3,7 +3,12 @@ package setmgr
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
+	"unicode"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
@@ -22,7 +27,7 @@ func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	if s.Once {
 		code, err := r.m.Engine.WaitEnd(ctx, id)
 		if err == nil && code != 0 {
-			err = fault.Conflict("it ended with code %d: docker logs %s says why", code, s.Name)
+			err = fault.Conflict("it ended with code %d", code)
 		}
 		return err
 	}
@@ -33,8 +38,14 @@ func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	if s.Probe != nil && s.Probe.Deadline > 0 {
 		limit = time.Duration(s.Probe.Deadline)
 	}
+	begun := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	ctx, give := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	if s.Back {
+		wg.Go(func() { give(r.down(ctx, id)) })
+	}
 	var err error
 	if s.Health {
 		err = r.m.Engine.WaitHealthy(ctx, id)
@@ -42,10 +53,60 @@ func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	if err == nil && s.Probe != nil {
 		err = r.probe(ctx, *s.Probe, id)
 	}
-	if err != nil && ctx.Err() != nil {
-		return fault.Unavailable("it is not ready after %v: %w", limit, err)
+	cause := context.Cause(ctx)
+	give(nil)
+	wg.Wait()
+	switch {
+	case err == nil || cause == nil:
+		return err
+	case begun.Err() != nil:
+		return context.Cause(begun)
+	case errdefs.IsFailedPrecondition(cause):
+		return cause
 	}
-	return err
+	return fault.Unavailable("it is not ready after %v: %w", limit, err)
+}
+
+// downLimit is how long a new container may be down, between two restarts maybe,
+// while the old one waits for it.
+const downLimit = 3 * time.Second
+
+// down waits until a container is down for too long, which is of class
+// FailedPrecondition, or ctx ends.
+func (r *run) down(ctx context.Context, id string) error {
+	for since := time.Now(); ; {
+		if pid, err := r.m.Engine.PID(ctx, id); err != nil || pid != 0 {
+			since = time.Now()
+		}
+		if time.Since(since) > downLimit {
+			return fault.Conflict("it does not stay up")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(probeInterval):
+		}
+	}
+}
+
+// told adds to an error what a container wrote last: it may be gone when somebody
+// reads that.
+func (r *run) told(ctx context.Context, err error, id string) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	text, terr := r.m.Engine.Tail(ctx, id)
+	if text = strings.TrimSpace(text); terr != nil || text == "" {
+		return err
+	}
+	// It must not write to a terminal what it likes.
+	text = strings.Map(func(c rune) rune {
+		if c != '\n' && !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, text)
+	return fmt.Errorf("%w; it wrote last:\n  %s", err, strings.ReplaceAll(text, "\n", "\n  "))
 }
 
 // probe asks until the answer is yes, or ctx ends.
@@ -84,7 +145,7 @@ func (r *run) ask(ctx context.Context, p spec.Probe, id string) error {
 		return err
 	}
 	if pid == 0 {
-		return fault.Conflict("it does not run: docker logs says why")
+		return fault.Conflict("it does not run")
 	}
 	if r.m.Dial == nil {
 		return fault.Later("probes by tcp and http reach into the set's network, which needs docker set to run as root on the Engine's host: use Ready.Exec or Health")

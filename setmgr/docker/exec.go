@@ -52,6 +52,23 @@ func (c *capped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Tail is the last lines that a container wrote.
+func (e *Engine) Tail(ctx context.Context, id string) (string, error) {
+	in, tty, err := e.Logs(ctx, id, LogOptions{Tail: "5"})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = in.Close() }()
+	var out bytes.Buffer
+	if tty {
+		_, err = io.Copy(&capped{&out}, in)
+	} else {
+		_, err = stdcopy.StdCopy(&capped{&out}, &capped{&out}, in)
+	}
+	text := out.String()
+	return text[max(0, len(text)-1000):], err
+}
+
 // LogOptions are those of docker logs.
 type LogOptions struct {
 	Follow, Timestamps bool

@@ -97,6 +97,9 @@ func (b *builder) bringUp(c spec.Container, next Step, fresh *Container, needs .
 	} else {
 		ready = b.start(c, next, needs...)
 	}
+	if ready != 0 && b.p.Steps[ready-1].Op == Wait {
+		b.p.Steps[ready-1].Back = true
+	}
 	if long := c.Options.Update.MinReady; long > 0 {
 		next.Op, next.Member, next.For, next.Cause = Settle, c.Name, long, "it is to stay ready for a while"
 		ready = b.add(next, ready)

@@ -69,7 +69,8 @@ type Step struct {
 	Files   []File // Put
 	// From is the container whose files those of Put are that have no Data.
 	From string
-	// Back says of a Stop that the container is to run again when the plan fails.
+	// Back says of a Stop that the container is to run again when the plan fails, and
+	// of a Wait that another one is down until it is over.
 	Back bool
 
 	Cause string

@@ -93,7 +93,7 @@ func (w *world) step(s Step) error {
 	case DropVolume:
 		delete(w.o.Volumes, s.Name)
 		return nil
-	case Start, Wait, Hook, Limit, Policy, Settle, StopOne, Kill, Rename, RemoveOne, Connect, Disconnect, Grow:
+	case Start, Wait, Hook, Put, Limit, Policy, Settle, StopOne, Kill, Rename, RemoveOne, Connect, Disconnect, Grow:
 	}
 	c := w.find(s)
 	if c == nil {
@@ -137,7 +137,7 @@ func (w *world) change(c *Container, s Step) error {
 		c.Nets[s.Name] = Net{}
 	case Disconnect:
 		delete(c.Nets, s.Name)
-	case Hook, Settle, Grow, LoadInfra, Pull, MakeVolume, SetCap, DropCap, Create, DropVolume:
+	case Hook, Put, Settle, Grow, LoadInfra, Pull, MakeVolume, SetCap, DropCap, Create, DropVolume:
 	}
 	return nil
 }

@@ -454,6 +454,18 @@ func (f *Fake) Exec(ctx context.Context, id string, cmd []string) (code int, out
 	return code, output[:min(len(output), mostOutput)], err
 }
 
+// Tail implements [setmgr.Engine]. Containers write what their image says.
+func (f *Fake) Tail(ctx context.Context, id string) (text string, err error) {
+	err = f.ask(ctx, func() error {
+		b, err := f.find(id)
+		if err == nil {
+			text = b.image.Says
+		}
+		return err
+	})
+	return text, err
+}
+
 // PID implements [setmgr.Engine].
 func (f *Fake) PID(ctx context.Context, id string) (pid int, err error) {
 	err = f.ask(ctx, func() error {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -421,4 +423,28 @@ func TestALimitByHandIsRepaired(t *testing.T) {
 	if p, err := w.m.Plan(t.Context(), "web", &s, w.m.Up(s, plan.Options{})); err != nil || len(p.Steps) > 0 {
 		t.Errorf("%v\n%s", err, p)
 	}
+}
+
+// TestOneThatFallsIsNotWaitedFor to the end of its deadline while the old one is down,
+// and what it wrote is told, since it goes.
+func TestOneThatFallsIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, one, two := newWorld(), web(t, "app:1", "2"), web(t, "crash:1", "2")
+		three := 3
+		w.f.Publish(dockertest.Image{Ref: "crash:1", Ends: &three, Says: "no such\x1b[2J table"})
+		w.up(t, one)
+		two.Containers[1].Options.Ready = &spec.Probe{Exec: []string{"true"}, Deadline: spec.Duration(time.Hour)}
+		two.Containers[1].Options.Health = nil
+		begin := time.Now()
+		err := w.do(t.Context(), &two, w.m.Up(two, plan.Options{}))
+		if err == nil || !strings.Contains(err.Error(), "it wrote last:\n  no such [2J table\n") || !strings.Contains(err.Error(), "the old container serves again") {
+			t.Errorf("the error is %v", err)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("the old container was down for %v", took)
+		}
+		if s := w.f.String(); !strings.Contains(s, "container web.app sha256:app:1 running") || strings.Contains(s, ".r2") {
+			t.Errorf("there are\n%s", s)
+		}
+	})
 }

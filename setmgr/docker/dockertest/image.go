@@ -25,6 +25,8 @@ type Image struct {
 	Ends *int
 	// Exec answers commands, nil to answer as a shell with a few words does.
 	Exec func(cmd []string) (code int, output string)
+	// Says is what a container of it writes.
+	Says string
 	// Uses is the memory in bytes that a container of it uses.
 	Uses int64
 	// Volumes are the paths of its VOLUME lines.
