@@ -1,0 +1,310 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mosdocker/mosdocker/agent/cgroup"
+	"github.com/mosdocker/mosdocker/agent/docker"
+	"github.com/mosdocker/mosdocker/agent/metric"
+	"github.com/mosdocker/mosdocker/agent/read"
+)
+
+// Sink takes samples. Take is called by the goroutine that measures and must
+// neither block nor keep the sample. Counters adds to the agent's own point what
+// is known of the sink; its names are stable.
+type Sink interface {
+	Take(s *metric.Sample)
+	Name() string
+	Counters() Counters
+}
+
+// Counters are what a sink did.
+type Counters struct {
+	Sent, Dropped uint64 // batches
+	Failures      uint64 // attempts
+	Buffered      int64  // bytes on disk
+}
+
+// Agent measures.
+type Agent struct {
+	cfg   Config
+	log   *slog.Logger
+	tree  cgroup.Tree
+	dirs  docker.Dirs
+	watch *cgroup.Watch // nil where the kernel gives none
+
+	mu      sync.Mutex // guards all below
+	buf     read.Buffer
+	host    *read.Source
+	self    *read.Source
+	targets map[string]*target // by cgroup path
+	sample  metric.Sample
+	slow    time.Time // of the last slow sample
+	samples uint64
+	scans   uint64
+	errors  uint64 // of closed sources
+	series  int    // of the last sample, to see that they change
+	sinks   []*feed
+	warned  map[string]bool // what was logged about containers
+}
+
+// feed is a sink with its series in the agent's own point.
+type feed struct {
+	Sink
+	base int
+}
+
+// Open looks for the cgroup trees and the containers in them. The caller closes it.
+func Open(cfg Config, log *slog.Logger) (*Agent, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	tree, err := cgroup.Mounted(string(mounts))
+	if err != nil {
+		return nil, err
+	}
+	return open(cfg, tree, log)
+}
+
+func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
+	daemonJSON, _ := os.ReadFile(cfg.DaemonJSON) // an Engine needs none
+	a := &Agent{
+		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{},
+		dirs: docker.Dirs{Root: cfg.DockerRoot, Exec: cfg.DockerExec}.FindDirs(daemonJSON),
+	}
+	name := cfg.host()
+	a.self = read.NewAgent(&metric.Object{Scope: metric.Agent, ID: name, Name: name})
+	if err := a.openHost(); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.watch, err = cgroup.NewWatch(); err != nil {
+		log.Warn("containers that start are seen at the next look only", "err", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, err := a.scan(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	a.measure(time.Now())
+	return a, nil
+}
+
+func (a *Agent) openHost() (err error) {
+	name := a.cfg.host()
+	if a.host, err = read.NewHost(a.tree, &metric.Object{Scope: metric.Host, ID: name, Name: name}); err != nil {
+		return err
+	}
+	if local(a.dirs.Root) {
+		a.host.AddFileSystem(read.FileSystem{Name: a.dirs.Root, Path: a.dirs.Root})
+	}
+	return nil
+}
+
+// Close closes all files.
+func (a *Agent) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.close()
+}
+
+func (a *Agent) close() error {
+	for _, t := range a.targets {
+		t.source.Close()
+	}
+	clear(a.targets)
+	a.host.Close()
+	a.self.Close()
+	if a.watch == nil {
+		return nil
+	}
+	return a.watch.Close()
+}
+
+// SetSinks replaces the sinks. Sampling goes on meanwhile.
+func (a *Agent) SetSinks(sinks []Sink) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sinks = nil
+	a.sample.Generation++ // the series of sinks move
+	for _, s := range sinks {
+		a.sinks = append(a.sinks, &feed{Sink: s, base: a.seriesOf(s.Name())})
+	}
+}
+
+// seriesOf are the series of a sink in the agent's point; a sink that is there
+// again after a change of the configuration has those it had.
+func (a *Agent) seriesOf(sink string) int {
+	p := a.self.Point
+	for i := range p.Series {
+		if s := &p.Series[i]; s.ID == metric.SinkSent && s.Dim == sink {
+			return i
+		}
+	}
+	base := p.Add(metric.SinkSent, sink)
+	for id := metric.SinkSent + 1; id <= metric.SinkBuffered; id++ {
+		p.Add(id, sink)
+	}
+	return base
+}
+
+// View calls f with the last sample, which f may not keep.
+func (a *Agent) View(f func(*metric.Sample)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f(&a.sample)
+}
+
+// settle is how long after folders changed a look waits for further changes: an
+// Engine makes a container's folder in one tree after the other.
+const settle = 30 * time.Millisecond
+
+// again is how long after new containers a further look is taken: the Engine
+// writes some of what is known of a container once it runs.
+const again = 2 * time.Second
+
+// Run measures until ctx ends.
+func (a *Agent) Run(ctx context.Context) {
+	tick := time.NewTicker(a.cfg.Interval.Duration)
+	defer tick.Stop()
+	rescan := time.NewTimer(again)
+	defer rescan.Stop()
+	var changed <-chan struct{}
+	if a.watch != nil {
+		changed = a.watch.C
+	}
+	for {
+		var look bool
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			look = a.round(now)
+		case <-rescan.C:
+			look = true
+		case <-changed:
+			wait(ctx, settle)
+			look = true
+		}
+		if look {
+			rescan.Reset(a.look())
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// round takes a sample and lends it to the sinks. It reports whether containers ended.
+func (a *Agent) round(now time.Time) (ended bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ended = a.measure(now)
+	for _, s := range a.sinks {
+		s.Take(&a.sample)
+	}
+	return ended
+}
+
+// look scans and returns when to do it again.
+func (a *Agent) look() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fresh, err := a.scan()
+	if err != nil {
+		a.warn("scan", "containers cannot be looked for", err)
+	}
+	if fresh {
+		return again
+	}
+	return a.cfg.Rescan.Duration
+}
+
+// warn logs a fault once, and again after some hundred scans.
+func (a *Agent) warn(key, msg string, err error) {
+	if !a.warned[key] {
+		a.warned[key] = true
+		a.log.Warn(msg, "err", err) //nolint:sloglint // the callers' messages are constant
+	}
+}
+
+// measure takes the values of all objects.
+func (a *Agent) measure(now time.Time) (ended bool) {
+	slow := now.Sub(a.slow) >= a.cfg.SlowInterval.Duration-a.cfg.Interval.Duration/2 || now.Before(a.slow)
+	if slow {
+		a.slow = now
+	}
+	begin := time.Now()
+	for _, t := range a.targets {
+		if !t.measure(&a.buf, now, slow) {
+			ended = true
+			a.drop(t)
+		}
+	}
+	if ended {
+		a.arrange()
+	}
+	a.host.Sample(&a.buf, now, slow)
+	if slow && a.host.Stale() {
+		a.reopenHost()
+	}
+	a.sample.Time = now
+	a.samples++
+	a.ownPoint(begin, slow)
+	n := 0
+	for _, p := range a.sample.Points {
+		n += len(p.Series)
+	}
+	if n != a.series {
+		a.series = n
+		a.sample.Generation++
+	}
+	return ended
+}
+
+func (a *Agent) reopenHost() {
+	old := a.host
+	if err := a.openHost(); err != nil {
+		a.host = old
+		a.warn("host", "the files of the host cannot be opened again", err)
+		return
+	}
+	a.errors += old.Errors
+	old.Close()
+	a.arrange()
+}
+
+func (a *Agent) ownPoint(begin time.Time, slow bool) {
+	a.self.SampleAgent(&a.buf, slow)
+	p := a.self.Point
+	errs, containers := a.errors+a.host.Errors, 0
+	for _, t := range a.targets {
+		errs += t.source.Errors
+		if t.source.Point.Object.Scope == metric.Container {
+			containers++
+		}
+	}
+	p.Set(metric.AgentSamples, float64(a.samples))
+	p.Set(metric.AgentScans, float64(a.scans))
+	p.Set(metric.AgentContainers, float64(containers))
+	p.Set(metric.AgentReadErrors, float64(errs))
+	for _, s := range a.sinks {
+		c := s.Counters()
+		for i, v := range [...]float64{float64(c.Sent), float64(c.Dropped), float64(c.Failures), float64(c.Buffered)} {
+			p.SetAt(s.base+i, v)
+		}
+	}
+	p.Set(metric.AgentSampleTime, time.Since(begin).Seconds())
+}

@@ -1,0 +1,356 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mosdocker/mosdocker/agent/cgroup"
+	"github.com/mosdocker/mosdocker/agent/metric"
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/testx"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// kernel is a folder in the cgroup trees of this machine that is taken for the
+// whole of them, since others may run containers here, and an Engine's data root.
+type kernel struct {
+	t    *testing.T
+	tree cgroup.Tree
+	root string // data root
+}
+
+func newKernel(t *testing.T) *kernel {
+	t.Helper()
+	testx.Need(t, testx.Root)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := cgroup.Mounted(string(mounts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &kernel{t: t, tree: tree, root: t.TempDir()}
+	top := "/mosagent-" + strconv.Itoa(os.Getpid())
+	k.mkdir(top)
+	whole := &kernel{t: t, tree: cgroup.Tree{V2: tree.V2, Unified: tree.Unified, V1: maps.Clone(tree.V1)}}
+	t.Cleanup(func() { whole.remove(top) })
+	for c := range tree.V1 {
+		k.tree.V1[c] = tree.Dir(c, top)
+	}
+	if tree.V2 != "" {
+		k.tree.V2 = filepath.Join(tree.V2, top)
+	}
+	return k
+}
+
+// dirs are the folders of a cgroup in all trees.
+func (k *kernel) dirs(cg string) []string {
+	if k.tree.Unified {
+		return []string{k.tree.Dir("", cg)}
+	}
+	var out []string
+	for _, c := range []string{"cpu", "cpuacct", "memory", "blkio", "pids", ""} {
+		if d := k.tree.Dir(c, cg); d != "" && !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (k *kernel) mkdir(cg string) {
+	k.t.Helper()
+	for _, d := range k.dirs(cg) {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			k.t.Fatal(err)
+		}
+		if k.tree.Unified { // what is below gets files only when it is said here
+			_ = os.WriteFile(filepath.Join(filepath.Dir(d), "cgroup.subtree_control"), []byte("+cpu +memory +io +pids"), 0o600)
+		}
+	}
+}
+
+func (k *kernel) remove(cg string) {
+	k.t.Helper()
+	for _, d := range k.dirs(cg) {
+		err := testx.Poll(5*time.Second, func() error {
+			var below []string
+			_ = filepath.WalkDir(d, func(p string, e os.DirEntry, err error) error {
+				if err == nil && e.IsDir() {
+					below = append(below, p)
+				}
+				return nil
+			})
+			var errs []error
+			for _, b := range slices.Backward(below) {
+				if err := os.Remove(b); err != nil && !errors.Is(err, os.ErrNotExist) {
+					errs = append(errs, err)
+				}
+			}
+			return errors.Join(errs...)
+		})
+		if err != nil {
+			k.t.Error(err)
+		}
+	}
+}
+
+func id(n int) string { return fmt.Sprintf("%064x", n+1) }
+
+// container makes the cgroup and the files of a container.
+func (k *kernel) container(parent string, n int, name, labels string) string {
+	k.t.Helper()
+	dir := filepath.Join(k.root, "containers", id(n))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		k.t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		"config.v2.json":  `{"Name":"/` + name + `","Config":{"Image":"img:1","Labels":` + labels + `}}`,
+		"hostconfig.json": `{}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+	cg := filepath.Join("/", parent, id(n))
+	k.mkdir(cg)
+	return cg
+}
+
+// run runs a command in a cgroup until the test's end.
+func (k *kernel) run(cg string, argv ...string) (kill func()) {
+	k.t.Helper()
+	var script strings.Builder
+	for _, d := range k.dirs(cg) {
+		fmt.Fprintf(&script, "echo $$ > %s/cgroup.procs || exit 9\n", d)
+	}
+	cmd := exec.Command("sh", append([]string{"-c", script.String() + `exec "$@"`, "sh"}, argv...)...)
+	if err := cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	kill = func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
+	k.t.Cleanup(kill)
+	return kill
+}
+
+func (k *kernel) open() *Agent {
+	k.t.Helper()
+	cfg := Defaults()
+	cfg.DockerRoot, cfg.DockerExec, cfg.HostName = k.root, k.root, "h1"
+	cfg.Interval = config.Duration{Duration: 100 * time.Millisecond}
+	cfg.SlowInterval = cfg.Interval
+	a, err := open(cfg, k.tree, testx.Logger(k.t))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			k.t.Error(err)
+		}
+	})
+	return a
+}
+
+// start runs the agent until the test's end.
+func (k *kernel) start(a *Agent) {
+	var work sync.WaitGroup
+	ctx := k.t.Context()
+	work.Go(func() { a.Run(ctx) })
+	k.t.Cleanup(work.Wait)
+}
+
+// point is a copy of an object's point, nil if it is not measured.
+func point(a *Agent, scope metric.Scope, name string) (p *metric.Point) {
+	a.View(func(s *metric.Sample) {
+		for _, q := range s.Points {
+			if q.Object.Scope == scope && q.Object.Name == name {
+				p = &metric.Point{Object: q.Object, Series: slices.Clone(q.Series)}
+			}
+		}
+	})
+	return p
+}
+
+func TestContainersAreMeasuredFromTheirStartToTheirEnd(t *testing.T) {
+	k := newKernel(t)
+	one := k.container("", 1, "one", `{"team":"a"}`)
+	k.run(one, "sh", "-c", "while :; do :; done")
+	a := k.open()
+	p := point(a, metric.Container, "one")
+	if p == nil || p.Object.Image != "img:1" || p.Object.Labels["team"] != "a" || p.Object.Cgroup != one {
+		t.Fatalf("at the start: %+v", p)
+	}
+	k.start(a)
+	// One that starts is there as soon as the kernel says so, long before the next look.
+	begin := time.Now()
+	two := k.container("new", 2, "two", `{}`)
+	testx.Eventually(t, 5*time.Second, func() error {
+		if p := point(a, metric.Container, "two"); p == nil {
+			return errors.New("not there")
+		} else if _, ok := p.Get(metric.MemUsage); !ok {
+			return errors.New("no values")
+		}
+		return nil
+	})
+	t.Logf("first values %v after the start", time.Since(begin).Round(time.Millisecond))
+	k.remove(two)
+	testx.Eventually(t, 5*time.Second, func() error {
+		if point(a, metric.Container, "two") != nil {
+			return errors.New("still there")
+		}
+		return nil
+	})
+	// The busy loop against the kernel's own account of its process.
+	first, t0 := cpu(t, a), time.Now()
+	testx.Eventually(t, 10*time.Second, func() error {
+		if now := cpu(t, a); now-first < 0.3 {
+			return fmt.Errorf("%v s of CPU in %v", now-first, time.Since(t0))
+		}
+		return nil
+	})
+	if p := point(a, metric.Agent, "h1"); p.Series[metric.AgentReadErrors].Value != 0 {
+		t.Errorf("%v read errors", p.Series[metric.AgentReadErrors].Value)
+	}
+}
+
+func cpu(t *testing.T, a *Agent) float64 {
+	t.Helper()
+	v, ok := point(a, metric.Container, "one").Get(metric.CPUUsage)
+	if !ok {
+		t.Fatal("no CPU time")
+	}
+	return v
+}
+
+func TestASetIsItsCgroup(t *testing.T) {
+	k := newKernel(t)
+	infra := k.container("mosset-web.slice", 1, "web", `{"mos.set":"web","mos.role":"infra"}`)
+	k.container("mosset-web.slice", 2, "web-app", `{"mos.set":"web","mos.role":"member","mos.member":"app"}`)
+	k.container("elsewhere", 3, "web-far", `{"mos.set":"web","mos.member":"far"}`) // has no cgroup of the set
+	kill := k.run(infra, "sleep", "100")
+	a := k.open()
+	p := point(a, metric.Set, "web")
+	if p == nil || p.Object.Cgroup != "/mosset-web.slice" {
+		t.Fatalf("got %+v", p)
+	}
+	testx.Eventually(t, 5*time.Second, func() error { // until the shell is in its cgroup
+		a.round(time.Now())
+		if v, ok := point(a, metric.Set, "web").Get(metric.Threads); !ok || v != 1 {
+			return fmt.Errorf("threads %v %v, want the one of infra", v, ok)
+		}
+		return nil
+	})
+	if c := point(a, metric.Container, "web-app"); c == nil || c.Object.Member != "app" {
+		t.Errorf("member: %+v", c)
+	}
+	kill()
+	k.remove("/mosset-web.slice")
+	a.look()
+	if point(a, metric.Set, "web") != nil {
+		t.Error("the set outlived its cgroup")
+	}
+}
+
+func TestCgroupsThatVanishWhileTheyAreReadLeaveNothing(t *testing.T) {
+	k := newKernel(t)
+	a := k.open()
+	before := openFiles(t)
+	stop := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				a.round(time.Now())
+				a.look()
+			}
+		}
+	})
+	for n := range 60 {
+		cg := k.container("churn", n%7, "c"+strconv.Itoa(n%7), `{}`)
+		if n%3 == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		k.remove(cg)
+	}
+	close(stop)
+	work.Wait()
+	a.look()
+	if after := openFiles(t); after != before {
+		t.Errorf("%d open files, before %d", after, before)
+	}
+	a.View(func(s *metric.Sample) {
+		for _, p := range s.Points {
+			if p.Object.Scope == metric.Container {
+				t.Errorf("left: %+v", p.Object)
+			}
+		}
+	})
+	if v := point(a, metric.Agent, "h1").Series[metric.AgentReadErrors].Value; v != 0 {
+		t.Errorf("%v read errors", v)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	e, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(e)
+}
+
+func TestRoundsAllocateNothing(t *testing.T) {
+	k := newKernel(t)
+	for n := range 5 {
+		k.container("", n, "c"+strconv.Itoa(n), `{}`)
+	}
+	a := k.open()
+	now := time.Now()
+	n := testing.AllocsPerRun(100, func() {
+		now = now.Add(time.Second)
+		a.round(now)
+	})
+	if n > 0.5 && !raceEnabled {
+		t.Errorf("%v allocations a round", n)
+	}
+}
+
+func TestFileSystemsOfNetworksAreNotAsked(t *testing.T) {
+	const mounts = "1 0 8:1 / / rw - ext4 /dev/vda rw\n2 1 0:5 / /vol rw - xfs /dev/vdb rw\n3 2 0:6 / /vol/nfs rw - nfs4 srv:/x rw\n4 3 0:7 / /vol/nfs/in rw - tmpfs none rw\nshort\n"
+	for path, want := range map[string]bool{"/": true, "/vol/a": true, "/volume": true, "/vol/nfs": false, "/vol/nfs/x": false, "/vol/nfs/in/x": true} {
+		if got := localIn(mounts, path); got != want {
+			t.Errorf("%s: got %v", path, got)
+		}
+	}
+}
+
+func TestConfigurationFaultsAreNamedTogether(t *testing.T) {
+	c := Config{DockerRoot: "here"}
+	c.Interval.Duration, c.SlowInterval.Duration = time.Millisecond, 0
+	err := c.Check()
+	for _, want := range []string{"interval: want 100ms", "slow_interval: want", "rescan: want 1s", "docker_root: want an absolute path"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+	d := Defaults()
+	if err := d.Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,169 @@
+package read
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/mosdocker/mosdocker/agent/metric"
+)
+
+// link is a network interface with its eight series from base on; one whose base
+// is negative is not measured.
+type link struct {
+	name string
+	base int
+}
+
+var netFiles = []file{ //nolint:gochecknoglobals // a constant table
+	{name: "dev", many: true, parse: netDev},
+	{name: "sockstat", many: true, parse: sockStat},
+	{name: "snmp", many: true, slow: true, parse: snmp},
+}
+
+// AddNet lets the source also count what the network namespace of a process does.
+// Nothing enters the namespace but, once, a thread that opens a socket in it for
+// the states of TCP. The namespace lives as long as the source is open.
+func (s *Source) AddNet(pid int) error {
+	dir := "/proc/" + strconv.Itoa(pid)
+	for i := range netFiles {
+		f := &netFiles[i]
+		if err := s.keep(f, dir+"/net/"+f.name); err != nil {
+			return err
+		}
+	}
+	if err := s.tcp.open(dir + "/ns/net"); err != nil {
+		return fmt.Errorf("states of TCP of process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// netDev reads lines "  eth0: 1 2 3 …": 8 numbers of what was received, 8 of what
+// was sent.
+func netDev(s *Source, data []byte) {
+	_, data = cut(data, '\n')
+	_, data = cut(data, '\n')
+	at := 0
+	for len(data) > 0 {
+		var line []byte
+		line, data = cut(data, '\n')
+		name, rest := cut(line, ':')
+		for len(name) > 0 && name[0] == ' ' {
+			name = name[1:]
+		}
+		l := s.link(name, at)
+		at++
+		if l.base < 0 {
+			continue
+		}
+		for i := range 16 {
+			v, r, ok := number(rest)
+			if !ok {
+				break
+			}
+			rest = r
+			if half := i % 8; half < 4 { // bytes, packets, errors, dropped
+				s.Point.SetAt(l.base+i/8*4+half, float64(v))
+			}
+		}
+	}
+}
+
+// link returns the interface of a name, which it adds when it is not known. Lines
+// keep their order, so it is looked for at its place first.
+func (s *Source) link(name []byte, at int) *link {
+	if at < len(s.links) && s.links[at].name == string(name) {
+		return &s.links[at]
+	}
+	for i := range s.links {
+		if s.links[i].name == string(name) {
+			return &s.links[i]
+		}
+	}
+	l := link{name: string(name), base: -1}
+	if l.name != "lo" && (s.group || !endOfContainer(l.name)) {
+		l.base = s.addFour(metric.NetRxBytes, l.name)
+		s.addFour(metric.NetTxBytes, l.name)
+	}
+	s.links = append(s.links, l)
+	return &s.links[len(s.links)-1]
+}
+
+// endOfContainer says that a link of the host is the other end of a container's,
+// which is counted there: one of Docker's own, or a port or gateway's port of
+// mosbridge.
+func endOfContainer(name string) bool {
+	ours := strings.HasPrefix(name, "mosp") || strings.HasPrefix(name, "mosr")
+	return strings.HasPrefix(name, "veth") || ours && len(name) == len("mosp0123456789a")
+}
+
+// sockStat reads lines "TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 144". Orphans and
+// allocated sockets are those of all namespaces.
+func sockStat(s *Source, data []byte) {
+	for len(data) > 0 {
+		var line []byte
+		line, data = cut(data, '\n')
+		proto, rest := cut(line, ':')
+		tcp := string(proto) == "TCP"
+		if !tcp && string(proto) != "UDP" {
+			continue
+		}
+		for len(rest) > 0 {
+			var key []byte
+			key, rest = word(rest)
+			v, r, ok := number(rest)
+			if !ok {
+				break
+			}
+			rest = r
+			switch {
+			case string(key) == "inuse" && tcp:
+				s.Point.Set(metric.TCPInUse, float64(v))
+			case string(key) == "inuse":
+				s.Point.Set(metric.UDPInUse, float64(v))
+			case string(key) == "tw":
+				s.Point.Set(metric.TCPTimeWait, float64(v))
+			case string(key) == "orphan" && !s.group:
+				s.Point.Set(metric.TCPOrphans, float64(v))
+			case string(key) == "alloc" && !s.group:
+				s.Point.Set(metric.TCPAllocated, float64(v))
+			}
+		}
+	}
+}
+
+// snmp reads the second of the two lines that begin with a protocol: the first has
+// the names. Columns have kept their places since they exist (net/ipv4/proc.c).
+func snmp(s *Source, data []byte) {
+	for len(data) > 0 {
+		var line []byte
+		line, data = cut(data, '\n')
+		proto, rest := cut(line, ':')
+		if len(rest) < 2 || rest[1] > '9' {
+			continue
+		}
+		tcp := string(proto) == "Tcp"
+		if !tcp && string(proto) != "Udp" {
+			continue
+		}
+		for column := 0; len(rest) > 0; column++ {
+			var w []byte
+			w, rest = word(rest)
+			v, _, ok := number(w)
+			switch {
+			case !ok: // MaxConn may be -1
+			case !tcp && column == 2:
+				s.Point.Set(metric.UDPReceiveErrors, float64(v))
+			case !tcp:
+			case column == 9:
+				s.Point.Set(metric.TCPSegmentsIn, float64(v))
+			case column == 10:
+				s.Point.Set(metric.TCPSegmentsOut, float64(v))
+			case column == 11:
+				s.Point.Set(metric.TCPRetransmits, float64(v))
+			case column == 13:
+				s.Point.Set(metric.TCPResetsOut, float64(v))
+			}
+		}
+	}
+}

@@ -1,0 +1,246 @@
+package read
+
+import (
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/mosdocker/mosdocker/agent/cgroup"
+	"github.com/mosdocker/mosdocker/agent/metric"
+	"github.com/mosdocker/mosdocker/internal/testx"
+)
+
+// fixture unpacks a cgroup's files and opens them.
+func fixture(tb testing.TB, name string) (*Source, string) {
+	tb.Helper()
+	a, err := txtar.ParseFile("testdata/" + name + ".txtar")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := tb.TempDir()
+	if err := txtar.Write(a, dir); err != nil {
+		tb.Fatal(err)
+	}
+	tree := cgroup.Tree{V2: dir, Unified: true}
+	if name == "v1" {
+		tree = cgroup.Tree{V2: dir + "/unified", V1: map[string]string{}}
+		for _, c := range []string{"cpu", "cpuacct", "memory", "blkio", "pids"} {
+			tree.V1[c] = filepath.Join(dir, c)
+		}
+	}
+	s, err := NewContainer(tree, &metric.Object{Scope: metric.Container, Cgroup: "/c"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s, dir
+}
+
+func TestEveryFileOfACgroupIsRead(t *testing.T) {
+	for _, name := range []string{"v1", "v2"} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := fixture(t, name)
+			if !s.Sample(new(Buffer), time.Unix(100, 0), true) {
+				t.Fatal("it is said to have ended")
+			}
+			testx.Golden(t, name+".golden", s.Point.String())
+			if s.Errors != 0 {
+				t.Errorf("%d errors", s.Errors)
+			}
+		})
+	}
+}
+
+func TestPercentsOfLimitsFollowTheValues(t *testing.T) {
+	s, dir := fixture(t, "v1")
+	b := new(Buffer)
+	s.Sample(b, time.Unix(100, 0), true)
+	if _, ok := s.Point.Get(metric.CPULimitPercent); ok {
+		t.Error("the first sample has a rate")
+	}
+	write(t, dir+"/cpuacct/c/cpuacct.usage", "9623456789\n") // 1.5 s more
+	s.Sample(b, time.Unix(102, 0), false)
+	// 0.75 of 1.5 cores.
+	if v, ok := s.Point.Get(metric.CPULimitPercent); !ok || math.Abs(v-50) > 1e-9 {
+		t.Errorf("CPU: %v %v, want 50", v, ok)
+	}
+	// The working set is 30 of 64 MiB, and the limit is known from the slow sample.
+	if v, _ := s.Point.Get(metric.MemLimitPercent); v != 100*30.0/64 {
+		t.Errorf("memory: %v", v)
+	}
+	if v, _ := s.Point.Get(metric.PidsLimitPercent); v != 25 {
+		t.Errorf("threads: %v", v)
+	}
+	// A clock that jumps back, and a counter that begins anew, give no rate.
+	s.Sample(b, time.Unix(50, 0), false)
+	if v, ok := s.Point.Get(metric.CPULimitPercent); ok {
+		t.Errorf("clock jumped back: %v", v)
+	}
+	write(t, dir+"/cpuacct/c/cpuacct.usage", "5\n")
+	s.Sample(b, time.Unix(51, 0), false)
+	if v, ok := s.Point.Get(metric.CPULimitPercent); ok {
+		t.Errorf("counter began anew: %v", v)
+	}
+}
+
+func TestBrokenFilesGiveNoValues(t *testing.T) {
+	for _, text := range []string{"", "\n", "max\n", "-5\n", "99999999999999999999999999\n", "x 1\nusage_usec\n", ": : :\n", "8:\n8:0\n8:0 rbytes\n8:0 rbytes=\n:0 rbytes=1\n", "some\nfull total=\n", "cpu", strings.Repeat("9", 70_000)} {
+		for _, name := range []string{"v1", "v2"} {
+			s, dir := fixture(t, name)
+			_ = filepath.WalkDir(dir, func(p string, d os.DirEntry, _ error) error {
+				if !d.IsDir() {
+					write(t, p, text)
+				}
+				return nil
+			})
+			if !s.Sample(new(Buffer), time.Unix(1, 0), true) {
+				t.Fatalf("%q: it is said to have ended", text)
+			}
+			for _, v := range s.Point.Series {
+				if v.OK && v.ID != metric.Processes && text != "-5\n" {
+					t.Errorf("%s %.20q: %s is %v", name, text, metric.Of(v.ID).Name, v.Value)
+				}
+			}
+			s.Close()
+		}
+	}
+}
+
+func TestFilesLongerThanTheBufferAreReadWhole(t *testing.T) {
+	s, dir := fixture(t, "v2")
+	write(t, dir+"/c/memory.stat", strings.Repeat("nothing 1\n", 9_000)+"anon 77\n")
+	s.Sample(new(Buffer), time.Unix(1, 0), true)
+	if v, ok := s.Point.Get(metric.MemRSS); !ok || v != 77 {
+		t.Errorf("rss %v %v, want 77", v, ok)
+	}
+}
+
+func TestSamplesAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	host, err := NewHost(cgroup.Tree{}, &metric.Object{Scope: metric.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	host.AddFileSystem(FileSystem{Name: "root", Path: "/"})
+	sources := []*Source{host}
+	for _, name := range []string{"v1", "v2"} {
+		s, _ := fixture(t, name)
+		s.kept = append(s.kept, kept{&file{many: true, slow: true, parse: processes}, ownPids(t)})
+		if err := s.AddNet(os.Getpid()); err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, s)
+	}
+	b, now := new(Buffer), time.Unix(100, 0)
+	for _, slow := range []bool{false, true} {
+		n := testing.AllocsPerRun(50, func() {
+			now = now.Add(time.Second)
+			for _, s := range sources {
+				if !s.Sample(b, now, slow) {
+					t.Error("ended")
+				}
+			}
+		})
+		if n != 0 {
+			t.Errorf("slow %v: %v allocations a sample, want 0", slow, n)
+		}
+	}
+	if v, ok := sources[1].Point.Get(metric.FDs); !ok || v < 3 {
+		t.Errorf("open files %v %v", v, ok)
+	}
+}
+
+// ownPids is an open file that lists this process.
+func ownPids(t *testing.T) int {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "procs")
+	write(t, name, strconv.Itoa(os.Getpid())+"\n")
+	fd, err := open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func TestHostIsRead(t *testing.T) {
+	s, err := NewHost(cgroup.Tree{}, &metric.Object{Scope: metric.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.AddFileSystem(FileSystem{Name: "root", Path: "/"})
+	s.AddFileSystem(FileSystem{Name: "gone", Path: "/no/such/place"})
+	s.Sample(new(Buffer), time.Now(), true)
+	for id, def := range metric.Table() {
+		if def.In&metric.Host == 0 || metric.ID(id) == metric.DyingCgroups || def.Dim != "" || strings.HasPrefix(def.Name, "pressure.irq") {
+			continue
+		}
+		if v, ok := s.Point.Get(metric.ID(id)); !ok || v < 0 {
+			t.Errorf("%s: %v %v", def.Name, v, ok)
+		}
+	}
+	text := s.Point.String()
+	if !strings.Contains(text, `fs.size{volume="root"}`) || strings.Contains(text, "gone") || strings.Contains(text, `"lo"`) {
+		t.Errorf("volumes or links are wrong:\n%s", text)
+	}
+	// Independent readings: meminfo in words, and the sum of CPU times.
+	up, err := exec.Command("awk", `/^MemTotal/ {print $2 * 1024}`, "/proc/meminfo").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := strconv.ParseFloat(strings.TrimSpace(string(up)), 64)
+	if v, _ := s.Point.Get(metric.MemTotal); math.Abs(v-want) > 1<<20 {
+		t.Errorf("memory %v, want %v", v, want)
+	}
+}
+
+func write(tb testing.TB, name, text string) {
+	tb.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func BenchmarkSample(b *testing.B) {
+	s, _ := fixture(b, "v1")
+	buf, now := new(Buffer), time.Unix(100, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(time.Second)
+		s.Sample(buf, now, false)
+	}
+}
+
+func FuzzParsers(f *testing.F) {
+	for _, name := range []string{"v1", "v2"} {
+		a, err := txtar.ParseFile("testdata/" + name + ".txtar")
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range a.Files {
+			f.Add(file.Data)
+		}
+	}
+	f.Add([]byte("Inter-|\n face |\n eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"))
+	f.Add([]byte("TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 144\nTcp: 1 200 120000 -1 1079 992 7 113 0 221052 210146 835 0 116 0\n"))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		// It must neither panic nor run for ever, whatever the kernel writes.
+		s := &Source{Point: metric.NewPoint(&metric.Object{}), group: true}
+		for _, files := range [][]file{version1, version2, netFiles, hostFiles} {
+			for _, f := range files {
+				f.parse(s, data)
+			}
+		}
+		_ = s.Point.String()
+	})
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mosdocker/mosdocker/agent"
+	"github.com/mosdocker/mosdocker/agent/metric"
+	"github.com/mosdocker/mosdocker/agent/sink/prom"
+	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/pluginsrv"
+)
+
+// daemon is the agent with its servers.
+type daemon struct {
+	cfg     Config
+	log     *logx.Logger
+	agent   *agent.Agent
+	metrics atomic.Pointer[prom.Text]
+}
+
+func newDaemon(cfg Config, log *logx.Logger) (*daemon, error) {
+	d := &daemon{cfg: cfg, log: log}
+	if err := d.setSinks(cfg); err != nil {
+		return nil, err
+	}
+	var err error
+	d.agent, err = agent.Open(cfg.Agent, log.Logger)
+	return d, err
+}
+
+// setSinks makes what is measured go where the configuration says.
+func (d *daemon) setSinks(cfg Config) error {
+	t, err := prom.New(cfg.Prometheus)
+	if err != nil {
+		return err
+	}
+	d.metrics.Store(t)
+	return nil
+}
+
+// run serves and measures until ctx ends.
+func (d *daemon) run(ctx context.Context, reload <-chan os.Signal, load func() (Config, error)) error {
+	var work sync.WaitGroup
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		d.metrics.Load().Handler(d.view).ServeHTTP(w, r)
+	})
+	tcp, err := d.listen(ctx, mux)
+	if err != nil {
+		return errors.Join(err, d.agent.Close())
+	}
+	work.Go(func() { d.agent.Run(ctx) })
+	work.Go(func() { d.reload(ctx, reload, load) })
+	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})
+	err = srv.Run(ctx, pluginsrv.Socket{Name: "mosd", Path: d.cfg.Socket, Handler: mux})
+	end()
+	work.Wait()
+	return errors.Join(err, tcp(), d.agent.Close())
+}
+
+func (d *daemon) view(f func(*metric.Sample)) { d.agent.View(f) }
+
+// httpLimit is how long a scrape over TCP may take.
+const httpLimit = 10 * time.Second
+
+// listen serves the address of the configuration, if there is one, until stop is called.
+func (d *daemon) listen(ctx context.Context, h http.Handler) (stop func() error, err error) {
+	if d.cfg.Listen == "" {
+		return func() error { return nil }, nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: httpLimit, ReadTimeout: httpLimit, WriteTimeout: httpLimit, IdleTimeout: 5 * time.Minute}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	d.log.InfoContext(ctx, "serving", "address", l.Addr().String())
+	return func() error {
+		err := srv.Close()
+		if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
+		return err
+	}, nil
+}
+
+// reload takes over what a SIGHUP finds changed in the configuration: sinks and the
+// log's level. A faulty one changes nothing.
+func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, load func() (Config, error)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		cfg, err := load()
+		if err == nil {
+			err = errors.Join(d.setSinks(cfg), d.log.SetLevel(cfg.Log.Level))
+		}
+		if err != nil {
+			d.log.ErrorContext(ctx, "configuration is not taken over", "err", err)
+			continue
+		}
+		d.log.InfoContext(ctx, "configuration read again")
+	}
+}
