@@ -43,6 +43,11 @@ func (m *Manager) say(e Event) {
 
 // Observe is what there is of a set now.
 func (m *Manager) Observe(ctx context.Context, set string, want *spec.Set) (plan.Observed, error) {
+	if want != nil && want.Infra.Image == "" {
+		w := *want
+		w.Infra.Image = m.InfraName // else nobody looks for it, and it is loaded again
+		want = &w
+	}
 	o, err := m.Engine.Observe(ctx, set, want)
 	if err != nil {
 		return o, err

@@ -112,6 +112,28 @@ func (w world) up(t *testing.T, s spec.Set) {
 	}
 }
 
+// TestInfraImageIsLoadedOnce: an Engine that has the image of infra containers is not
+// given it again for another set.
+func TestInfraImageIsLoadedOnce(t *testing.T) {
+	w := newWorld()
+	s := web(t, "app:1", "2")
+	loads := func(name string) bool {
+		s.Name = name
+		p, err := w.m.Plan(t.Context(), name, &s, w.m.Up(s, plan.Options{Files: confs()}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return s.Op == plan.LoadInfra })
+	}
+	if !loads("web") {
+		t.Error("the first set does not load the image")
+	}
+	w.up(t, s)
+	if loads("other") {
+		t.Error("the second set loads the image again")
+	}
+}
+
 // verb is one of the manager's, on a set that begin made.
 type verb struct {
 	name  string
