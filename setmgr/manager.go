@@ -16,6 +16,8 @@ import (
 // Manager runs sets on one Engine. Its verbs may run at once for different sets.
 type Manager struct {
 	Engine Engine
+	// EngineID tells Engines apart, for Lock; "" locks nobody out.
+	EngineID string
 	// Cap is nil where the cgroup parents of sets cannot be written; NoCap says why.
 	Cap   Cap
 	NoCap string

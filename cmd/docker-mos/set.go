@@ -64,7 +64,7 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 	if err != nil {
 		return nil, err
 	}
-	m.Arch = e.Arch
+	m.Arch, m.EngineID = e.Arch, f.ID
 	if !e.Local {
 		m.NoCap = "the Engine is on another host or apart from this process: docker set beside it caps the set"
 		return m, nil

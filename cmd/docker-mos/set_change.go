@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/cgroup"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
@@ -43,6 +49,13 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 	if err != nil {
 		return err
 	}
+	if !ch.dry {
+		unlock, err := m.Lock(cmd.Context(), set)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	p, err := m.Plan(cmd.Context(), set, want, change(m))
 	if err != nil {
 		return err
@@ -54,12 +67,41 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 		return printPlan(cmd, p)
 	}
 	show.begin(p)
-	err = m.Run(cmd.Context(), p)
+	ctx, stop := interruptible(cmd.Context())
+	defer stop()
+	err = m.Run(ctx, p)
 	show.end(err)
 	if err == nil {
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), set)
 	}
 	return err
+}
+
+// interruptible is a context that ends when somebody wants the program to end, or the
+// terminal goes away: what a verb began is then taken back before it does. A second
+// Ctrl-C ends it at once. Nobody who reads its output ends it.
+func interruptible(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	heard := make(chan os.Signal, 8)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for s := range heard {
+			switch s {
+			case syscall.SIGPIPE:
+				continue
+			case os.Interrupt:
+				signal.Reset(os.Interrupt)
+			}
+			cancel(fault.Unavailable("interrupted (%v)", s))
+		}
+	})
+	return ctx, func() {
+		signal.Stop(heard)
+		close(heard)
+		wg.Wait()
+		cancel(nil)
+	}
 }
 
 // printPlan prints a plan as lines of docker, with causes as comments.

@@ -58,7 +58,7 @@ func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
 	if err != nil {
 		return render.Facts{}, e.told(ctx, err)
 	}
-	f := render.Facts{API: p.APIVersion, CgroupDriver: i.Info.CgroupDriver, CgroupVersion: 1, CPUs: i.Info.NCPU, Memory: uint64(max(0, i.Info.MemTotal))}
+	f := render.Facts{ID: i.Info.ID, API: p.APIVersion, CgroupDriver: i.Info.CgroupDriver, CgroupVersion: 1, CPUs: i.Info.NCPU, Memory: uint64(max(0, i.Info.MemTotal))}
 	if i.Info.CgroupVersion == "2" {
 		f.CgroupVersion = 2
 	}

@@ -22,6 +22,7 @@ type Create struct {
 
 // Facts is what of an Engine decides how containers are made there.
 type Facts struct {
+	ID            string // of the Engine, for ever
 	API           string // version, such as "1.41"
 	CgroupDriver  string // "cgroupfs" or "systemd"
 	CgroupVersion int    // 1 or 2

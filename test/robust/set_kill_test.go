@@ -152,3 +152,42 @@ func (k *cutter) gone(what string) {
 		k.t.Errorf("%s: left are %s", what, left)
 	}
 }
+
+// TestAnInterruptedUpdateComesBack: who presses Ctrl-C or loses the terminal while a new
+// container gets ready has the old one serving, and a reader who goes away stops nothing.
+func TestAnInterruptedUpdateComesBack(t *testing.T) {
+	engines := rig.Engines()
+	n := seed(t)
+	k := &cutter{t: t, h: lab.NewSets(t, rig.Config{Engine: engines[n%uint64(len(engines))]}).Hosts[0]}
+	k.h.Network("prod", "--subnet", "10.9.0.0/24")
+	one, two := k.file("one.json", "1", "1"), k.file("two.json", "2", "1")
+	k.h.Set("up", one)
+	serves := k.h.D("inspect", "-f", "{{.Id}}", "web.app")
+	text, err := os.ReadFile(two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	never := filepath.Join(t.TempDir(), "never.json")
+	if err := os.WriteFile(never, []byte(strings.Replace(string(text), `"TCP": 7000`, `"TCP": 7001`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []string{"INT", "TERM", "HUP"} {
+		script := `log=$(mktemp); setsid "$@" >$log 2>&1 & pid=$!
+			while ! grep -q '"op":"wait".*"phase":"begun"' $log && kill -0 $pid; do sleep 0.01; done
+			kill -` + signal + ` -- -$pid; wait $pid; cat $log; rm -f $log; true`
+		out, err := k.h.Exec(t.Context(), append([]string{"sh", "-c", script, "sh"}, k.h.SetCommand("up", "--progress", "json", never)...)...)
+		if err != nil || !strings.Contains(out, `"op":"wait"`) {
+			t.Fatalf("%s: %v %s", signal, err, out)
+		}
+		k.h.Set("heal", "web") // waits for its end
+		if got := k.h.D("ps", "-a", "--no-trunc", "--filter", "label=mos.member=app", "--format", "{{.ID}} {{.State}}"); got != serves+" running" {
+			t.Errorf("after SIG%s there are\n%s\nwant %s running", signal, got, serves)
+		}
+	}
+	script := `"$@" 2>&1 | head -n 1; true`
+	if out, err := k.h.Exec(t.Context(), append([]string{"sh", "-c", script, "sh"}, k.h.SetCommand("up", two)...)...); err != nil {
+		t.Fatal(err, out)
+	}
+	k.h.Set("diff", two)
+	k.h.Set("rm", "-f", "-v", "web")
+}
