@@ -48,7 +48,7 @@ type Agent struct {
 	samples uint64
 	scans   uint64
 	errors  uint64 // of closed sources
-	series  int    // of the last sample, to see that they change
+	series  int    // in the sample, to see that some come
 	sinks   []*feed
 	warned  map[string]bool // what was logged about containers
 }
@@ -263,15 +263,20 @@ func (a *Agent) measure(now time.Time) (ended bool) {
 	a.sample.Time = now
 	a.samples++
 	a.ownPoint(begin, slow)
-	n := 0
-	for _, p := range a.sample.Points {
-		n += len(p.Series)
-	}
-	if n != a.series {
+	if n := a.countSeries(); n != a.series {
 		a.series = n
 		a.sample.Generation++
 	}
 	return ended
+}
+
+// countSeries tells when the sample has another shape: between two calls of
+// arrange, series only come.
+func (a *Agent) countSeries() (n int) {
+	for _, p := range a.sample.Points {
+		n += len(p.Series)
+	}
+	return n
 }
 
 func (a *Agent) reopenHost() {

@@ -306,6 +306,49 @@ func TestCgroupsThatVanishWhileTheyAreReadLeaveNothing(t *testing.T) {
 	}
 }
 
+// Sinks keep where values are until the generation changes.
+func TestValuesMoveOnlyWithTheGeneration(t *testing.T) {
+	k := newKernel(t)
+	cg := k.container("", 1, "one", `{}`)
+	k.run(cg, "unshare", "-n", "sleep", "100")
+	own, _ := netns("self")
+	testx.Eventually(t, 5*time.Second, func() error { // until it has a network namespace
+		procs, err := os.ReadFile(filepath.Join(k.tree.Dir("memory", cg), "cgroup.procs"))
+		if ino, ok := netns(strings.TrimSpace(string(procs))); !ok || ino == own {
+			return fmt.Errorf("not there: %s %w", procs, err)
+		}
+		return nil
+	})
+	a := k.open()
+	where := map[uint64]map[string]*metric.Series{}
+	look := func() {
+		a.View(func(s *metric.Sample) {
+			seen := where[s.Generation]
+			if seen == nil {
+				seen = map[string]*metric.Series{}
+				where[s.Generation] = seen
+			}
+			for _, p := range s.Points {
+				key := p.Object.Scope.String() + p.Object.Name
+				if old := seen[key]; old != nil && old != &p.Series[0] {
+					t.Errorf("generation %d: the values of %s moved", s.Generation, p.Object.Name)
+				}
+				seen[key] = &p.Series[0]
+			}
+		})
+	}
+	for n := range 3 { // the second look opens young containers anew
+		look()
+		a.look()
+		look()
+		a.round(time.Now().Add(time.Duration(n+1) * time.Second)) // a slow one
+		look()
+	}
+	if p := point(a, metric.Container, "one"); !strings.Contains(p.String(), "tcp.states") {
+		t.Error("its network is not counted, so no series came late and this test shows nothing")
+	}
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	e, err := os.ReadDir("/proc/self/fd")

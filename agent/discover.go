@@ -277,6 +277,7 @@ func (a *Agent) arrange() {
 	slices.SortFunc(a.sample.Points[2:], func(x, y *metric.Point) int {
 		return cmp.Or(cmp.Compare(y.Object.Scope, x.Object.Scope), strings.Compare(x.Object.Name, y.Object.Name), strings.Compare(x.Object.Cgroup, y.Object.Cgroup))
 	})
+	a.series = a.countSeries()
 	a.sample.Generation++
 }
 

@@ -21,6 +21,7 @@ var (
 		{controller: "memory", name: "memory.stat", parse: memoryStat1},
 		{controller: "memory", name: "memory.kmem.usage_in_bytes", parse: single(metric.MemKernel, 1)},
 		{controller: "memory", name: "memory.failcnt", parse: single(metric.MemLimitHits, 1)},
+		{controller: "memory", name: "memory.memsw.failcnt", parse: add(metric.MemLimitHits)},
 		{controller: "memory", name: "memory.oom_control", parse: func(s *Source, data []byte) { fields(s, data, oomControl) }},
 		{controller: "memory", name: "memory.limit_in_bytes", slow: true, parse: limit(metric.MemLimit)},
 		{controller: "memory", name: "memory.memsw.limit_in_bytes", slow: true, parse: limit(metric.MemSwapLimit)},

@@ -86,6 +86,16 @@ func single(id metric.ID, per float64) func(*Source, []byte) {
 	}
 }
 
+// add is a file of one number that counts more of what another counted.
+func add(id metric.ID) func(*Source, []byte) {
+	return func(s *Source, data []byte) {
+		if v, ok := whole(data); ok {
+			sum, _ := s.Point.Get(id)
+			s.Point.Set(id, sum+float64(v))
+		}
+	}
+}
+
 // unlimited is where version 1 says that memory has no limit: the highest number
 // of whole pages.
 const unlimited = 1 << 62
