@@ -276,6 +276,12 @@ func (m *Manager) Plan(ctx context.Context, set string, want *spec.Set, c Change
 // not ready yet have their old one back; what else was done stays, and the same verb
 // goes on from there.
 func (m *Manager) Run(ctx context.Context, p plan.Plan) error {
+	for _, s := range p.Steps {
+		if s.Op == plan.Wait && s.Probe != nil && len(s.Probe.Exec) == 0 && m.Dial == nil {
+			// Else that would show when the old container is down already.
+			return fault.Later("container %s: probes by tcp and http reach into the set's network, which needs docker set to run as root on the Engine's host: use Ready.Exec or Health", render.MemberName(p.Set, s.Member))
+		}
+	}
 	r, err := m.run(ctx, p)
 	if err == nil {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/mosdocker/mosdocker/setmgr"
@@ -469,4 +470,18 @@ func TestOneThatFallsIsNotWaitedFor(t *testing.T) {
 			t.Errorf("there are\n%s", s)
 		}
 	})
+}
+
+// TestProbesThatCannotBeAskedAreSaidFirst, before the old container is touched.
+func TestProbesThatCannotBeAskedAreSaidFirst(t *testing.T) {
+	w, one, two := newWorld(), web(t, "app:1", "2"), web(t, "app:2", "2")
+	w.up(t, one)
+	two.Containers[1].Options.Ready = &spec.Probe{TCP: 80}
+	before := len(w.f.Calls())
+	if err := w.do(t.Context(), &two, w.m.Up(two, plan.Options{})); !errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), "Ready.Exec") {
+		t.Errorf("the error is %v", err)
+	}
+	if calls := w.f.Calls(); len(calls) > before {
+		t.Errorf("done was %v", calls[before:])
+	}
 }
