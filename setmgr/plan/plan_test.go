@@ -258,3 +258,16 @@ func TestKeptMembersNeedNoImage(t *testing.T) {
 		t.Errorf("to be made anew: %v\n%s", err, p)
 	}
 }
+
+func TestMoreThanTheHostHasIsSaid(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.o.Facts.CPUs, w.o.Facts.Memory = 2, 4<<30
+	p, err := Up(s, w.seen(), opt)
+	if got := strings.Join(p.Warnings, "\n"); err != nil || got != "set web may use 4 cores, and the host has 2\nset web may use 8g of memory, and the host has 4g" {
+		t.Errorf("%v: %s", err, got)
+	}
+	w.o.Facts.CPUs, w.o.Facts.Memory = 4, 8<<30
+	if p, err = Up(s, w.seen(), opt); err != nil || len(p.Warnings) > 0 {
+		t.Errorf("%v: %v", err, p.Warnings)
+	}
+}

@@ -24,6 +24,7 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 	if err := b.check(); err != nil {
 		return b.p, err
 	}
+	b.beyondHost()
 	diff := infraDiff(s, o)
 	if len(diff) > 0 && !opt.Recreate {
 		return b.p, &RecreateError{s.Name, diff}
@@ -82,6 +83,17 @@ func (b *builder) check() error {
 		}
 	}
 	return nil
+}
+
+// beyondHost warns of a total that the host does not have: docker run --cpus refuses
+// that, and says nothing of memory.
+func (b *builder) beyondHost() {
+	if n := b.o.Facts.CPUs; n > 0 && float64(b.s.CPU) > float64(n) {
+		b.warn(fmt.Sprintf("set %s may use %g cores, and the host has %d", b.s.Name, float64(b.s.CPU), n))
+	}
+	if n := spec.Bytes(b.o.Facts.Memory); n > 0 && b.s.MEM > n {
+		b.warn(fmt.Sprintf("set %s may use %s of memory, and the host has %s", b.s.Name, b.s.MEM, n))
+	}
 }
 
 // prepare gets the images and the volume before anything is touched.

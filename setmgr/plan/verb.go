@@ -134,6 +134,7 @@ func Resize(s spec.Set, o Observed, volume bool) (Plan, error) {
 	if o.Infra == nil {
 		return b.p, fault.NotFound("there is no set %s", s.Name)
 	}
+	b.beyondHost()
 	b.relimit()
 	if volume {
 		b.touch(Step{Op: Grow, Name: render.Volume(s), Volume: *s.Volume, Cause: "asked for"})
