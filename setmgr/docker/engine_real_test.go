@@ -189,3 +189,32 @@ func TestEngine(t *testing.T) {
 		}
 	})
 }
+
+// TestALimitByHandIsRepaired: docker update --cpus excludes a quota for good.
+func TestALimitByHandIsRepaired(t *testing.T) {
+	open(t, func(t *testing.T, e *docker.Engine, h *rig.Host, s spec.Set) {
+		t.Helper()
+		s.Containers[0].Options.CPU = 0
+		_, app := makeSet(t, e, s)
+		h.MustDocker(t, "update", "--cpus", "0.5", "web.app")
+		member := func() plan.Container {
+			o, err := e.Observe(t.Context(), "web", &s)
+			if err != nil || len(o.Members) != 1 {
+				t.Fatalf("seen is %+v, %v", o, err)
+			}
+			return o.Members[0]
+		}
+		if c := member(); !c.Nano || c.Limits.CPU != 0.5 {
+			t.Errorf("seen is %+v", c)
+		}
+		if err := e.Limit(t.Context(), app, plan.Limits{CPU: 0.3, MEM: 100 << 20}); err != nil || member().Limits.CPU != 0.3 {
+			t.Errorf("%v, %+v", err, member().Limits)
+		}
+		if err := e.Limit(t.Context(), app, plan.Limits{MEM: 100 << 20}); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "docker set up") {
+			t.Errorf("it has no limit: %v", err)
+		}
+		if text, err := e.Tail(t.Context(), app); err != nil {
+			t.Error(text, err)
+		}
+	})
+}
