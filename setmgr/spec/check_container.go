@@ -319,7 +319,11 @@ func (f *flaws) life(at string, o Options) {
 		f.atLeast(at+"/Stop/Grace", *g, 0)
 	}
 	switch o.Update.Strategy {
-	case "", Overlap, Swap, Restart:
+	case "", Swap, Restart:
+	case Overlap:
+		if !asksItself(o) && (o.Ready != nil || o.Update.MinReady == 0) {
+			f.add(at+"/Update/Strategy", "two containers that overlap have the same ports, and nothing tells whether the new one serves: give it Ready.Exec or Health, which run in it")
+		}
 	default:
 		f.add(at+"/Update/Strategy", "%.40q is no strategy: write %s, %s or %s", o.Update.Strategy, Overlap, Swap, Restart)
 	}
@@ -332,6 +336,12 @@ func (f *flaws) life(at string, o Options) {
 		f.add(at+"/Log/Options", "the log driver none has no options: drop them, or choose another driver")
 	}
 	f.keyed(at+"/Log/Options", o.Log.Options)
+}
+
+// asksItself says whether a container is asked in itself whether it is ready, and
+// not at a port that others may have, too.
+func asksItself(o Options) bool {
+	return o.Ready != nil && len(o.Ready.Exec) > 0 || o.Health != nil && len(o.Health.Cmd) > 0 && o.Health.Cmd[0] != "NONE"
 }
 
 // signal says whether s is empty or one that Linux has.

@@ -214,6 +214,11 @@ func TestRules(t *testing.T) {
 		{"signal real-time", options(func(o *Options) { o.Stop.Signal = "RTMIN+16" }), at0 + "Stop/Signal", "such as SIGTERM"},
 		{"grace", options(func(o *Options) { o.Stop.Grace = new(Duration(-1)) }), at0 + "Stop/Grace", "give 0s at least"},
 		{"strategy", options(func(o *Options) { o.Update.Strategy = "rolling" }), at0 + "Update/Strategy", "write overlap, swap or restart"},
+		{"overlap asks nobody", options(func(o *Options) { o.Update.Strategy = Overlap }), at0 + "Update/Strategy", "Ready.Exec or Health"},
+		{"overlap asks a port", options(func(o *Options) {
+			o.Update, o.Ready = Update{Strategy: Overlap, MinReady: Duration(time.Second)}, &Probe{TCP: 80}
+		}), at0 + "Update/Strategy", "Ready.Exec or Health"},
+		{"overlap asks not", options(func(o *Options) { o.Update.Strategy, o.Health = Overlap, &Health{Cmd: []string{"NONE"}} }), at0 + "Update/Strategy", "Ready.Exec or Health"},
 		{"min ready", options(func(o *Options) { o.Update.MinReady = -1 }), at0 + "Update/MinReady", "give 0s at least"},
 		{"update deadline", options(func(o *Options) { o.Update.Deadline = -1 }), at0 + "Update/Deadline", "give 1ms at least"},
 		{"log driver", options(func(o *Options) { o.Log.Driver = "a b" }), at0 + "Log/Driver", "docker info lists"},

@@ -77,6 +77,9 @@ func drawOptions(t *rapid.T, s Set, o *Options, share float64) {
 		Stop:   Stop{Signal: one("SIGHUP", "9").Draw(t, "signal"), Grace: optional(t, func() Duration { return durations().Draw(t, "grace") })},
 		Update: Update{Strategy: Strategy(one("overlap", "swap", "restart").Draw(t, "strategy")), MinReady: durations().Draw(t, "min")},
 	}
+	if o.Update.Strategy == Overlap && o.Health == nil {
+		o.Ready = &Probe{Exec: []string{"/ok"}}
+	}
 	if rapid.Bool().Draw(t, "absolute") {
 		o.CPU, o.Cores = 0, Cores(rapid.IntRange(10, int(float64(s.CPU)*10*share)).Draw(t, "cores"))/1000
 		o.MEM, o.Memory = 0, Bytes(rapid.Uint64Range(6<<20, uint64(float64(s.MEM)*share/100)).Draw(t, "memory"))

@@ -36,17 +36,18 @@ type webSet struct {
 
 func (w webSet) file(t *testing.T) string {
 	t.Helper()
-	ready := `"Exec": ["test", "-e", "/tmp/ready"]`
+	// Asked in the container: while two overlap both have the port.
+	ready := `"Exec": ["test", "-e", "/tmp/never"], "Deadline": "2s"`
 	if w.Ready {
-		ready = `"TCP": 7000`
+		ready = `"Exec": ["test", "-e", "/tmp/ready"], "Deadline": "30s"`
 	}
 	text := fmt.Sprintf(`{"Name": "web", "CPU": %s, "MEM": %q,
   "Network": {"Name": "prod", "IP": "10.9.0.21"},
   "Volume": {"Size": "64m", "Path": "/data"},
-  "Sysctls": {"net.core.somaxconn": "4096"},
+  "Sysctls": {"net.core.somaxconn": "4096", "net.ipv4.tcp_migrate_req": "1"},
   "Containers": [
-    {"Index": 0, "Name": "app", "Image": %q, "Options": {"CPU": 60, "MEM": 50, "Command": ["netcheck", "serve", ":7000"],
-      "Env": {"VERSION": %q}, "Ready": {%s, "Deadline": "5s"}, "Update": {"Strategy": %q}, "Stop": {"Grace": "1s"},
+    {"Index": 0, "Name": "app", "Image": %q, "Options": {"CPU": 60, "MEM": 50, "Command": ["netcheck", "serve", "-share", "-ready", "/tmp/ready", ":7000"],
+      "Env": {"VERSION": %q}, "Ready": {%s}, "Update": {"Strategy": %q}, "Stop": {"Grace": "1s"},
       "Files": [{"Path": "/etc/app/secret", "Source": "secret", "Mode": "0400"}]}},
     {"Index": 0, "Name": "cache", "Image": %q, "Options": {"CPU": 30, "MEM": 20, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}},
     {"Index": 1, "Name": "log", "Image": %q, "Options": {"CPU": 10, "MEM": 10, "Command": ["sh", "-c", "echo shipping; exec sleep 100000"],
@@ -64,7 +65,12 @@ func (w webSet) file(t *testing.T) string {
 // state is what must not change in the members of a set that are left alone.
 func state(t *testing.T, h *lab.Host, names ...string) string {
 	t.Helper()
-	return h.D(append([]string{"inspect", "-f", "{{.Name}} {{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}"}, names...)...)
+	out := h.D(append([]string{"inspect", "-f", "{{.Name}} {{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}"}, names...)...)
+	argv := []string{"stat", "-L", "-c", "%n %i"}
+	for line := range strings.Lines(out) {
+		argv = append(argv, "/proc/"+strings.Fields(line)[2]+"/ns/net")
+	}
+	return out + "\n" + h.MustExec(t, argv...)
 }
 
 // TestSetLives: a set comes up in order, with its network, volume and limits; the
@@ -171,29 +177,66 @@ func parentGone(t *testing.T, h *lab.Host) {
 	}
 }
 
-// TestMemberIsReplacedInPlace by each strategy, while the others go on, and a new
-// one that does not get ready goes for the old one.
+// underLoad runs f while a client sends 100 requests a second to the set, and tells
+// how many failed, and how long after the first of these the last did.
+func underLoad(t *testing.T, h *lab.Host, what string, f func()) (failed int, outage time.Duration) {
+	t.Helper()
+	began := time.Now()
+	h.D("run", "-d", "--name", "load", "--network", "prod", rig.Image, "netcheck", "load", "-timeout", "90s", "http://10.9.0.21:7000/")
+	time.Sleep(200 * time.Millisecond)
+	f()
+	time.Sleep(200 * time.Millisecond)
+	h.D("stop", "load")
+	said := h.D("logs", "load")
+	h.D("rm", "load")
+	var sent int
+	var long string
+	if _, err := fmt.Sscanf(said, "sent %d failed %d outage %s", &sent, &failed, &long); err != nil {
+		t.Fatalf("%s: the client says %q: %v", what, said, err)
+	}
+	outage, err := time.ParseDuration(long)
+	if err != nil || sent < 50 || failed == sent {
+		t.Errorf("%s: the client says %q, %v", what, said, err)
+	}
+	t.Logf("%s: %s (%v)", what, said, time.Since(began))
+	return failed, outage
+}
+
+// TestMemberIsReplacedInPlace by each strategy under load, while the others go on,
+// and a new one that does not get ready goes for the old one. The bound of an outage
+// is what the slowest machine keeps; the benchmarks tell how long it is.
 func TestMemberIsReplacedInPlace(t *testing.T) {
 	sets(t, func(t *testing.T, h *lab.Host) {
 		web := webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}
 		h.Set("up", web.file(t))
 		others := state(t, h, "web.infra", "web.cache", "web.log")
 		version := func() string { return h.D("inspect", "-f", "{{range .Config.Env}}{{println .}}{{end}}", "web.app") }
-		for i, strategy := range []string{"swap", "restart", "swap"} {
+		for i, strategy := range []string{"swap", "restart", "overlap"} {
 			web.Strategy, web.App = strategy, strconv.Itoa(i+2)
-			h.Set("up", web.file(t))
+			file := web.file(t)
+			failed, outage := underLoad(t, h, strategy, func() { h.Set("up", file) })
+			if strategy == "overlap" && failed > 0 || outage > 3*time.Second {
+				t.Errorf("%s: %d requests failed within %v", strategy, failed, outage)
+			}
 			if v := version(); !strings.Contains(v, "VERSION="+web.App) {
 				t.Errorf("%s: the app has %s", strategy, v)
 			}
 		}
 		app := state(t, h, "web.app")
-		web.App, web.Ready = "bad", false
-		out, err := h.TrySet("up", web.file(t))
-		if err == nil || !strings.Contains(err.Error(), "the old container serves again") {
-			t.Errorf("an app that does not get ready: %v %s", err, out)
-		}
-		if v := version(); strings.Contains(v, "bad") || strings.Fields(state(t, h, "web.app"))[1] != strings.Fields(app)[1] {
-			t.Errorf("the old container is not back: %s", v)
+		for _, strategy := range []string{"overlap", "swap"} {
+			web.Strategy, web.App, web.Ready = strategy, "bad", false
+			file := web.file(t)
+			failed, _ := underLoad(t, h, strategy+" to what never gets ready", func() {
+				if out, err := h.TrySet("up", file); err == nil || !strings.Contains(err.Error(), "the old container serves again") {
+					t.Errorf("%s to an app that does not get ready: %v %s", strategy, err, out)
+				}
+			})
+			if strategy == "overlap" && (failed > 0 || state(t, h, "web.app") != app) {
+				t.Errorf("overlap failed, %d requests did, and the old one was\n%s\nis\n%s", failed, app, state(t, h, "web.app"))
+			}
+			if v := version(); strings.Contains(v, "bad") || strings.Fields(state(t, h, "web.app"))[1] != strings.Fields(app)[1] {
+				t.Errorf("%s: the old container is not back: %s", strategy, v)
+			}
 		}
 		if got := h.Set("history", "--format", "{{.Revision}} {{.State}} {{.Change}}", "web", "app"); got != "4 current another Env\n3 - another Env\n2 - another Env\n1 - -" {
 			t.Errorf("its history is\n%s", got)

@@ -28,6 +28,9 @@ func drawMember(t *rapid.T, name string, earlier []spec.Container, share float64
 	case c.Image != "log:7" && rapid.Bool().Draw(t, "health"):
 		o.Health = &spec.Health{Cmd: []string{"CMD", "/ok"}}
 	}
+	if o.Update.Strategy == spec.Overlap && o.Health == nil {
+		o.Ready = &spec.Probe{Exec: []string{"/ok"}}
+	}
 	if text := rapid.SampledFrom([]string{"", "conf", "other"}).Draw(t, "file"); text != "" {
 		o.Files = []spec.File{{Path: "/etc/conf", Digest: spec.Digest([]byte(text))}}
 	}

@@ -143,12 +143,12 @@ func whoami(ctx context.Context, out io.Writer, network, addr string) error {
 }
 
 // get prints the body of an HTTP answer.
-func get(ctx context.Context, out io.Writer, url string) error {
+func get(ctx context.Context, client *http.Client, out io.Writer, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

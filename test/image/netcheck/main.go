@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -13,10 +14,11 @@ import (
 	"time"
 )
 
-const usage = `usage: netcheck serve [-ready FILE] :PORT
+const usage = `usage: netcheck serve [-ready FILE] [-share] :PORT
        netcheck send [-timeout D] tcp|udp ADDR BYTES
        netcheck whoami [-timeout D] tcp|udp ADDR
        netcheck get [-timeout D] URL
+       netcheck load [-rate N] [-timeout D] URL
        netcheck spoof [-n N] KIND IFACE key=value...`
 
 // errUsage makes main print the usage.
@@ -45,13 +47,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.SetOutput(io.Discard)
 	timeout := flags.Duration("timeout", 10*time.Second, "")
 	ready := flags.String("ready", "", "")
+	share := flags.Bool("share", false, "")
+	rate := flags.Int("rate", 100, "")
 	count := flags.Int("n", 3, "")
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	rest := flags.Args()
 	if args[0] == "serve" && len(rest) == 1 {
-		return serve(ctx, rest[0], *ready)
+		return serve(ctx, rest[0], *ready, *share)
 	}
 	if args[0] == "spoof" && len(rest) >= 2 {
 		return spoof(out, rest[0], rest[1], rest[2:], *count)
@@ -67,8 +71,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return send(ctx, out, rest[0], rest[1], size)
 	case args[0] == "whoami" && len(rest) == 2:
 		return whoami(ctx, out, rest[0], rest[1])
+	case args[0] == "load" && len(rest) == 1:
+		if *rate < 1 || *rate > 10000 {
+			return fmt.Errorf("rate %d: want 1 to 10000 a second: %w", *rate, errUsage)
+		}
+		return load(ctx, out, rest[0], *rate)
 	case args[0] == "get" && len(rest) == 1:
-		return get(ctx, out, rest[0])
+		return get(ctx, http.DefaultClient, out, rest[0])
 	}
 	return errUsage
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,27 +23,34 @@ import (
 // server starts a server and returns its port with the colon.
 func server(t *testing.T) string {
 	t.Helper()
-	ready := filepath.Join(t.TempDir(), "ready")
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- run(ctx, []string{"serve", "-ready", ready, ":0"}, nil) }()
+	port, end := begin(t, ":0")
 	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
+		if err := end(); err != nil {
 			t.Error(err)
 		}
 	})
+	return port
+}
+
+// begin starts a server; end ends it and waits for that.
+func begin(t *testing.T, at string, flags ...string) (port string, end func() error) {
+	t.Helper()
+	ready := filepath.Join(t.TempDir(), "ready")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, slices.Concat([]string{"serve", "-ready", ready}, flags, []string{at}), nil) }()
+	end = func() error { cancel(); return <-done }
 	var addr string
 	testx.Eventually(t, 5*time.Second, func() error {
 		b, err := os.ReadFile(ready)
 		addr = strings.TrimSpace(string(b))
 		return err
 	})
-	_, port, err := net.SplitHostPort(addr)
+	_, number, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ":" + port
+	return ":" + number, end
 }
 
 func TestOnePortAnswersAllProtocols(t *testing.T) {
@@ -64,6 +74,57 @@ func TestOnePortAnswersAllProtocols(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", out.String(), err, tt.want)
 			}
 		})
+	}
+}
+
+// TestPortIsShared by servers, and the one that ends serves who is connected first.
+func TestPortIsShared(t *testing.T) {
+	port, endOld := begin(t, ":0", "-share")
+	c, err := net.Dial("tcp", "127.0.0.1"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("GET / HT")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // it is accepted
+	_, endNew := begin(t, port, "-share")
+	old := make(chan error, 1)
+	go func() { old <- endOld() }()
+	// Only when the old one takes no more is each request the new one's.
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"load", "-timeout", "300ms", "http://127.0.0.1" + port}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), []string{"get", "http://127.0.0.1" + port}, &out); err != nil {
+		t.Errorf("the new one: %v", err)
+	}
+	select {
+	case err := <-old:
+		t.Errorf("the old one ended with somebody connected: %v", err)
+	default:
+	}
+	if _, err := c.Write([]byte("TP/1.0\r\n\r\n")); err != nil {
+		t.Error(err)
+	}
+	if answer, err := io.ReadAll(c); !bytes.HasPrefix(answer, []byte("HTTP/1.0 200 ")) {
+		t.Errorf("whom the old one had gets %q, %v", answer, err)
+	}
+	if err := <-old; err != nil {
+		t.Errorf("the old one: %v", err)
+	}
+	if err := endNew(); err != nil {
+		t.Errorf("the new one: %v", err)
+	}
+	if err := run(t.Context(), []string{"load", "-timeout", "300ms", "http://127.0.0.1" + port}, &out); err != nil {
+		t.Fatal(err)
+	}
+	var sent, failed int
+	var outage string
+	last := out.String()[strings.LastIndex(out.String(), "sent "):]
+	if _, err := fmt.Sscanf(last, "sent %d failed %d outage %s\n", &sent, &failed, &outage); err != nil || sent < 2 || failed != sent || !strings.Contains(last, "refused") {
+		t.Errorf("load on nobody says %q, %v", last, err)
 	}
 }
 

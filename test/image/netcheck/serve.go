@@ -14,17 +14,28 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
+// patience is how long a server that ends serves the connections that it has.
+const patience = 5 * time.Second
+
 // serve answers TCP (our protocol and HTTP, told apart by the first bytes) and
-// UDP on one port, on all addresses of both families, until ctx ends.
-func serve(ctx context.Context, addr, ready string) error {
+// UDP on one port, on all addresses of both families, until ctx ends. With share
+// others may have the port, too, and connections are served to their end.
+func serve(ctx context.Context, addr, ready string, share bool) error {
 	var lc net.ListenConfig
+	if share {
+		lc.Control = reusePort
+	}
 	tcp, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	udp, err := listenUDP(ctx, tcp.Addr().String())
+	udp, err := listenUDP(ctx, lc, tcp.Addr().String())
 	if err != nil {
 		return err
 	}
@@ -35,23 +46,44 @@ func serve(ctx context.Context, addr, ready string) error {
 	}
 	web := newQueue(tcp.Addr())
 	srv := &http.Server{Handler: http.HandlerFunc(answerHTTP)}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.Serve(web) })
-	wg.Go(func() { serveUDP(udp) })
-	wg.Go(func() {
+	var servers, conns sync.WaitGroup
+	servers.Go(func() { _ = srv.Serve(web) })
+	servers.Go(func() { serveUDP(udp) })
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
 		for {
 			c, err := tcp.Accept()
 			if err != nil {
 				return
 			}
-			go serveConn(c, web)
+			conns.Go(func() { serveConn(c, web) })
 		}
-	})
+	}()
 	<-ctx.Done()
-	err = errors.Join(srv.Close(), tcp.Close(), udp.Close())
+	err = errors.Join(tcp.Close(), udp.Close())
+	<-accepting
+	if share {
+		// Shutdown of the web server would drop whom it has not heard out yet.
+		srv.SetKeepAlivesEnabled(false)
+		served := make(chan struct{})
+		go func() { conns.Wait(); close(served) }()
+		select {
+		case <-served:
+		case <-time.After(patience):
+			err = errors.Join(err, errors.New("connections were cut off"))
+		}
+	}
+	err = errors.Join(err, srv.Close())
 	_ = web.Close()
-	wg.Wait()
+	servers.Wait()
 	return err
+}
+
+func reusePort(_, _ string, c syscall.RawConn) error {
+	var err error
+	cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	return errors.Join(cerr, err)
 }
 
 func answerHTTP(w http.ResponseWriter, r *http.Request) {
@@ -60,8 +92,8 @@ func answerHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "ok %s from %s path %s\n", name, host, r.URL.Path)
 }
 
-// serveConn answers one connection. HTTP is handed to the web server with what
-// was read of it already.
+// serveConn answers one connection to its end. HTTP is handed to the web server with
+// what was read of it already.
 func serveConn(c net.Conn, web *queue) {
 	r := bufio.NewReader(c)
 	head, err := r.Peek(5)
@@ -70,7 +102,9 @@ func serveConn(c net.Conn, web *queue) {
 		return
 	}
 	if !bytes.Equal(head, []byte("send ")) && !bytes.Equal(head, []byte("whoam")) {
-		web.put(&peeked{Conn: c, r: r})
+		p := &peeked{Conn: c, r: r, closed: make(chan struct{})}
+		web.put(p)
+		<-p.closed
 		return
 	}
 	defer c.Close()
@@ -97,10 +131,17 @@ func serveConn(c net.Conn, web *queue) {
 // peeked is a connection of which a part was read already.
 type peeked struct {
 	net.Conn
-	r *bufio.Reader
+	r      *bufio.Reader
+	once   sync.Once
+	closed chan struct{}
 }
 
 func (p *peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
+
+func (p *peeked) Close() error {
+	defer p.once.Do(func() { close(p.closed) })
+	return p.Conn.Close()
+}
 
 // queue is a listener that is fed by hand.
 type queue struct {

@@ -26,8 +26,7 @@ type transfer struct {
 }
 
 // listenUDP opens a socket that tells the address each datagram was sent to.
-func listenUDP(ctx context.Context, addr string) (*net.UDPConn, error) {
-	var lc net.ListenConfig
+func listenUDP(ctx context.Context, lc net.ListenConfig, addr string) (*net.UDPConn, error) {
 	pc, err := lc.ListenPacket(ctx, "udp", addr)
 	if err != nil {
 		return nil, err
