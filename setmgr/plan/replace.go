@@ -100,7 +100,7 @@ func (b *builder) bringUp(c spec.Container, next Step, fresh *Container, needs .
 	if ready != 0 && b.p.Steps[ready-1].Op == Wait {
 		b.p.Steps[ready-1].Back = true
 	}
-	if long := c.Options.Update.MinReady; long > 0 {
+	if long := c.Options.Update.MinReady; long > 0 && !c.Options.Once {
 		next.Op, next.Member, next.For, next.Cause = Settle, c.Name, long, "it is to stay ready for a while"
 		ready = b.add(next, ready)
 	}

@@ -341,7 +341,7 @@ func (f *flaws) life(at string, o Options) {
 // asksItself says whether a container is asked in itself whether it is ready, and
 // not at a port that others may have, too.
 func asksItself(o Options) bool {
-	return o.Ready != nil && len(o.Ready.Exec) > 0 || o.Health != nil && len(o.Health.Cmd) > 0 && o.Health.Cmd[0] != "NONE"
+	return o.Once || o.Ready != nil && len(o.Ready.Exec) > 0 || o.Health != nil && len(o.Health.Cmd) > 0 && o.Health.Cmd[0] != "NONE"
 }
 
 // signal says whether s is empty or one that Linux has.

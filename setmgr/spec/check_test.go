@@ -216,7 +216,7 @@ func TestRules(t *testing.T) {
 		{"strategy", options(func(o *Options) { o.Update.Strategy = "rolling" }), at0 + "Update/Strategy", "write overlap, swap or restart"},
 		{"overlap asks nobody", options(func(o *Options) { o.Update.Strategy = Overlap }), at0 + "Update/Strategy", "Ready.Exec or Health"},
 		{"overlap asks a port", options(func(o *Options) {
-			o.Update, o.Ready = Update{Strategy: Overlap, MinReady: Duration(time.Second)}, &Probe{TCP: 80}
+			o.Update, o.Ready = Update{Strategy: Overlap, MinReady: millisecond}, &Probe{TCP: 80}
 		}), at0 + "Update/Strategy", "Ready.Exec or Health"},
 		{"overlap asks not", options(func(o *Options) { o.Update.Strategy, o.Health = Overlap, &Health{Cmd: []string{"NONE"}} }), at0 + "Update/Strategy", "Ready.Exec or Health"},
 		{"min ready", options(func(o *Options) { o.Update.MinReady = -1 }), at0 + "Update/MinReady", "give 0s at least"},

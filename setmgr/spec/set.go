@@ -208,7 +208,7 @@ type Stop struct {
 type Update struct {
 	Strategy Strategy // "swap" by default
 	MinReady Duration // how long the new one must be ready before the old one goes
-	Deadline Duration // for the new one to be ready; 5m by default
+	Deadline Duration // for the new one to be ready; 60s by default
 }
 
 // Strategy is a way to replace a container.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -29,7 +30,7 @@ func drawMember(t *rapid.T, name string, earlier []spec.Container, share float64
 		o.Health = &spec.Health{Cmd: []string{"CMD", "/ok"}}
 	}
 	if o.Update.Strategy == spec.Overlap && o.Health == nil {
-		o.Ready = &spec.Probe{Exec: []string{"/ok"}}
+		o.Update.MinReady = spec.Duration(time.Millisecond)
 	}
 	if text := rapid.SampledFrom([]string{"", "conf", "other"}).Draw(t, "file"); text != "" {
 		o.Files = []spec.File{{Path: "/etc/conf", Digest: spec.Digest([]byte(text))}}
