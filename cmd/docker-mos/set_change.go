@@ -352,7 +352,7 @@ func (s *sets) rm() *cobra.Command {
 		return m.Remove(a[0], force, volume)
 	}))
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also when it runs")
-	cmd.Flags().BoolVarP(&volume, "volumes", "v", false, "Remove its volume as well")
+	cmd.Flags().BoolVarP(&volume, "volumes", "v", false, "Remove the volumes that were made for it as well")
 	return cmd
 }
 

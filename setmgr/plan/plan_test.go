@@ -271,3 +271,14 @@ func TestMoreThanTheHostHasIsSaid(t *testing.T) {
 		t.Errorf("%v: %v", err, p.Warnings)
 	}
 }
+
+// TestRemoveTakesNobodysVolume: one that was there before the set is its owner's.
+func TestRemoveTakesNobodysVolume(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.o.Volumes["web-data"] = true
+	w.up(t, s)
+	p, err := Remove(s, w.seen(), true, true)
+	if err != nil || strings.Contains(p.String(), "remove-volume") || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "docker volume rm web-data") {
+		t.Errorf("%v, %v\n%s", err, p.Warnings, p)
+	}
+}

@@ -96,8 +96,8 @@ func NoMember(s spec.Set, name string) error {
 }
 
 // Remove removes a set, and what is left of one whose removal was cut off. A running
-// one is of class FailedPrecondition without force. Its volume, and others that were
-// made for it, stay without volumes.
+// one is of class FailedPrecondition without force. The volumes that were made
+// for it stay without volumes, and one that was there before it stays in any case.
 func Remove(s spec.Set, o Observed, force, volumes bool) (Plan, error) {
 	b := newBuilder(s, o, Options{})
 	for _, c := range append(o.Members, infraOf(o)...) {
@@ -107,11 +107,10 @@ func Remove(s spec.Set, o Observed, force, volumes bool) (Plan, error) {
 	}
 	b.tearDown("asked for", true)
 	if volumes {
-		left := o.Left
-		if v := render.Volume(s); v != "" && !slices.Contains(left, v) {
-			left = append(slices.Clone(left), v)
+		if v := render.Volume(s); v != "" && !slices.Contains(o.Left, v) {
+			b.warn(fmt.Sprintf("volume %s was not made for set %s: it stays; docker volume rm %s removes it", v, s.Name, v))
 		}
-		for _, v := range left {
+		for _, v := range o.Left {
 			b.touch(Step{Op: DropVolume, Name: v, Cause: "asked for"})
 		}
 	}

@@ -81,6 +81,7 @@ func (w *world) step(s Step) error {
 		return nil
 	case MakeVolume:
 		w.o.Volumes[s.Name] = true
+		w.o.Left = append(slices.Clone(w.o.Left), s.Name)
 		return nil
 	case SetCap:
 		w.o.Cap, w.o.HasCap = s.Limits, true
@@ -92,6 +93,7 @@ func (w *world) step(s Step) error {
 		return w.create(s)
 	case DropVolume:
 		delete(w.o.Volumes, s.Name)
+		w.o.Left = slices.DeleteFunc(slices.Clone(w.o.Left), func(v string) bool { return v == s.Name })
 		return nil
 	case Start, Wait, Hook, Put, Limit, Policy, Settle, StopOne, Kill, Rename, RemoveOne, Connect, Disconnect, Grow:
 	}
