@@ -70,6 +70,12 @@ func (e *classError) Unwrap() error { return e.class }
 // errBadNews ends a command whose output said already what is wrong.
 var errBadNews = errors.New("bad news")
 
+// unansweredError is why a question was not answered whose answer is an exit code: that
+// is 2 then.
+type unansweredError struct{ error }
+
+func (e *unansweredError) Unwrap() error { return e.error }
+
 // report prints what a command ended with and returns its exit code.
 func report(w io.Writer, name string, err error) int {
 	switch {
@@ -87,6 +93,9 @@ func report(w io.Writer, name string, err error) int {
 	if s, ok := errors.AsType[cli.StatusError](err); ok {
 		// docker's own frame refuses its global options so, with the usage below.
 		sentence, _, _ = strings.Cut(s.Status, "\n")
+		code = 2
+	}
+	if _, ok := errors.AsType[*unansweredError](err); ok {
 		code = 2
 	}
 	if h, ok := errors.AsType[*hintedError](err); ok {

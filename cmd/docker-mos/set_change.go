@@ -205,12 +205,15 @@ func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (plan.P
 func (s *sets) diff() *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff FILE",
-		Short: "Print how a set differs from its file; the exit code is 1 when it does",
+		Short: "Print how a set differs from its file; the exit code is 1 when it does, 2 after an error",
 		Args:  exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := s.planUp(cmd, args[0], plan.Options{Recreate: true, Renew: true})
-			if err != nil || len(p.Steps) == 0 {
-				return err
+			if err != nil {
+				return &unansweredError{err}
+			}
+			if len(p.Steps) == 0 {
+				return nil
 			}
 			said := map[string]bool{}
 			for _, st := range p.Steps {
