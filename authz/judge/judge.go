@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -336,7 +335,10 @@ func (j *judge) onNothing() *denial {
 	case c.Action == "image.save":
 		for _, n := range c.Params["names"] {
 			f, err := j.look.Image(n)
-			if d := cmp.Or(j.found("image", n, err), j.may(c.Action, f.Object)); d != nil {
+			if d := j.found("image", n, err); d != nil {
+				return d
+			}
+			if d := j.may(c.Action, f.Object); d != nil {
 				return d
 			}
 		}
@@ -407,4 +409,25 @@ func (j *judge) reserved(labels map[string]string, besides ...string) *denial {
 		}
 	}
 	return nil
+}
+
+// String tells people what a proxy would change.
+func (e Edit) String() string {
+	var what []string
+	if e.Label != "" {
+		what = append(what, "label "+OwnerLabel+"="+e.Label)
+	}
+	if f := e.Params["filters"]; len(f) > 0 {
+		what = append(what, "filters "+f[0])
+	}
+	if l := e.Params["labels"]; len(l) > 0 {
+		what = append(what, "labels "+l[0])
+	}
+	for _, v := range e.Volumes {
+		what = append(what, "volume "+v.Name+" is made")
+	}
+	if e.Shown != "" {
+		what = append(what, "images of others are left out")
+	}
+	return strings.Join(what, "; ")
 }

@@ -113,14 +113,13 @@ func (r *reader) line(n int, word, rest string) error {
 			return fmt.Errorf("want call METHOD URI, not %q", rest)
 		}
 		r.open = true
-		r.c = Case{Line: n, Who: r.who, Front: r.front, Raw: request.Raw{Method: method, URI: strings.TrimSpace(uri), Whole: r.front == Proxy, Header: map[string][]string{}}}
+		r.c = Case{Line: n, Who: r.who, Front: r.front, Raw: request.Raw{Method: method, URI: strings.TrimSpace(uri), Whole: r.front == Proxy}}
 		r.c.things = append(r.c.things, r.things...)
 	case "body":
 		if !r.open {
 			return fmt.Errorf("a body without a call")
 		}
 		r.c.Raw.Body = append(r.c.Raw.Body, rest...)
-		r.c.Raw.Header["Content-Type"] = []string{"application/json"}
 	case "want":
 		if !r.open {
 			return fmt.Errorf("a want without a call")
@@ -129,13 +128,22 @@ func (r *reader) line(n int, word, rest string) error {
 		if answer != "allow" && answer != "deny" {
 			return fmt.Errorf("want %q: it is allow or deny", answer)
 		}
-		r.c.Raw.Header["Content-Length"] = []string{strconv.Itoa(len(r.c.Raw.Body))}
+		r.c.Raw.Header = Headers(string(r.c.Raw.Body))
 		r.c.Deny, r.c.Part, r.open = answer == "deny", strings.TrimSpace(part), false
 		r.cases = append(r.cases, r.c)
 	default:
 		return fmt.Errorf("%q is none of object, who, front, call, body, want", word)
 	}
 	return nil
+}
+
+// Headers are those that the docker command sends with a body.
+func Headers(body string) map[string][]string {
+	h := map[string][]string{"Content-Length": {strconv.Itoa(len(body))}}
+	if body != "" {
+		h["Content-Type"] = []string{"application/json"}
+	}
+	return h
 }
 
 // ParseWho reads a client, such as "uid=1000 gid=2000", "cn=web" or "local".

@@ -36,7 +36,7 @@ const (
 // Route is one endpoint of the Engine API.
 type Route struct {
 	Method string
-	Path   string // {name} is one part, {ref} may have slashes
+	Path   string // {name} is one part, {ref} may have slashes: docker inspect asks for all kinds by one name
 	Action string // named after docker's verbs, such as container.rm
 	Kind   Kind
 	Body   Body
@@ -66,7 +66,7 @@ GET /debug/pprof/{name} system.debug - none seconds debug gc
 GET /containers/json container.ls - none filters* limit size all since before
 POST /containers/create container.create - json name platform
 POST /containers/prune container.prune - none filters*
-GET /containers/{name}/json container.inspect container none size
+GET /containers/{ref}/json container.inspect container none size
 GET /containers/{name}/top container.top container none ps_args
 GET /containers/{name}/logs container.logs container none follow stdout stderr since until timestamps tail details
 GET /containers/{name}/changes container.diff container none
@@ -118,14 +118,14 @@ POST /grpc image.buildkit - none !h2c
 GET /networks network.ls - none filters*
 POST /networks/create network.create - json
 POST /networks/prune network.prune - none filters*
-GET /networks/{name} network.inspect network none verbose scope status
+GET /networks/{ref} network.inspect network none verbose scope status
 POST /networks/{name}/connect network.connect network json
 POST /networks/{name}/disconnect network.disconnect network json
 DELETE /networks/{name} network.rm network none
 GET /volumes volume.ls - none filters*
 POST /volumes/create volume.create - json
 POST /volumes/prune volume.prune - none filters*
-GET /volumes/{name} volume.inspect volume none
+GET /volumes/{ref} volume.inspect volume none
 PUT /volumes/{name} volume.update volume any version
 DELETE /volumes/{name} volume.rm volume none force
 GET /plugins plugin.ls - none filters
@@ -255,4 +255,21 @@ func (r *Route) param(name string) (known, list bool) {
 		}
 	}
 	return false, false
+}
+
+// IsStream says whether a request has a body that is not judged.
+func IsStream(method, uri string) bool {
+	t, err := canonical(uri)
+	if err != nil {
+		return true // it is refused unread
+	}
+	r, _ := find(method, t.path)
+	if r == nil {
+		return true
+	}
+	if r.Body != Stream {
+		return false
+	}
+	p, err := params(r, t.query)
+	return err != nil || len(p["fromImage"]) == 0
 }

@@ -46,7 +46,7 @@ func newApp(h host) *app {
 func newMos() *cobra.Command { return newApp(thisHost()).command() }
 
 func (a *app) command() *cobra.Command {
-	cmd := group("mos", "Networks and volumes of MosDocker: see, change, examine")
+	cmd := group("mos", "Networks, volumes and policies of MosDocker: see, change, examine")
 	// A hook of our own keeps docker's frame from reading its configuration and
 	// contexts, which these commands need not.
 	cmd.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
@@ -63,7 +63,7 @@ func (a *app) command() *cobra.Command {
 		a.lvm.socketFlag(c.Flags(), a.lvm.flag)
 	}
 	cmd.AddCommand(both...)
-	cmd.AddCommand(network{a.bridge}.group(), volume{a.lvm}.group())
+	cmd.AddCommand(network{a.bridge}.group(), volume{a.lvm}.group(), newAuthz())
 	ownHelp(cmd)
 	return cmd
 }

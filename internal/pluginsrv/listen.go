@@ -34,6 +34,8 @@ type Socket struct {
 	Path    string
 	Group   string // empty is docker
 	Handler http.Handler
+	// ConnContext, when set, gives each connection its context, as of [http.Server].
+	ConnContext func(context.Context, net.Conn) context.Context
 }
 
 func listen(ctx context.Context, so Socket) (l net.Listener, err error) {

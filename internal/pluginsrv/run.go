@@ -33,7 +33,7 @@ func (s *Server) Run(ctx context.Context, sockets ...Socket) error {
 	servers := make([]*http.Server, len(sockets))
 	for i, so := range sockets {
 		srv := &http.Server{
-			Handler: so.Handler, ReadHeaderTimeout: headerLimit,
+			Handler: so.Handler, ReadHeaderTimeout: headerLimit, ConnContext: so.ConnContext,
 			ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 		}
 		servers[i] = srv

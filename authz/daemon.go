@@ -1,0 +1,189 @@
+package authz
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mosdocker/mosdocker/authz/api"
+	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/version"
+)
+
+// Daemon guards one Engine.
+type Daemon struct {
+	cfg     Config
+	log     *logx.Logger
+	metrics *metrics
+	engine  *engine
+	audit   *auditLog
+	secret  string // see doc.go
+
+	inForce atomic.Pointer[force]
+	mu      sync.Mutex // guards all below
+	seen    string     // stamp of the policy file that was read last
+	broken  error      // why it is not in force
+}
+
+// force is a policy and when it came into force. Without one, everything is denied.
+type force struct {
+	*policy.Policy
+	hash  string
+	since time.Time
+}
+
+// Open makes a daemon. A policy that cannot be read is no error: the daemon then
+// denies everything, and says why.
+func Open(cfg Config, log *logx.Logger) (*Daemon, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, log: log, metrics: newMetrics(), secret: rand.Text()}
+	d.engine = newEngine(cfg, d.secret)
+	var err error
+	if d.audit, err = openAudit(cfg); err != nil {
+		return nil, err
+	}
+	if err := d.Reload(); err != nil {
+		log.Error("everything is denied: there is no policy", "err", err)
+	}
+	return d, nil
+}
+
+// Close ends what Open made.
+func (d *Daemon) Close() error {
+	d.engine.close()
+	return d.audit.close()
+}
+
+// Reload reads the policy file. When it is wrong, the policy before it stays.
+func (d *Daemon) Reload() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen = stamp(d.cfg.Policy)
+	text, err := os.ReadFile(d.cfg.Policy)
+	var p *policy.Policy
+	if err == nil {
+		p, err = policy.Parse(d.cfg.Policy, text)
+	}
+	d.broken = err
+	if err != nil {
+		d.metrics.reload(false)
+		return err
+	}
+	sum := sha256.Sum256(text)
+	d.inForce.Store(&force{p, hex.EncodeToString(sum[:8]), time.Now()})
+	d.metrics.reload(true)
+	return nil
+}
+
+// stamp tells one state of a file from another.
+func stamp(path string) string {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return "absent"
+	}
+	return fmt.Sprint(fi.ModTime().UnixNano(), fi.Size(), fi.Sys())
+}
+
+// Run looks at the policy file until ctx ends; now and then is a reload that was
+// asked for by a signal.
+func (d *Daemon) Run(ctx context.Context, now <-chan os.Signal) {
+	tick := time.NewTicker(d.cfg.Interval.Duration)
+	defer tick.Stop()
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-now:
+			asked = true
+		case <-tick.C:
+		}
+		d.mu.Lock()
+		changed := stamp(d.cfg.Policy) != d.seen
+		d.mu.Unlock()
+		if !asked && !changed {
+			continue
+		}
+		if err := d.Reload(); err != nil {
+			d.log.ErrorContext(ctx, "the policy file is wrong, the policy before it stays in force", "err", err)
+			continue
+		}
+		d.log.InfoContext(ctx, "policy in force", "file", d.cfg.Policy, "hash", d.inForce.Load().hash)
+	}
+}
+
+// decide judges a request and notes the decision.
+func (d *Daemon) decide(ctx context.Context, front judge.Front, who policy.Who, raw request.Raw) judge.Verdict {
+	start := time.Now()
+	v := d.judge(ctx, front, who, raw)
+	took := time.Since(start)
+	d.metrics.decided(front, v, took)
+	if err := d.audit.note(start, took, front, who, raw, v); err != nil {
+		d.log.ErrorContext(ctx, "a decision was not noted", "err", err)
+		if d.cfg.Audit.Required && v.Allow {
+			v.Allow, v.Denied, v.Rule, v.Reason = false, true, "audit", "the decision cannot be noted in the audit log"
+		}
+	}
+	switch {
+	case v.Denied && !v.Allow:
+		d.log.DebugContext(ctx, "denied", "who", who.String(), "action", v.Action, "object", v.Object, "rule", v.Rule, "reason", v.Reason)
+	case v.Denied && v.Mode == policy.Warn:
+		d.log.WarnContext(ctx, "would be denied", "who", who.String(), "action", v.Action, "object", v.Object, "rule", v.Rule, "reason", v.Reason)
+	}
+	return v
+}
+
+// judge is a decision; a panic is a refusal.
+func (d *Daemon) judge(ctx context.Context, front judge.Front, who policy.Who, raw request.Raw) (v judge.Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.ErrorContext(ctx, "a decision broke", "panic", p)
+			v = judge.Verdict{Denied: true, Mode: policy.Enforce, Rule: "broken", Reason: "the decision broke inside: see the log of mos-authz"}
+		}
+	}()
+	f := d.inForce.Load()
+	if f == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return judge.Verdict{Denied: true, Mode: policy.Enforce, Rule: "policy", Reason: fmt.Sprintf("there is no policy in force: the administrator must mend it: %v", d.broken)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Lookup.Duration)
+	defer cancel()
+	return judge.Judge(f.Policy, front, who, raw, asker{ctx, d.engine})
+}
+
+// status is how the daemon is.
+func (d *Daemon) status(ctx context.Context) api.Status {
+	s := api.Status{Version: version.String(), Policy: d.cfg.Policy, Listen: d.cfg.Listen, Audit: d.cfg.Audit.File}
+	if f := d.inForce.Load(); f != nil {
+		s.Hash, s.Since = f.hash, f.since
+	}
+	d.mu.Lock()
+	if d.broken != nil {
+		s.Error = d.broken.Error()
+	}
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Lookup.Duration)
+	defer cancel()
+	v, err := d.engine.version(ctx)
+	if err != nil {
+		s.Warning = err.Error()
+		return s
+	}
+	s.Engine = v
+	if ungated(v) {
+		s.Warning = "this Engine serves gRPC on its own socket, about which it asks no plugin: let users reach the guarded socket only"
+	}
+	return s
+}

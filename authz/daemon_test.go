@@ -1,0 +1,368 @@
+package authz
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mosdocker/mosdocker/authz/api"
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/testx"
+)
+
+// engineStub answers what the lookups and the proxy ask of an Engine, and notes
+// the requests that reached it.
+type engineStub struct {
+	mu   sync.Mutex // guards all below
+	seen []*http.Request
+	body []string
+	hang chan struct{} // lookups wait for it, when set
+}
+
+func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	e.mu.Lock()
+	e.seen, e.body = append(e.seen, r), append(e.body, string(body))
+	hang := e.hang
+	e.mu.Unlock()
+	if hang != nil {
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+	}
+	owner := "a"
+	if strings.Contains(r.URL.Path, "theirs") {
+		owner = "b"
+	}
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/json") && strings.Contains(r.URL.Path, "/containers/"):
+		fmt.Fprintf(w, `{"Id":"%064d","Name":"/x","Config":{"Labels":{"mos.owner":%q}}}`, 1, owner)
+	case strings.HasSuffix(r.URL.Path, "/images/json"):
+		_, _ = io.WriteString(w, `[{"Id":"1","Labels":null},{"Id":"2","Labels":{"mos.owner":"b"}},{"Id":"3","Labels":{"mos.owner":"a"},"Extra":1e2}]`)
+	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"):
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"message":"no such thing"}`)
+	case r.URL.Path == "/version":
+		_, _ = io.WriteString(w, `{"Version":"29.2.0"}`)
+	default:
+		_, _ = io.WriteString(w, `{}`)
+	}
+}
+
+// last is the last request that is no lookup.
+func (e *engineStub) last(t *testing.T) (*http.Request, string) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.seen) == 0 {
+		t.Fatal("nothing reached the Engine")
+	}
+	return e.seen[len(e.seen)-1], e.body[len(e.body)-1]
+}
+
+type house struct {
+	*Daemon
+	cfg  Config
+	stub *engineStub
+}
+
+// policyOfMe makes the user of this test tenant a, and of the Engine's own socket
+// too.
+func policyOfMe() string {
+	return fmt.Sprintf("version = 1\n[[who]]\nname = 'a'\nlocal = true\nuid = [%d]\nprofile = 'tenant'\n", os.Getuid())
+}
+
+func open(tb testing.TB, policy string, change ...func(*Config)) *house {
+	tb.Helper()
+	dir := tb.TempDir()
+	cfg := Defaults()
+	cfg.Socket, cfg.Listen, cfg.Admin = filepath.Join(dir, "p.sock"), filepath.Join(dir, "d.sock"), filepath.Join(dir, "a.sock")
+	cfg.Policy, cfg.Audit.File = filepath.Join(dir, "policy.toml"), filepath.Join(dir, "audit.log")
+	cfg.DockerHost = "unix://" + filepath.Join(dir, "e.sock")
+	cfg.Interval = config.Duration{Duration: 100 * time.Millisecond}
+	for _, c := range change {
+		c(&cfg)
+	}
+	if err := os.WriteFile(cfg.Policy, []byte(policy), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	stub := &engineStub{}
+	l, err := net.Listen("unix", filepath.Join(dir, "e.sock"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: stub}}
+	srv.Start()
+	log, err := logx.New(io.Discard, logx.Config{Level: "error", Format: "text"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d, err := Open(cfg, log)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() {
+		if err := d.Serve(ctx); err != nil {
+			tb.Error(err)
+		}
+	})
+	work.Go(func() { d.Run(ctx, nil) })
+	tb.Cleanup(func() {
+		cancel()
+		work.Wait()
+		if err := d.Close(); err != nil {
+			tb.Error(err)
+		}
+		srv.Close()
+		if _, ok := tb.(*testing.T); ok {
+			goleak.VerifyNone(tb)
+		}
+	})
+	testx.Eventually(tb, 10*time.Second, func() error {
+		_, err := api.New(cfg.Admin).Status(context.Background())
+		return err
+	})
+	return &house{d, cfg, stub}
+}
+
+// ask sends bytes to a socket and reads so many answers.
+func (h *house) ask(t *testing.T, socket, text string, n int) (codes []int, bodies []string) {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	go func() { _, _ = io.WriteString(c, text) }()
+	r := bufio.NewReader(c)
+	for range n {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return append(codes, 0), append(bodies, err.Error())
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		codes, bodies = append(codes, resp.StatusCode), append(bodies, string(b))
+	}
+	return codes, bodies
+}
+
+func call(method, uri, body string) string {
+	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nX-Mos-Authz: guess\r\nX-Mos-Other: y\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, uri, len(body), body)
+}
+
+// TestWhatFollowsAFailedUpgradeIsJudged: a connection that the Engine did not turn
+// into another is no tunnel to it.
+func TestWhatFollowsAFailedUpgradeIsJudged(t *testing.T) {
+	h := open(t, policyOfMe())
+	attach := "POST /v1.41/containers/mine/attach?stream=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+	codes, bodies := h.ask(t, h.cfg.Listen, attach+call("POST", "/v1.41/containers/theirs/stop", ""), 2)
+	if codes[0] != 200 || len(codes) < 2 || codes[1] != 403 {
+		t.Errorf("got %v %q", codes, bodies)
+	}
+	// The same for a body that is announced twice, and one that goes on.
+	for _, text := range []string{
+		"POST /v1.41/containers/mine/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + call("POST", "/v1.41/containers/theirs/stop", ""),
+		"POST /v1.41/containers/mine/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n" + call("POST", "/v1.41/containers/theirs/stop", ""),
+	} {
+		h.ask(t, h.cfg.Listen, text, 2)
+		h.stub.mu.Lock()
+		for _, r := range h.stub.seen {
+			if r.Method == "POST" && strings.Contains(r.URL.Path, "theirs") {
+				t.Errorf("%q reached the Engine", r.URL)
+			}
+		}
+		h.stub.mu.Unlock()
+	}
+}
+
+func TestRequestsAreRewrittenOnTheirWay(t *testing.T) {
+	h := open(t, policyOfMe())
+	id := fmt.Sprintf("%064d", 1)
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.41/containers/mine/stop?t=5", ""), 1); codes[0] != 200 {
+		t.Fatalf("got %v %q", codes, bodies)
+	}
+	r, _ := h.stub.last(t)
+	if r.URL.String() != "/v1.41/containers/"+id+"/stop?t=5" || r.Header.Get(secretHeader) != h.secret || len(r.Header.Values(secretHeader)) != 1 || r.Header.Get("X-Mos-Other") != "" {
+		t.Errorf("got %s %v", r.URL, r.Header)
+	}
+	h.ask(t, h.cfg.Listen, call("POST", "/v1.41/containers/create?name=n", `{"Image":"i","Labels":null,"HostConfig":{"NetworkMode":"container:mine","NanoCpus":1000000000,"Binds":["missing:/x"]}}`), 1)
+	r, body := h.stub.last(t)
+	var got struct {
+		Labels     map[string]string `json:"Labels"`
+		HostConfig map[string]any    `json:"HostConfig"`
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || got.Labels["mos.owner"] != "a" || got.HostConfig["NetworkMode"] != "container:"+id || !strings.Contains(body, `"NanoCpus":1000000000`) || r.ContentLength != int64(len(body)) {
+		t.Errorf("got %s, %v", body, err)
+	}
+	h.stub.mu.Lock()
+	made := false
+	for i, r := range h.stub.seen {
+		made = made || r.URL.Path == "/volumes/create" && strings.Contains(h.stub.body[i], `"mos.owner":"a"`) && strings.Contains(h.stub.body[i], `"Name":"missing"`)
+	}
+	h.stub.mu.Unlock()
+	if !made {
+		t.Error("the volume was not made with its owner")
+	}
+	_, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.41/images/json", ""), 1)
+	if bodies[0] != `[{"Id":"1","Labels":null},{"Id":"3","Labels":{"mos.owner":"a"},"Extra":1e2}]` {
+		t.Errorf("images are %s", bodies[0])
+	}
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.41/containers/create", strings.Repeat(" ", mostBody+1)), 1); codes[0] != 413 {
+		t.Errorf("got %v %q", codes, bodies)
+	}
+	if codes, _ := h.ask(t, h.cfg.Listen, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 1); codes[0] != 0 && codes[0] < 400 {
+		t.Errorf("HTTP/2 is answered with %v", codes)
+	}
+}
+
+func TestThePluginFailsClosed(t *testing.T) {
+	h := open(t, policyOfMe(), func(c *Config) { c.Lookup = config.Duration{Duration: 200 * time.Millisecond} })
+	plugin := func(body string) (int, string) {
+		codes, bodies := h.ask(t, h.cfg.Socket, call("POST", "/AuthZPlugin.AuthZReq", body), 1)
+		return codes[0], bodies[0]
+	}
+	for body, want := range map[string]string{
+		``: "400", `{}`: `"Allow":false`, `{"RequestMethod":"GET","RequestUri":"/info","RequestPeerCertificates":["x"]}`: "400",
+		`{"RequestMethod":"GET","RequestUri":"/info","RequestPeerCertificates":["eHg="]}`:                               "500",
+		`{"RequestMethod":"GET","RequestUri":"/info"}`:                                                                  `{"Allow":true}`,
+		`{"RequestMethod":"GET","RequestUri":"/info","User":"somebody","UserAuthNMethod":"TLS"}`:                        "does not know you",
+		`{"RequestMethod":"GET","RequestUri":"/plugins","RequestHeaders":{"X-Mos-Authz":"` + h.secret + `"}}`:           `{"Allow":true}`,
+		`{"RequestMethod":"GET","RequestUri":"/plugins","RequestHeaders":{"X-Mos-Authz":""}}`:                           `"Allow":false`,
+		`{"RequestMethod":"POST","RequestUri":"/v1.41/containers/theirs/stop","RequestHeaders":{"Content-Length":"0"}}`: "belongs to b",
+		`{"RequestMethod":"POST","RequestUri":"/v1.41/containers/mine/stop","RequestHeaders":{"Content-Length":"0"}}`:   `{"Allow":true}`,
+		`{"RequestMethod":"GET","RequestUri":"/info","RequestUri":"/plugins"}`:                                          "400",
+	} {
+		if code, answer := plugin(body); strconv.Itoa(code) != want && !strings.Contains(answer, want) {
+			t.Errorf("%s: got %d %s, want %s", body, code, answer, want)
+		}
+	}
+	// An Engine that does not tell whose an object is.
+	hang := make(chan struct{})
+	h.stub.mu.Lock()
+	h.stub.hang = hang
+	h.stub.mu.Unlock()
+	begin := time.Now()
+	_, answer := plugin(`{"RequestMethod":"POST","RequestUri":"/v1.41/containers/mine/stop","RequestHeaders":{"Content-Length":"0"}}`)
+	if !strings.Contains(answer, `"Allow":false`) || time.Since(begin) > 5*time.Second {
+		t.Errorf("got %s after %s", answer, time.Since(begin))
+	}
+	close(hang)
+}
+
+func TestTheAuditLogRotatesAndHasNoSecrets(t *testing.T) {
+	h := open(t, policyOfMe(), func(c *Config) { c.Audit.Size, c.Audit.Keep = 4096, 2 })
+	for range 60 {
+		h.ask(t, h.cfg.Listen, call("POST", "/v1.41/containers/create?name=n&hidden=s3cret", `{"Image":"i","Env":["P=s3cret"]}`), 1)
+	}
+	files, err := filepath.Glob(h.cfg.Audit.File + "*")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("files are %q, %v", files, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil || len(text) > 4096 || strings.Contains(string(text), "s3cret") {
+			t.Errorf("%s has %d bytes: %s, %v", f, len(text), text, err)
+		}
+		for line := range strings.Lines(string(text)) {
+			var l Line
+			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Path != "/v1.41/containers/create" || l.Decision != "deny" || l.Front != "socket" || l.Time.IsZero() {
+				t.Errorf("%s: %+v, %v", line, l, err)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeNotedIsDenied(t *testing.T) {
+	h := open(t, policyOfMe(), func(c *Config) { c.Audit.Required = true })
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("GET", "/_ping", ""), 1); codes[0] != 200 {
+		t.Fatalf("got %v %q", codes, bodies)
+	}
+	h.audit.mu.Lock()
+	h.audit.f.Close()
+	h.audit.mu.Unlock()
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("GET", "/_ping", ""), 1); codes[0] != 403 || !strings.Contains(bodies[0], "cannot be noted") {
+		t.Errorf("got %v %q", codes, bodies)
+	}
+	h.audit.mu.Lock()
+	defer h.audit.mu.Unlock()
+	if err := h.audit.open(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExplainTellsAndDoesNotAct(t *testing.T) {
+	h := open(t, policyOfMe())
+	c := api.New(h.cfg.Admin)
+	e, err := c.Explain(t.Context(), api.ExplainRequest{Who: fmt.Sprintf("uid=%d", os.Getuid()), Method: "POST", URI: "/v1.41/containers/create", Body: `{"Image":"i"}`})
+	if err != nil || !e.Allow || e.Subject != "a" || e.Profile != "tenant" || !strings.Contains(e.Change, "mos.owner=a") {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	e, err = c.Explain(t.Context(), api.ExplainRequest{Who: "local", Front: "plugin", Method: "POST", URI: "/v1.41/containers/theirs/stop"})
+	if err != nil || e.Allow || !strings.Contains(e.Reason, "belongs to b") || e.Object != "container x" {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if _, err := c.Explain(t.Context(), api.ExplainRequest{Who: "me", Method: "GET", URI: "/"}); err == nil {
+		t.Error("who=me is taken")
+	}
+	s, err := c.Status(t.Context())
+	if err != nil || s.Engine != "29.2.0" || s.Warning == "" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	if _, err := os.Stat(h.cfg.Audit.File); err == nil {
+		if text, _ := os.ReadFile(h.cfg.Audit.File); len(text) > 0 {
+			t.Errorf("explanations are noted: %s", text)
+		}
+	}
+}
+
+func TestEnginesThatServeGRPCPastPlugins(t *testing.T) {
+	for v, want := range map[string]bool{"20.10.24+dfsg1": false, "26.1.5": false, "28.5.2": false, "29.1.9": false, "29.2.0": true, "29.10.0": true, "30.0.1": true, "v2.0.0-beta.24": true, "dev": true} {
+		if got := ungated(v); got != want {
+			t.Errorf("%s: got %v", v, got)
+		}
+	}
+}
+
+func TestConfigurationsThatCannotBeMeant(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		"socket: want an absolute path": func(c *Config) { c.Socket = "x" },
+		"docker_host: want unix":        func(c *Config) { c.DockerHost = "tcp://x" },
+		"members of docker":             func(c *Config) { c.Group = "docker" },
+		"lookup: want 100ms":            func(c *Config) { c.Lookup.Duration = 0 },
+		"there is no audit.file":        func(c *Config) { c.Audit.File, c.Audit.Required = "", true },
+		"audit: want a size":            func(c *Config) { c.Audit.Size = 1 },
+		"interval: want 100ms at least": func(c *Config) { c.Interval.Duration = 0 },
+		"policy: want an absolute path": func(c *Config) { c.Policy = "" },
+	} {
+		cfg := Defaults()
+		change(&cfg)
+		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	cfg := Defaults()
+	cfg.Listen, cfg.Audit.File = "", ""
+	if err := cfg.Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,209 @@
+package authz
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+
+	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/fault"
+)
+
+// secretHeader carries the secret of this process.
+const secretHeader = "X-Mos-Authz" //nolint:gosec // the name of a header
+
+// engine asks an Engine whose objects are. It asks by the very names that the
+// client used, so that the Engine finds what it would find for the client.
+type engine struct {
+	http   *http.Transport
+	secret string
+}
+
+func newEngine(cfg Config, secret string) *engine {
+	socket := strings.TrimPrefix(cfg.DockerHost, "unix://")
+	return &engine{secret: secret, http: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 100,
+		IdleConnTimeout:     90 * time.Second,
+	}}
+}
+
+func (e *engine) close() { e.http.CloseIdleConnections() }
+
+// do asks for a path below the Engine's API and reads the answer into out.
+func (e *engine) do(ctx context.Context, method, path string, body, out any) error {
+	var b bytes.Buffer
+	if body != nil {
+		if err := json.NewEncoder(&b).Encode(body); err != nil {
+			return err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, &b)
+	if err != nil {
+		return fault.Invalid("%q is no name of an object", path)
+	}
+	r.Header.Set(secretHeader, e.secret)
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := e.http.RoundTrip(r)
+	if err != nil {
+		return fmt.Errorf("the Engine does not answer: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode == http.StatusNotFound:
+		return fault.NotFound("%s", message(text))
+	case resp.StatusCode >= http.StatusBadRequest:
+		return fmt.Errorf("the Engine answers: %s", message(text))
+	}
+	return json.Unmarshal(text, out)
+}
+
+// message is the words of an Engine's error.
+func message(text []byte) string {
+	var e struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(text, &e) != nil || e.Message == "" {
+		return strings.TrimSpace(string(text))
+	}
+	return e.Message
+}
+
+// version is that of the Engine.
+func (e *engine) version(ctx context.Context) (string, error) {
+	var v struct{ Version string }
+	err := e.do(ctx, http.MethodGet, "/version", nil, &v)
+	return v.Version, err
+}
+
+// ungated says whether an Engine of a version serves gRPC past its plugins. A
+// development version is taken for a new one.
+func ungated(version string) bool {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	x, err := strconv.Atoi(strings.TrimPrefix(major, "v"))
+	y, _ := strconv.Atoi(minor)
+	return err != nil || x > 29 || x == 29 && y >= 2 || x < 17
+}
+
+// makeVolume makes a volume with its owner's label.
+func (e *engine) makeVolume(ctx context.Context, v request.VolumeCreate) error {
+	var made struct{ Name string }
+	return e.do(ctx, http.MethodPost, "/volumes/create", v, &made)
+}
+
+// asker is an engine with the context of one decision, as [judge.Lookup] wants it.
+type asker struct {
+	ctx context.Context //nolint:containedctx // it lives as long as the call that it is of
+	*engine
+}
+
+var plainName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// named gets an object by a name, which must stay one part of the path.
+func (a asker) named(kind, ref, path string, out any) error {
+	if len(ref) > 255 || !plainName.MatchString(ref) {
+		return fault.NotFound("no such %s: %.80q", kind, ref)
+	}
+	return a.get(path, out)
+}
+
+func (a asker) get(path string, out any) error {
+	return a.do(a.ctx, http.MethodGet, path, nil, out)
+}
+
+func object(kind, name string, labels map[string]string) policy.Object {
+	return policy.Object{Kind: kind, Name: name, Owner: labels[judge.OwnerLabel], Labels: labels}
+}
+
+// Container implements [judge.Lookup].
+func (a asker) Container(ref string) (judge.Found, error) {
+	ref = strings.TrimPrefix(ref, "/")
+	var c struct {
+		ID     string `json:"Id"`
+		Name   string
+		Config struct{ Labels map[string]string }
+	}
+	if err := a.named("container", ref, "/containers/"+ref+"/json", &c); err != nil {
+		return judge.Found{}, err
+	}
+	return judge.Found{ID: c.ID, Object: object("container", strings.TrimPrefix(c.Name, "/"), c.Config.Labels)}, nil
+}
+
+// Exec implements [judge.Lookup].
+func (a asker) Exec(id string) (string, error) {
+	var e struct{ ContainerID string }
+	err := a.named("exec", id, "/exec/"+id+"/json", &e)
+	return e.ContainerID, err
+}
+
+// Image implements [judge.Lookup].
+func (a asker) Image(ref string) (judge.Found, error) {
+	if _, err := reference.ParseAnyReference(ref); err != nil {
+		return judge.Found{}, fault.NotFound("no such image: %.80q", ref)
+	}
+	var i struct {
+		ID                    string `json:"Id"`
+		RepoTags, RepoDigests []string
+		Config                struct{ Labels map[string]string }
+	}
+	if err := a.get("/images/"+ref+"/json", &i); err != nil {
+		return judge.Found{}, err
+	}
+	f := judge.Found{ID: i.ID, Object: object("image", ref, i.Config.Labels)}
+	for _, n := range append(i.RepoTags, i.RepoDigests...) {
+		if r, err := reference.ParseNormalizedNamed(n); err == nil {
+			f.Names = append(f.Names, r.String())
+		}
+	}
+	return f, nil
+}
+
+// Volume implements [judge.Lookup].
+func (a asker) Volume(name string) (judge.Found, error) {
+	var v struct {
+		Name, Driver string
+		Labels       map[string]string
+		Status       struct {
+			Users []string `json:"users"`
+		}
+	}
+	if err := a.named("volume", name, "/volumes/"+name, &v); err != nil {
+		return judge.Found{}, err
+	}
+	driver, _, _ := strings.Cut(v.Driver, ":") // managed plugins have a tag
+	return judge.Found{ID: v.Name, Driver: driver, Users: len(v.Status.Users), Object: object("volume", v.Name, v.Labels)}, nil
+}
+
+// Network implements [judge.Lookup].
+func (a asker) Network(ref string) (judge.Found, error) {
+	var n struct {
+		ID     string `json:"Id"`
+		Name   string
+		Labels map[string]string
+	}
+	if err := a.named("network", ref, "/networks/"+ref, &n); err != nil {
+		return judge.Found{}, err
+	}
+	return judge.Found{ID: n.ID, Object: object("network", n.Name, n.Labels)}, nil
+}
+
+var _ judge.Lookup = asker{}

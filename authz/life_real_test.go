@@ -1,0 +1,254 @@
+package authz_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+// TestOrdinaryLifeOfATenant: the docker command at the guarded socket works as
+// without it, and its lists show what is the tenant's.
+func TestOrdinaryLifeOfATenant(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		t.Helper()
+		b.guard(t, true)
+		defer b.guard(t, false)
+		// Both tenants use one name of a volume's kind, networks and containers.
+		if out, err := b.as(t, 2000, 3000, "", "run", "-d", "--name", "theirs", "-v", "theirdata:/d", rig.Image, "sleep", "1000"); err != nil {
+			t.Fatal(out, err)
+		}
+		b.a(t, "version")
+		b.a(t, "info")
+		id := b.a(t, "run", "-d", "--name", "web", "-v", "data:/data", "-v", "/anonymous", "--tmpfs", "/t", "-p", "18080:80", "-m", "64m", "-e", "A=1", rig.Image,
+			"sh", "-c", "echo up; while :; do date >/data/now; sleep 1; done")
+		for _, c := range []struct {
+			want string
+			args []string
+		}{
+			{id[:12], []string{"ps", "-q"}},
+			{"a", []string{"inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "web"}},
+			{"hi", []string{"exec", "web", "echo", "hi"}},
+			{"up", []string{"logs", "web"}},
+			{"data", []string{"volume", "ls", "-q", "-f", "name=data"}},
+			{"a", []string{"volume", "inspect", "-f", `{{index .Labels "mos.owner"}}`, "data"}},
+			{"18080", []string{"port", "web"}},
+			{"date", []string{"top", "web"}},
+			{"hello", []string{"run", "--rm", rig.Image, "echo", "hello"}},
+			{"mos-test", []string{"images"}},
+			{"", []string{"rename", "web", "web2"}},
+			{"web2", []string{"restart", "-t", "0", "web2"}},
+			{"web2", []string{"update", "-m", "96m", "--memory-swap", "96m", "web2"}},
+			{"web2", []string{"pause", "web2"}},
+			{"web2", []string{"unpause", "web2"}},
+			{"A /t", []string{"diff", "web2"}},
+			{"", []string{"network", "create", "net1"}},
+			{"", []string{"network", "connect", "--alias", "w", "net1", "web2"}},
+			{"web2", []string{"network", "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "net1"}},
+			{"ok", []string{"run", "--rm", "--network", "net1", rig.Image, "sh", "-c", "ping -c1 -W3 w >/dev/null && echo ok"}},
+			{"", []string{"network", "disconnect", "net1", "web2"}},
+			{"beside", []string{"run", "--rm", "--network", "container:web2", rig.Image, "echo", "beside"}},
+			{"sha256", []string{"commit", "web2", "a/saved"}},
+			{"a/saved", []string{"images", "--format", "{{.Repository}}"}},
+			{"saved", []string{"run", "--rm", "a/saved", "echo", "saved"}},
+			{"", []string{"tag", "a/saved", "a/other"}},
+			{"Untagged", []string{"rmi", "a/other"}},
+		} {
+			if out, err := b.as(t, 1000, 2000, "", c.args...); err != nil || !strings.Contains(out, c.want) {
+				t.Errorf("docker %s: got %q, %v; want %q", strings.Join(c.args, " "), out, err, c.want)
+			}
+		}
+		if out := b.a(t, "network", "ls", "-q"); strings.Count(out, "\n") != 0 || out == "" {
+			t.Errorf("networks listed are %q, want one", out)
+		}
+		if b.new { // it takes two seconds
+			if out := b.a(t, "stats", "--no-stream", "--format", "{{.Name}}", "web2"); out != "web2" {
+				t.Errorf("stats are of %q", out)
+			}
+		}
+		t.Run("stdin", func(t *testing.T) { streams(t, b) })
+		t.Run("copy", func(t *testing.T) { copies(t, b) })
+		t.Run("build", func(t *testing.T) { builds(t, b) })
+		t.Run("events", func(t *testing.T) { events(t, b) })
+		t.Run("apart", func(t *testing.T) { apart(t, b) })
+
+		b.a(t, "rm", "-f", "web2")
+		for _, what := range []string{"container", "network", "volume"} {
+			if out, err := b.as(t, 1000, 2000, "", what, "prune", "-f"); err != nil {
+				t.Error(out, err)
+			}
+		}
+		if out := b.a(t, "ps", "-aq"); out != "" {
+			t.Errorf("left are %q", out)
+		}
+		ops := func(args ...string) string {
+			out, err := b.as(t, 4000, 4000, "", args...)
+			if err != nil {
+				t.Error(err)
+			}
+			return out
+		}
+		if out := ops("ps", "--format", "{{.Names}}"); out != "theirs" {
+			t.Errorf("operators see %q, want theirs", out)
+		}
+		if out := ops("volume", "ls", "-q"); !strings.Contains(out, "theirdata") {
+			t.Errorf("operators see volumes %q", out)
+		}
+		ops("rm", "-f", "theirs")
+	})
+}
+
+// streams hands standard input through, with its end.
+func streams(t *testing.T, b *bench) {
+	t.Helper()
+	payload := strings.Repeat("0123456789abcdef", 64<<10) // 1 MiB
+	if out := b.aWith(t, payload, "exec", "-i", "web2", "md5sum"); !strings.HasPrefix(out, md5(payload)) {
+		t.Errorf("exec -i: got %q", out)
+	}
+	if out := b.aWith(t, payload, "run", "-i", "--rm", rig.Image, "md5sum"); !strings.HasPrefix(out, md5(payload)) {
+		t.Errorf("run -i: got %q", out)
+	}
+}
+
+func copies(t *testing.T, b *bench) {
+	t.Helper()
+	b.write(t, "/tmp/file", "content\n")
+	b.a(t, "cp", "/tmp/file", "web2:/root/file")
+	if out := b.a(t, "exec", "web2", "cat", "/root/file"); out != "content" {
+		t.Errorf("copied in is %q", out)
+	}
+	b.a(t, "cp", "web2:/root/file", "-")
+	// Compressed archives would be unpacked by a program of the container's.
+	gz := "\x1f\x8b\x08\x00\x00\x00\x00\x00"
+	code, body := b.raw(t, b.guardedSocket(), "PUT /v1.41/containers/web2/archive?path=/root HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: 8\r\n\r\n"+gz)
+	if code != 400 || !strings.Contains(body, "compressed") {
+		t.Errorf("a compressed archive: %d %s", code, body)
+	}
+}
+
+func builds(t *testing.T, b *bench) {
+	t.Helper()
+	b.write(t, "/tmp/context/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.owner=b other=1\nRUN echo built >/built\n")
+	b.a(t, "build", "-q", "-t", "a/built", "/tmp/context")
+	if out := b.a(t, "inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "a/built"); out != "a" {
+		t.Errorf("the image belongs to %q", out)
+	}
+	if out := b.a(t, "run", "--rm", "a/built", "cat", "/built"); out != "built" {
+		t.Errorf("got %q", out)
+	}
+	b.refused(t, 1000, 2000, "limits.host_namespaces", "build", "-q", "--network", "host", "/tmp/context")
+	b.refused(t, 1000, 2000, "builtin: tag", "build", "-q", "-t", rig.Image, "/tmp/context")
+	b.write(t, "/tmp/forged/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.role=infra\n")
+	b.a(t, "build", "-q", "-t", "a/forged", "/tmp/forged")
+	b.refused(t, 1000, 2000, "limits.labels", "run", "--rm", "a/forged", "true")
+	b.refused(t, 2000, 3000, "belongs to a", "run", "--rm", "a/built", "true")
+	if out, err := b.as(t, 2000, 3000, "", "images", "--format", "{{.Repository}}"); err != nil || strings.Contains(out, "a/built") || !strings.Contains(out, "mos-test") {
+		t.Errorf("b sees images %q, %v", out, err)
+	}
+	b.a(t, "rmi", "-f", "a/built", "a/forged", "a/saved")
+}
+
+func events(t *testing.T, b *bench) {
+	t.Helper()
+	since := time.Now().Add(-time.Minute).Format(time.RFC3339)
+	b.a(t, "run", "--rm", "--name", "seen", rig.Image, "true")
+	if _, err := b.as(t, 2000, 3000, "", "run", "--rm", "--name", "unseen", rig.Image, "true"); err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Second).Format(time.RFC3339)
+	out := b.a(t, "events", "--since", since, "--until", until, "--format", "{{.Action}} {{.Actor.Attributes.name}}")
+	if !strings.Contains(out, "start seen") || strings.Contains(out, "unseen") {
+		t.Errorf("events are %q", out)
+	}
+}
+
+// apart: what belongs to b is out of reach.
+func apart(t *testing.T, b *bench) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"inspect", "-f", "{{.Id}}", "--type", "container", "theirs"},
+		{"logs", "theirs"},
+		{"exec", "theirs", "true"},
+		{"rm", "-f", "theirs"},
+		{"stop", "theirs"},
+		{"cp", "theirs:/etc/hostname", "-"},
+		{"run", "--rm", "-v", "theirdata:/x", rig.Image, "true"},
+		{"volume", "rm", "theirdata"},
+		{"run", "--rm", "--network", "container:theirs", rig.Image, "true"},
+	} {
+		b.refused(t, 1000, 2000, "belongs to b", args...)
+	}
+	b.refused(t, 1000, 2000, "limits.binds", "run", "--rm", "-v", "/etc:/x", rig.Image, "true")
+	b.refused(t, 1000, 2000, "No such container", "stop", "missing")
+	b.refused(t, 1234, 1234, "does not know you", "ps")
+	if out := b.a(t, "ps", "-a", "--format", "{{.Names}}"); strings.Contains(out, "theirs") {
+		t.Errorf("a sees %q", out)
+	}
+}
+
+// TestPolicyChangesWhileItIsInForce: a wrong file leaves the policy before it, a
+// right one comes into force by itself; the audit log tells who did what.
+func TestPolicyChangesWhileItIsInForce(t *testing.T) {
+	r := rig.New(t, rig.Config{})
+	b := start(t, r.Host(1), false)
+	b.guard(t, true)
+	b.refused(t, 1234, 1234, "does not know you", "ps")
+	before, err := b.admin.Status(t.Context())
+	if err != nil || before.Hash == "" {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	b.write(t, "/etc/mos/policy.toml", "version = 1\n[[who]]\nname = 'x'\nprofil = 'open'\n")
+	if _, err := b.admin.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "policy.toml:4:1: there is no key who.profil") {
+		t.Errorf("got %v", err)
+	}
+	if s, err := b.admin.Status(t.Context()); err != nil || s.Hash != before.Hash || s.Error == "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	b.a(t, "ps")
+	b.write(t, "/etc/mos/policy.toml", policyText+"[[who]]\nname = 'late'\nuid = [1234]\nprofile = 'readonly'\n")
+	testx.Eventually(t, 10*time.Second, func() error {
+		_, err := b.as(t, 1234, 1234, "", "ps")
+		return err
+	})
+	if err := os.Remove(b.Path("/etc/mos/policy.toml")); err != nil {
+		t.Fatal(err)
+	}
+	testx.Eventually(t, 10*time.Second, func() error {
+		s, err := b.admin.Status(t.Context())
+		if err == nil && s.Error == "" {
+			err = errors.New("nobody noticed that the file is gone")
+		}
+		return err
+	})
+	b.a(t, "ps")
+	// A plugin that is killed, and one without a policy: nothing goes through.
+	if err := b.Kill9("mos-authz"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Start("mos-authz"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(b.guardedSocket(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b.refused(t, 1000, 2000, "there is no policy in force", "ps")
+	if code, body := b.raw(t, b.Socket(), get("/containers/json")); code != 403 || !strings.Contains(body, "there is no policy in force") {
+		t.Errorf("got %d %s", code, body)
+	}
+	b.write(t, "/etc/mos/policy.toml", policyText)
+	if _, err := b.admin.Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b.guard(t, false)
+	text, err := os.ReadFile(b.Path("/var/log/mos/authz.log"))
+	if err != nil || !strings.Contains(string(text), `"who":"uid 1234"`) || !strings.Contains(string(text), `"decision":"deny","rule":"who"`) || !strings.Contains(string(text), `"subject":"late","profile":"readonly","method":"GET","path":"/v1.41/containers/json","action":"container.ls","decision":"allow"`) {
+		t.Errorf("the audit log is %s, %v", text, err)
+	}
+	if fi, err := os.Stat(b.Path("/var/log/mos/authz.log")); err != nil || fi.Mode().Perm() != 0o640 {
+		t.Errorf("the audit log has rights %v, %v", fi.Mode(), err)
+	}
+}

@@ -1,0 +1,67 @@
+package authz
+
+import (
+	"context"
+	"crypto/subtle"
+	"crypto/x509"
+
+	"github.com/docker/go-plugins-helpers/authorization"
+
+	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/pluginsrv"
+)
+
+// register adds the calls of the authorization protocol.
+func (d *Daemon) register(s *pluginsrv.Server) {
+	s.Implements(authorization.AuthZApiImplements)
+	pluginsrv.Handle(s, "/"+authorization.AuthZApiRequest, d.authzReq)
+	// The answer has had its effect; all that could be refused is the telling.
+	pluginsrv.Handle(s, "/"+authorization.AuthZApiResponse, func(context.Context, pluginsrv.None) (authorization.Response, error) {
+		return authorization.Response{Allow: true}, nil
+	})
+}
+
+// authzReq answers whether an Engine may serve a request.
+func (d *Daemon) authzReq(ctx context.Context, r authorization.Request) (authorization.Response, error) {
+	if d.ours(r.RequestHeaders[secretHeader]) {
+		return authorization.Response{Allow: true}, nil
+	}
+	raw := request.Raw{Method: r.RequestMethod, URI: r.RequestURI, Body: r.RequestBody, Header: map[string][]string{}}
+	for _, k := range []string{"Content-Type", "Content-Length", "Upgrade"} {
+		if v, ok := r.RequestHeaders[k]; ok {
+			raw.Header[k] = []string{v}
+		}
+	}
+	v := d.decide(ctx, judge.Plugin, tlsClient(r), raw)
+	if !v.Allow {
+		return authorization.Response{Msg: v.Reason + " [" + v.Rule + "]"}, nil
+	}
+	return authorization.Response{Allow: true}, nil
+}
+
+// ours says whether a request carries this process's secret.
+func (d *Daemon) ours(secret string) bool {
+	return subtle.ConstantTimeCompare([]byte(secret), []byte(d.secret)) == 1
+}
+
+// tlsClient is who sends a request, as far as an Engine tells: the names of his
+// certificate, or nothing.
+func tlsClient(r authorization.Request) policy.Who {
+	if len(r.RequestPeerCertificates) == 0 || r.RequestPeerCertificates[0] == nil {
+		return policy.Who{CN: r.User}
+	}
+	c := x509.Certificate(*r.RequestPeerCertificates[0])
+	w := policy.Who{CN: c.Subject.CommonName, SAN: append(append([]string{}, c.DNSNames...), c.EmailAddresses...)}
+	for _, u := range c.URIs {
+		w.SAN = append(w.SAN, u.String())
+	}
+	for _, ip := range c.IPAddresses {
+		w.SAN = append(w.SAN, ip.String())
+	}
+	if w.CN == "" && len(w.SAN) == 0 {
+		w.CN = "?" // a certificate without a name is not the local socket
+	}
+	return w
+}

@@ -1,0 +1,278 @@
+package authz
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/request"
+)
+
+// proxy is the guarded socket. Connections that are turned into others (attach,
+// exec) are only handed on once the Engine has answered that it did so: before
+// that, and when it did not, what the client sends is a request to be judged.
+type proxy struct {
+	d       *Daemon
+	reverse *httputil.ReverseProxy
+}
+
+// passage is what becomes of one request on its way.
+type passage struct {
+	uri  string // "" is the client's own
+	body []byte // nil is the client's own
+	show string // of a list of images, see judge.Edit
+}
+
+type passageKey struct{}
+
+func (d *Daemon) newProxy() http.Handler {
+	p := &proxy{d: d}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite: p.rewrite, Transport: d.engine.http, FlushInterval: -1, BufferPool: &buffers{},
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil {
+				return // the client is gone
+			}
+			answer(w, http.StatusBadGateway, "mos-authz: the Engine does not answer: "+err.Error())
+		},
+		ModifyResponse: modify,
+	}
+	return p
+}
+
+// ServeHTTP judges a request and hands it on.
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	who, ok := peerOf(r)
+	if !ok {
+		answer(w, http.StatusForbidden, "mos-authz: the kernel does not tell who you are")
+		return
+	}
+	raw := request.Raw{Method: r.Method, URI: r.RequestURI, Header: r.Header, Whole: true}
+	if !request.IsStream(raw.Method, raw.URI) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
+		if err != nil {
+			if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				answer(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("mos-authz: the body is larger than %d bytes", big.Limit))
+				return
+			}
+			answer(w, http.StatusBadRequest, "mos-authz: the body is cut off: "+err.Error())
+			return
+		}
+		raw.Body = body
+	}
+	v := p.d.decide(r.Context(), judge.Proxy, who, raw)
+	switch {
+	case !v.Allow && v.Missing != nil:
+		answer(w, http.StatusNotFound, v.Reason)
+		return
+	case !v.Allow:
+		answer(w, http.StatusForbidden, "authorization denied by mos-authz: "+v.Reason+" ["+v.Rule+"]")
+		return
+	}
+	pass := &passage{}
+	if raw.Body != nil {
+		pass.body = raw.Body
+	}
+	if !v.Free && !v.Denied {
+		if err := p.edit(r, pass, &v); err != nil {
+			answer(w, http.StatusBadRequest, "mos-authz: "+err.Error())
+			return
+		}
+	}
+	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), passageKey{}, pass)))
+}
+
+// edit makes a tenant's request safe and his own.
+func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err error) {
+	c, e := v.Call, &v.Edit
+	if e.Ref != "" || e.Params != nil {
+		ref, params := c.Ref, c.Params
+		if e.Ref != "" {
+			ref = e.Ref
+		}
+		if e.Params != nil {
+			params = e.Params
+		}
+		pass.uri = c.URI(ref, params)
+	}
+	if e.Label != "" || len(e.Peers) > 0 {
+		if pass.body, err = editBody(pass.body, e); err != nil {
+			return err
+		}
+	}
+	if c.Action == "container.copy-in" {
+		if err := plainTar(r); err != nil {
+			return err
+		}
+	}
+	for _, vol := range e.Volumes {
+		if err := p.d.engine.makeVolume(r.Context(), vol); err != nil {
+			return fmt.Errorf("make volume %s: %w", vol.Name, err)
+		}
+	}
+	pass.show = e.Shown
+	return nil
+}
+
+func (p *proxy) rewrite(r *httputil.ProxyRequest) {
+	pass, _ := r.In.Context().Value(passageKey{}).(*passage)
+	out := r.Out
+	out.URL.Scheme, out.URL.Host, out.Host = "http", "docker", "docker"
+	if pass.uri != "" {
+		path, query, _ := strings.Cut(pass.uri, "?")
+		out.URL = &url.URL{Scheme: "http", Host: "docker", Path: path, RawQuery: query}
+	}
+	for k := range out.Header {
+		if strings.HasPrefix(k, "X-Mos-") {
+			out.Header.Del(k)
+		}
+	}
+	out.Header.Set(secretHeader, p.d.secret)
+	if pass.body != nil {
+		out.Body, out.ContentLength, out.TransferEncoding = io.NopCloser(bytes.NewReader(pass.body)), int64(len(pass.body)), nil
+		if len(pass.body) == 0 {
+			out.Body = http.NoBody
+		}
+	}
+}
+
+// modify narrows lists of images.
+func modify(resp *http.Response) error {
+	pass, _ := resp.Request.Context().Value(passageKey{}).(*passage)
+	if pass == nil || pass.show == "" || resp.StatusCode != http.StatusOK {
+		return nil
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close() // all of it was read
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return fmt.Errorf("list of images: %w", err)
+	}
+	shown := make([]json.RawMessage, 0, len(all))
+	for _, one := range all {
+		var i struct {
+			Labels map[string]string `json:"Labels"`
+		}
+		if err := json.Unmarshal(one, &i); err != nil {
+			return fmt.Errorf("list of images: %w", err)
+		}
+		if o := i.Labels[judge.OwnerLabel]; o == "" || o == pass.show {
+			shown = append(shown, one)
+		}
+	}
+	if text, err = json.Marshal(shown); err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	resp.ContentLength = int64(len(text))
+	resp.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return nil
+}
+
+// editBody puts the owner's label and the ids of containers into a body. Whatever
+// else is in it stays byte by byte.
+func editBody(body []byte, e *judge.Edit) ([]byte, error) {
+	top := map[string]json.RawMessage{}
+	if err := json.Unmarshal(body, &top); err != nil {
+		return nil, err
+	}
+	if e.Label != "" {
+		labels := map[string]string{}
+		if text := top["Labels"]; len(text) > 0 {
+			if err := json.Unmarshal(text, &labels); err != nil {
+				return nil, err
+			}
+		}
+		if labels == nil { // null
+			labels = map[string]string{}
+		}
+		labels[judge.OwnerLabel] = e.Label
+		if err := put(top, "Labels", labels); err != nil {
+			return nil, err
+		}
+	}
+	host := map[string]json.RawMessage{}
+	for field, id := range e.Peers {
+		var err error
+		if field == "Container" {
+			err = put(top, field, id)
+		} else {
+			if len(host) == 0 {
+				err = json.Unmarshal(top["HostConfig"], &host)
+			}
+			err = errors.Join(err, put(host, field, "container:"+id))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(host) > 0 {
+		if err := put(top, "HostConfig", host); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(top)
+}
+
+func put(m map[string]json.RawMessage, key string, v any) error {
+	text, err := json.Marshal(v)
+	m[key] = text
+	return err
+}
+
+// plainTar refuses archives that an Engine would unpack with programs of the
+// container before 29.5.1 (CVE-2026-41567).
+func plainTar(r *http.Request) error {
+	b := bufio.NewReaderSize(r.Body, 512)
+	head, err := b.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for _, magic := range []string{"\x1f\x8b", "BZh", "\xfd7zXZ", "\x28\xb5\x2f\xfd"} {
+		if bytes.HasPrefix(head, []byte(magic)) {
+			return errors.New("an archive that is copied into a container must not be compressed")
+		}
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{b, r.Body}
+	return nil
+}
+
+// answer is an error as an Engine gives it.
+func answer(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // the client may be gone
+}
+
+// buffers are those of answers under way.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
