@@ -3,11 +3,14 @@ package authz_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/lab"
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
@@ -250,5 +253,64 @@ func TestPolicyChangesWhileItIsInForce(t *testing.T) {
 	}
 	if fi, err := os.Stat(b.Path("/var/log/mos/authz.log")); err != nil || fi.Mode().Perm() != 0o640 {
 		t.Errorf("the audit log has rights %v, %v", fi.Mode(), err)
+	}
+}
+
+// TestSetsOfATenant: docker set works at the guarded socket, and what would break
+// a set is refused.
+func TestSetsOfATenant(t *testing.T) {
+	r := rig.New(t, rig.Config{})
+	b := start(t, r.Host(1), false)
+	docker := lab.Program(t, "docker-mos")
+	program := filepath.Join(filepath.Dir(docker), "docker-set")
+	if err := errors.Join(os.Symlink(docker, program), os.Chmod(filepath.Dir(docker), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	set := func(uid, gid int, args ...string) (string, error) {
+		// As b.as, with docker set in docker's place.
+		argv := append([]string{
+			"setpriv", "--reuid=" + strconv.Itoa(uid), "--regid=" + strconv.Itoa(gid), "--clear-groups",
+			"env", "HOME=/tmp", "DOCKER_HOST=unix:///run/mos/docker.sock", program, "set",
+		}, args...)
+		return b.Exec(t.Context(), argv...)
+	}
+	b.write(t, "/tmp/web.json", `{"Name":"web","CPU":1,"MEM":"128m","Containers":[{"Index":0,"Name":"app","Image":"`+rig.Image+`","Options":{"CPU":50,"MEM":50,"Command":["sleep","1000"],"Stop":{"Grace":"0s"}}}]}`)
+	// An operator's first set brings the image of infra containers.
+	if out, err := set(4000, 4000, "up", "/tmp/web.json"); err != nil {
+		t.Fatal(out, err)
+	}
+	if out, err := set(4000, 4000, "rm", "-f", "web"); err != nil {
+		t.Fatal(out, err)
+	}
+	if out, err := set(1000, 2000, "up", "/tmp/web.json"); err != nil {
+		t.Fatal(out, err)
+	}
+	if out := b.MustDocker(t, "ps", "-a", "--filter", "label=mos.owner=a", "--filter", "label=mos.set=web", "--format", "{{.Names}}"); len(strings.Fields(out)) != 2 {
+		t.Errorf("the set's containers are %q", out)
+	}
+	if out, err := set(1000, 2000, "ps", "web"); err != nil || !strings.Contains(out, "app") {
+		t.Errorf("docker set ps: %q, %v", out, err)
+	}
+	if out, err := set(2000, 3000, "ls", "-q"); err != nil || out != "" {
+		t.Errorf("b sees sets %q, %v", out, err)
+	}
+	for _, args := range [][]string{
+		{"exec", "web.infra", "true"}, {"cp", "web.infra:/", "-"}, {"commit", "web.infra"}, {"rename", "web.infra", "x"}, {"network", "disconnect", "bridge", "web.infra"},
+	} {
+		b.refused(t, 1000, 2000, "builtin: infra", args...)
+	}
+	b.refused(t, 1000, 2000, "received 403", "attach", "--no-stdin", "web.infra") // all that docker tells of it
+	b.a(t, "exec", "web.app", "true")
+	if out, err := set(1000, 2000, "stop", "web"); err != nil {
+		t.Error(out, err)
+	}
+	if out, err := set(1000, 2000, "start", "web"); err != nil {
+		t.Error(out, err)
+	}
+	if out, err := set(1000, 2000, "rm", "-f", "web"); err != nil {
+		t.Error(out, err)
+	}
+	if out := b.MustDocker(t, "ps", "-aq"); out != "" {
+		t.Errorf("left are %q", out)
 	}
 }

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 
+	"github.com/mosdocker/mosdocker/setmgr/infra"
 	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
@@ -116,7 +118,7 @@ func (e *Engine) askFor(ctx context.Context, q *questions, s spec.Set, o *plan.O
 		}
 		return err
 	}
-	images := []string{s.Infra.Image}
+	images := []string{cmp.Or(s.Infra.Image, infra.Reference)}
 	for _, c := range s.Containers {
 		images = append(images, c.Image)
 	}
