@@ -3,6 +3,7 @@ package setmgr
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
@@ -41,6 +42,16 @@ type Engine interface {
 	RemoveVolume(ctx context.Context, name string) error
 	Pull(ctx context.Context, ref, auth string, progress func(status string, done, total int64)) error
 	Load(ctx context.Context, tar io.Reader) error
+}
+
+// Happened is something that happened to a container of a set.
+type Happened struct {
+	At          time.Time
+	ID, Name    string
+	Set, Member string // Member is "" of an infra
+	// Action is the Engine's word, such as start, die, stop or health_status, and
+	// Detail what stands behind its colon, such as unhealthy.
+	Action, Detail string
 }
 
 // Cap caps a set as a whole, by its cgroup parent. Package cgroup has it.

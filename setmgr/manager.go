@@ -74,8 +74,8 @@ func (m *Manager) Up(s spec.Set, opt plan.Options) Change {
 }
 
 // Again plans that a set runs as its containers tell; with heal what was stopped by
-// hand stays so.
-func (m *Manager) Again(set string, heal bool) Change {
+// docker set stop stays so, and members that are to be left where they are down.
+func (m *Manager) Again(set string, heal bool, leave ...string) Change {
 	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
@@ -84,7 +84,7 @@ func (m *Manager) Again(set string, heal bool) Change {
 		if heal && o.Infra.Restart == "no" {
 			return plan.Plan{Set: set, Warnings: []string{"set " + set + " was stopped by hand: docker set start " + set + " starts it"}}, nil
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Heal: heal, Keep: but(s, nil)})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Heal: heal, Leave: leave, Keep: but(s, nil)})
 	}
 }
 

@@ -151,6 +151,8 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 		return nil // it did its work
 	case stopped && !have.live():
 		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
+	case have.State == Exited && slices.Contains(b.opt.Leave, c.Name):
+		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
 	case have.State == Running && (have.Stranded || b.up != 0):
 		s.Cause = "its network is not that of the infra any more"
 		stop := b.stop(have, s.Cause, append(needs, last)...)

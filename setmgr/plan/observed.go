@@ -43,6 +43,8 @@ type Container struct {
 	ImageID  string
 	State    State
 	ExitCode int
+	// Failed is why the Engine could not start it the last time.
+	Failed string
 	OOM      bool
 	// Health is "" without a health check, else starting, healthy or unhealthy.
 	Health   string

@@ -105,6 +105,8 @@ type Options struct {
 	// Keep are members that nobody asked to change: their containers stay, whatever
 	// the names of their images mean by now.
 	Keep []string
+	// Leave are members that stay down where they are.
+	Leave []string
 	// Recreate allows to make the whole set anew where its infra must change.
 	Recreate bool
 }

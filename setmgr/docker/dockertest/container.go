@@ -30,6 +30,7 @@ type box struct {
 	nets     map[string]plan.Net
 	state    plan.State
 	code     int
+	failed   string // why it could not be started the last time
 	pid, ns  int
 	byHand   bool // somebody stopped it
 	restarts int
@@ -249,7 +250,7 @@ func (f *Fake) start(b *box) error {
 		b.state = before
 		return err
 	}
-	b.pid, b.ns, b.looks, b.code, b.started = 1000+f.number(), ns, 0, 0, time.Now()
+	b.pid, b.ns, b.looks, b.code, b.failed, b.started = 1000+f.number(), ns, 0, 0, "", time.Now()
 	if code, ends := b.ends(); ends {
 		f.end(b, code)
 	}
@@ -301,7 +302,7 @@ func (f *Fake) end(b *box, code int) {
 // the code that it ended with.
 func (f *Fake) again(b *box) {
 	if err := f.start(b); err != nil {
-		b.state = plan.Exited
+		b.state, b.failed = plan.Exited, err.Error()
 	}
 }
 
