@@ -122,7 +122,7 @@ func (r *run) probe(ctx context.Context, p spec.Probe, id string) error {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			return r.ask(ctx, p, id)
+			return r.m.Ask(ctx, p, id)
 		}()
 		if err == nil {
 			return nil
@@ -135,19 +135,19 @@ func (r *run) probe(ctx context.Context, p spec.Probe, id string) error {
 	}
 }
 
-// ask asks once.
-func (r *run) ask(ctx context.Context, p spec.Probe, id string) error {
+// Ask asks a container once, until ctx ends. No error is yes.
+func (m *Manager) Ask(ctx context.Context, p spec.Probe, id string) error {
 	if len(p.Exec) > 0 {
-		return hook(ctx, r.m.Engine, id, p.Exec)
+		return hook(ctx, m.Engine, id, p.Exec)
 	}
-	pid, err := r.m.Engine.PID(ctx, id)
+	pid, err := m.Engine.PID(ctx, id)
 	if err != nil {
 		return err
 	}
 	if pid == 0 {
 		return fault.Conflict("it does not run")
 	}
-	return dialProbe(ctx, p, pid, r.m.Dial)
+	return dialProbe(ctx, p, pid, m.Dial)
 }
 
 // settle looks that a container stays what it is for a while.

@@ -45,7 +45,7 @@ type Container struct {
 	ExitCode int
 	// Failed is why the Engine could not start it the last time.
 	Failed string
-	OOM      bool
+	OOM    bool
 	// Health is "" without a health check, else starting, healthy or unhealthy.
 	Health   string
 	Started  time.Time

@@ -34,6 +34,7 @@ func (f *flaws) container(s *Set, c Container, at string) {
 	f.life(at, o)
 	f.health(at+"/Health", o.Health)
 	f.ready(at+"/Ready", o.Ready)
+	f.live(at+"/Live", o)
 	if s.PID && o.Init {
 		f.add(at+"/Init", "with PID, processes of the whole set are reaped by the infra container: drop Init")
 	}
@@ -267,7 +268,13 @@ func (f *flaws) ready(at string, p *Probe) {
 	if p == nil {
 		return
 	}
-	var ways []string
+	f.asks(at, *p, "Exec, HTTP and TCP")
+	f.atLeast(at+"/Deadline", p.Deadline, millisecond)
+}
+
+// asks checks the question of a probe; also are ways to ask that it has no fields for.
+func (f *flaws) asks(at string, p Probe, known string, also ...string) {
+	ways := also
 	if len(p.Exec) > 0 {
 		ways = append(ways, "Exec")
 		f.command(at+"/Exec", p.Exec, false)
@@ -285,13 +292,30 @@ func (f *flaws) ready(at string, p *Probe) {
 	}
 	switch {
 	case len(ways) == 0:
-		f.add(at, "there is nothing to ask: give one of Exec, HTTP and TCP")
+		f.add(at, "there is nothing to ask: give one of %s", known)
 	case len(ways) > 1:
 		f.add(at, "there are %s: give one of them only", strings.Join(ways, " and "))
 	}
 	f.atLeast(at+"/Interval", p.Interval, millisecond)
 	f.atLeast(at+"/Timeout", p.Timeout, millisecond)
-	f.atLeast(at+"/Deadline", p.Deadline, millisecond)
+}
+
+func (f *flaws) live(at string, o Options) {
+	l := o.Live
+	if l == nil {
+		return
+	}
+	var also []string
+	if l.Health {
+		also = []string{"Health"}
+	}
+	f.asks(at, l.Probe(), "Exec, HTTP, TCP and Health", also...)
+	switch {
+	case l.Failures < 0 || l.Failures > 1000:
+		f.add(at+"/Failures", "%d is no number of wrong answers: give 1 to 1000", l.Failures)
+	case o.Once:
+		f.add(at, "a container that runs Once is not started again: drop Live, or Once")
+	}
 }
 
 func (f *flaws) port(at string, n int) {

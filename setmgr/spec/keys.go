@@ -59,6 +59,15 @@ func sections() []section {
 			{"Timeout", "2s", "time that one try may take.", nil},
 			{"Deadline", "60s", "time for all tries.", nil},
 		}},
+		{reflect.TypeFor[Live](), "A question that mosd asks a container as long as it runs; one that does not answer is restarted, later and later when that does not help. One of Exec, HTTP, TCP and Health is given.", []row{
+			{"Exec", "none", "a command in the container that ends with 0.", nil},
+			{"HTTP", "none", "a request in the set's network that is answered with 200 to 399.", nil},
+			{"TCP", "none", "a port in the set's network that takes connections.", port()},
+			{"Health", "false", "whether the Engine's health check is asked; the other keys do not count then.", nil},
+			{"Interval", "10s", "time between two questions.", nil},
+			{"Timeout", "2s", "time for one answer.", nil},
+			{"Failures", "3", "wrong answers in a row until the container is restarted.", minimum(0)},
+		}},
 		{reflect.TypeFor[HTTPProbe](), "The request of a probe.", []row{
 			{"Port", needed, "at 127.0.0.1 in the set's network.", port()},
 			{"Path", "/", "what is asked for.", pattern("^(/.*)?$")},
@@ -180,6 +189,7 @@ func lifeKeys() []row {
 		{"DependsOn", "none", "containers that it waits for, of no higher Index.", nil},
 		{"Health", "of the image", "the Engine's health check.", nil},
 		{"Ready", "none", "a question whether it is ready, at its start.", nil},
+		{"Live", "none", "a question whether it works, which mosd asks again and again; without mosd nobody does.", nil},
 		{"Restart", "always; no with Once", "no, on-failure, on-failure:N, always or unless-stopped.", pattern("^(no|always|unless-stopped|on-failure(:[0-9]+)?)?$")},
 		{"Hooks", "none", "commands after its start and before its stop.", nil},
 		{"Stop", "of the image", "how it is stopped.", nil},

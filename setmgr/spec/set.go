@@ -107,6 +107,7 @@ type Options struct {
 	DependsOn []Dependency
 	Health    *Health
 	Ready     *Probe
+	Live      *Live
 	Restart   string // no, on-failure[:N], always, unless-stopped; "always" by default, "no" with Once
 	Hooks     Hooks
 	Stop      Stop
@@ -185,6 +186,23 @@ type Probe struct {
 	Interval Duration
 	Timeout  Duration
 	Deadline Duration // for all tries; 60s by default
+}
+
+// Live asks a container again and again whether it works; mosd does so, and restarts
+// one that does not. One of Exec, HTTP, TCP and Health is given.
+type Live struct {
+	Exec     []string
+	HTTP     *HTTPProbe
+	TCP      int      // port
+	Health   bool     // what the engine's health check says, which asks at its own times
+	Interval Duration // 10s by default
+	Timeout  Duration // 2s by default
+	Failures int      // in a row until it is restarted; 3 by default
+}
+
+// Probe is the question of l, none of its Health.
+func (l Live) Probe() Probe {
+	return Probe{Exec: l.Exec, HTTP: l.HTTP, TCP: l.TCP, Interval: l.Interval, Timeout: l.Timeout}
 }
 
 // HTTPProbe is well with a status of 200 to 399.

@@ -205,6 +205,7 @@ func ofParts() map[reflect.Type][]advice {
 		reflect.TypeFor[HTTPProbe]():  {{[]string{"url", "uri"}, "did you mean Path?"}},
 		reflect.TypeFor[Log]():        {{[]string{"type"}, "did you mean Driver?"}},
 		reflect.TypeFor[Network]():    {{[]string{"driveropts", "driveropt"}, "did you mean Options?"}, {[]string{"ipv4", "address", "ipaddress"}, "did you mean IP?"}, {[]string{"ipv6"}, "did you mean IP6?"}},
+		reflect.TypeFor[Live]():       {{[]string{"cmd", "command"}, "did you mean Exec?"}, {[]string{"port"}, "did you mean TCP?"}},
 		reflect.TypeFor[Probe]():      {{[]string{"cmd", "command"}, "did you mean Exec?"}, {[]string{"port"}, "did you mean TCP?"}},
 		reflect.TypeFor[Stop]():       {{[]string{"timeout"}, "did you mean Grace?"}},
 		reflect.TypeFor[Update]():     {{[]string{"type"}, "did you mean Strategy?"}},

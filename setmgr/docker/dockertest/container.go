@@ -250,6 +250,7 @@ func (f *Fake) start(b *box) error {
 		b.state = before
 		return err
 	}
+	f.tell(b, "start")
 	b.pid, b.ns, b.looks, b.code, b.failed, b.started = 1000+f.number(), ns, 0, 0, "", time.Now()
 	if code, ends := b.ends(); ends {
 		f.end(b, code)
@@ -309,6 +310,7 @@ func (f *Fake) again(b *box) {
 // stop takes a container's process away. Its networks stay, its addresses do not.
 func (f *Fake) stop(b *box, code int) {
 	b.state, b.code, b.pid = plan.Exited, code, 0
+	f.tell(b, "die")
 	for n := range b.nets {
 		b.nets[n] = plan.Net{}
 	}
@@ -338,6 +340,7 @@ func (f *Fake) Stop(ctx context.Context, id, _ string, _ *spec.Duration) error {
 		if b.live() {
 			b.byHand = true
 			f.stop(b, terminated)
+			f.tell(b, "stop")
 		}
 		return nil
 	}))

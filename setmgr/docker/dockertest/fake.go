@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 )
@@ -48,6 +49,7 @@ type Fake struct {
 	killed   bool
 	changed  chan struct{} // closed at the next change
 	watch    func([]plan.Container)
+	heard    map[chan setmgr.Happened]bool
 }
 
 // Watch shows all containers to see after each call, also one that fails. It must
@@ -76,7 +78,7 @@ func New(images ...Image) *Fake {
 		facts:    render.Facts{API: "1.41", CgroupDriver: "cgroupfs", CgroupVersion: 1, CPUs: 8, Memory: 32 << 30},
 		networks: map[string]bool{"bridge": true, "host": true, "none": true},
 		volumes:  map[string]string{}, store: map[string]Image{}, registry: map[string]Image{},
-		caps: map[string]plan.Limits{}, fails: map[int]Failure{}, changed: make(chan struct{}),
+		heard: map[chan setmgr.Happened]bool{}, caps: map[string]plan.Limits{}, fails: map[int]Failure{}, changed: make(chan struct{}),
 	}
 	for _, i := range images {
 		f.store[i.Ref] = i.known()

@@ -1,0 +1,47 @@
+package dockertest
+
+import (
+	"context"
+	"time"
+
+	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/label"
+)
+
+// mostHeard is how many events wait for one who listens; more are lost, as by an
+// Engine that is restarted.
+const mostHeard = 1 << 12
+
+// Events is that of package docker.
+func (f *Fake) Events(ctx context.Context, ready func(), each func(setmgr.Happened)) error {
+	c := make(chan setmgr.Happened, mostHeard)
+	f.mu.Lock()
+	f.heard[c] = true
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.heard, c)
+	}()
+	ready()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case h := <-c:
+			each(h)
+		}
+	}
+}
+
+// tell tells all who listen what happened to a container.
+func (f *Fake) tell(b *box, action string) {
+	l := b.config.Labels
+	h := setmgr.Happened{At: time.Now(), ID: b.id, Name: b.name, Set: l[label.Set], Member: l[label.Member], Action: action}
+	for c := range f.heard {
+		select {
+		case c <- h:
+		default:
+		}
+	}
+}
