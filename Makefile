@@ -51,7 +51,7 @@ test-fuzz: ## every fuzz target for FUZZTIME (1m)
 night: ## the long forms: all orders of two restarts, churn, fuzzing, benchmarks
 	test/night
 
-bench: ## mosbridge beside Docker's bridge and macvlan, as ratios
+bench: ## networks, volumes and sets beside their peers, as ratios
 	test/ring bench
 
 up: build ## the bundle in the background on this machine

@@ -65,6 +65,7 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 		return nil, err
 	}
 	m.Arch, m.EngineID = e.Arch, f.ID
+	e.Known = &f
 	if !e.Local {
 		m.NoCap = "the Engine is on another host or apart from this process: docker set beside it caps the set"
 		return m, nil

@@ -9,6 +9,10 @@ import (
 // test/setup/engine builds it.
 const EngineVersion = "v2.0.0-beta.24"
 
+// ComposeVersion is the version of docker compose that benchmarks run beside ours.
+// test/setup/compose builds it.
+const ComposeVersion = "v5.6.0"
+
 // Cache returns the folder outside the repository for what is built once and
 // kept, such as engines and images: MOS_CACHE, or mosdocker in the user's cache
 // folder. It may not exist yet.
@@ -26,3 +30,6 @@ func Cache() string {
 // EngineDir returns the folder that holds dockerd and runc of the newest
 // Engine. It may not exist yet.
 func EngineDir() string { return filepath.Join(Cache(), "engine-"+EngineVersion) }
+
+// ComposeDir returns the folder that holds docker compose. It may not exist yet.
+func ComposeDir() string { return filepath.Join(Cache(), "compose-"+ComposeVersion) }

@@ -46,6 +46,11 @@ const (
 	NFT Needs = "nft"
 	// DM is the kernel's device mapper with LVM's programs.
 	DM Needs = "dm"
+	// Compose is docker compose, where test/setup/compose puts it: in
+	// [ComposeDir].
+	Compose Needs = "compose"
+	// Podman is podman with both runtimes, its network and its init.
+	Podman Needs = "podman"
 )
 
 // Need skips the test, with the reason, when something of what is missing.
@@ -87,6 +92,13 @@ func check(w Needs) error {
 		return programs("qemu-system-x86_64", "ssh", "scp")
 	case NFT:
 		return errors.Join(programs("nft"), inNetNS("nft", "add", "table", "inet", "mosprobe"))
+	case Compose:
+		if _, err := os.Stat(filepath.Join(ComposeDir(), "docker-compose")); err != nil {
+			return fmt.Errorf("run test/setup/compose: %w", err)
+		}
+		return nil
+	case Podman:
+		return programs("podman", "crun", "runc", "catatonit", "/usr/lib/podman/netavark")
 	case DM:
 		return errors.Join(root(), programs("lvm", "dmsetup"), deviceMapper())
 	}

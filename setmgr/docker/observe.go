@@ -28,7 +28,7 @@ import (
 func (e *Engine) Observe(ctx context.Context, set string, want *spec.Set) (plan.Observed, error) {
 	o := plan.Observed{Taken: map[string]string{}, Networks: map[string]bool{}, Volumes: map[string]bool{}, Images: map[string]string{}}
 	var asked questions
-	asked.ask(func() (err error) { o.Facts, err = e.Facts(ctx); return err })
+	asked.ask(func() (err error) { o.Facts, err = e.facts(ctx); return err })
 	var all []plan.Container
 	var other map[string]string
 	asked.ask(func() (err error) { all, other, err = e.containers(ctx, set); return err })
@@ -122,7 +122,8 @@ func (e *Engine) askFor(ctx context.Context, q *questions, s spec.Set, o *plan.O
 	for _, c := range s.Containers {
 		images = append(images, c.Image)
 	}
-	for _, ref := range images {
+	slices.Sort(images)
+	for _, ref := range slices.Compact(images) { // an Engine takes its time for each
 		q.ask(func() error {
 			if ref == "" {
 				return nil

@@ -1,5 +1,6 @@
-// Package bench measures mosbridge beside its peers, in one run and on the same
-// host: Docker's bridge, macvlan, and plugins that do nothing. Times on a shared
+// Package bench measures our parts beside their peers, in one run and on the same
+// host: mosbridge beside Docker's bridge, macvlan, and plugins that do nothing; sets
+// beside docker compose and podman. Times on a shared
 // machine say little, so what counts are ratios of pairs measured one after
 // the other, and their median.
 //
