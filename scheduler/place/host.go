@@ -1,0 +1,89 @@
+package place
+
+import "net/netip"
+
+// HostID is the name of a host.
+type HostID string
+
+// SetID is the name of a set in the cluster.
+type SetID string
+
+// ServiceID is the name of a service.
+type ServiceID string
+
+// Resource is something of which a host has an amount.
+type Resource int
+
+// The resources.
+const (
+	CPU    Resource = iota // thousandths of a core
+	Memory                 // bytes
+	Disk                   // bytes of volumes
+	resources
+)
+
+func (r Resource) String() string { return [...]string{"CPU", "memory", "volume space"}[r] }
+
+// Amounts are an amount of each resource, in its unit.
+type Amounts [resources]int64
+
+// Host is a host as it is told to be. What sets take of it is not part of it.
+type Host struct {
+	ID    HostID
+	State State
+	// Room and Rack are where it stands; racks of one name in two rooms are two racks.
+	// Hosts without stand together in one that has no name.
+	Room, Rack string
+	Labels     map[string]string
+	Taints     []Taint
+	Capacity   Amounts
+	// Overcommit is how many percent of its capacity may be given away; 0 is 100.
+	Overcommit Amounts
+	// Networks are those that reach the host, with the pool that its addresses are of.
+	Networks map[string]string
+	// Ports are those of the host that others have.
+	Ports   []Port
+	Layers  []string // digests of image layers that it has
+	Volumes []string // that are on it
+}
+
+// State says whether a host may be given sets.
+type State int
+
+// The states of a host.
+const (
+	Ready    State = iota
+	Cordoned       // takes no more
+	Draining       // is being emptied
+	Suspect        // has not been heard of lately
+	Lost
+)
+
+func (s State) String() string {
+	return [...]string{"ready", "cordoned", "draining", "suspect", "lost"}[s]
+}
+
+// Taint keeps sets that do not tolerate it away from a host.
+type Taint struct {
+	Key, Value string
+	Soft       bool // it costs points only
+}
+
+// Port is a port of the host itself.
+type Port struct {
+	Protocol string // tcp or udp
+	Number   uint16
+}
+
+// Pool is a stock of addresses that hosts draw from. Fixed addresses are not of it.
+type Pool struct {
+	ID   string
+	Size int // how many addresses there are to give
+}
+
+// Need is a network that a set is connected to. Without an Address it takes one of the
+// host's pool.
+type Need struct {
+	Network string
+	Address netip.Addr
+}
