@@ -28,6 +28,7 @@ type setChange struct {
 	dry   bool
 	form  string
 	quiet bool
+	heal  bool // how many restarts it took is said
 }
 
 func (s *sets) change(cmd *cobra.Command) *setChange {
@@ -45,6 +46,7 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 	if err != nil {
 		return err
 	}
+	show.heal = ch.heal
 	m, err := ch.s.manager(cmd.Context(), show.event)
 	if err != nil {
 		return err
@@ -326,7 +328,9 @@ func (s *sets) heal() *cobra.Command {
 		ValidArgsFunction: s.setThenMember,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "All sets of the Engine")
+	cmd.Long = "Members that are in a dead network, or down, are started, in the order of their Index; what runs well goes on. It says which it started."
 	ch := s.change(cmd)
+	ch.heal = true
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if all == (len(args) > 0) {
 			return usage("%s takes either names of sets or --all", cmd.CommandPath())

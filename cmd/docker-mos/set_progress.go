@@ -22,6 +22,7 @@ type setProgress struct {
 	w    io.Writer // nil: nobody looks
 	tty  bool
 	json bool
+	heal bool // restarts count
 
 	mu    sync.Mutex // guards all below
 	p     plan.Plan
@@ -30,7 +31,8 @@ type setProgress struct {
 	now   map[int]plan.Step // under way
 	pull  string            // how far the last pull is
 	took  map[int]time.Duration
-	drawn bool // the line below is there
+	again []string // containers that were started
+	drawn bool     // the line below is there
 }
 
 func newSetProgress(cmd *cobra.Command, form string, quiet bool) (*setProgress, error) {
@@ -72,6 +74,8 @@ type setLine struct {
 	Total     int64   `json:"total,omitempty"`
 	Elapsed   float64 `json:"elapsed_ms"`
 	Error     string  `json:"error,omitempty"`
+	// Restarts is of the end of a heal: the containers that it started.
+	Restarts *[]string `json:"restarts,omitempty"`
 }
 
 func (s *setProgress) event(e setmgr.Event) {
@@ -83,6 +87,9 @@ func (s *setProgress) event(e setmgr.Event) {
 	case setmgr.Done, setmgr.Failed:
 		delete(s.now, e.Step.ID)
 		s.took[e.Step.ID] = e.Elapsed
+		if e.Step.Op == plan.Start && e.Err == nil {
+			s.again = append(s.again, e.Step.Name)
+		}
 		s.done++
 	case setmgr.Progress:
 		s.pull = e.Step.Name + " " + e.Status
@@ -184,8 +191,15 @@ func (s *setProgress) end(err error) {
 		if err != nil {
 			l.Error = err.Error()
 		}
+		if s.heal {
+			again := append([]string{}, s.again...)
+			l.Restarts = &again
+		}
 		s.encode(l)
 		return
+	}
+	if s.heal {
+		_, _ = fmt.Fprintf(s.w, "set %s: %s\n", s.p.Set, restarts(s.again))
 	}
 	if err != nil {
 		return
@@ -201,4 +215,14 @@ func (s *setProgress) end(err error) {
 		}
 	}
 	_, _ = fmt.Fprintf(s.w, "set %s: %d steps in %s, the slowest: %s %s (%s)\n", s.p.Set, len(s.p.Steps), short(total), slowest.Op, slowest.Name, short(s.took[slowest.ID]))
+}
+
+func restarts(names []string) string {
+	switch len(names) {
+	case 0:
+		return "no restarts"
+	case 1:
+		return "1 restart: " + names[0]
+	}
+	return fmt.Sprintf("%d restarts: %s", len(names), strings.Join(names, ", "))
 }

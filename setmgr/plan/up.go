@@ -179,7 +179,7 @@ func (b *builder) connect(after int) {
 			if _, there := b.o.Infra.Nets[n.Name]; there {
 				continue
 			}
-			s.Target, cause = b.o.Infra.ID, "somebody disconnected the set from it"
+			s.Target, cause = b.o.Infra.ID, "somebody disconnected the set from network "+n.Name
 		} else if i == 0 {
 			continue // it is made with it
 		}
