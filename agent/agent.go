@@ -15,19 +15,12 @@ import (
 )
 
 // Sink takes samples. Take is called by the goroutine that measures and must
-// neither block nor keep the sample. Counters adds to the agent's own point what
-// is known of the sink; its names are stable.
+// neither block nor keep the sample. Counters are what the agent's own point says of
+// it: batches sent and lost, attempts that failed, bytes that wait.
 type Sink interface {
 	Take(s *metric.Sample)
 	Name() string
-	Counters() Counters
-}
-
-// Counters are what a sink did.
-type Counters struct {
-	Sent, Dropped uint64 // batches
-	Failures      uint64 // attempts
-	Buffered      int64  // bytes on disk
+	Counters() (sent, dropped, failures uint64, buffered int64)
 }
 
 // Agent measures.
@@ -79,6 +72,7 @@ func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
 		dirs: docker.Dirs{Root: cfg.DockerRoot, Exec: cfg.DockerExec}.FindDirs(daemonJSON),
 	}
 	name := cfg.host()
+	a.sample.Host = name
 	a.self = read.NewAgent(&metric.Object{Scope: metric.Agent, ID: name, Name: name})
 	if err := a.openHost(); err != nil {
 		return nil, err
@@ -127,15 +121,19 @@ func (a *Agent) close() error {
 	return a.watch.Close()
 }
 
-// SetSinks replaces the sinks. Sampling goes on meanwhile.
-func (a *Agent) SetSinks(sinks []Sink) {
+// SwapSinks replaces the sinks by those that swap returns, also when it returns an
+// error. It is called between two samples, so that each goes to the old ones or to
+// the new ones.
+func (a *Agent) SwapSinks(swap func() ([]Sink, error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sinks = nil
+	sinks, err := swap()
 	a.sample.Generation++ // the series of sinks move
+	a.sinks = nil
 	for _, s := range sinks {
 		a.sinks = append(a.sinks, &feed{Sink: s, base: a.seriesOf(s.Name())})
 	}
+	return err
 }
 
 // seriesOf are the series of a sink in the agent's point; a sink that is there
@@ -306,8 +304,8 @@ func (a *Agent) ownPoint(begin time.Time, slow bool) {
 	p.Set(metric.AgentContainers, float64(containers))
 	p.Set(metric.AgentReadErrors, float64(errs))
 	for _, s := range a.sinks {
-		c := s.Counters()
-		for i, v := range [...]float64{float64(c.Sent), float64(c.Dropped), float64(c.Failures), float64(c.Buffered)} {
+		sent, dropped, failures, buffered := s.Counters()
+		for i, v := range [...]float64{float64(sent), float64(dropped), float64(failures), float64(buffered)} {
 			p.SetAt(s.base+i, v)
 		}
 	}

@@ -81,6 +81,7 @@ func (p *Point) Forget(slow bool) {
 // only while they are called with it.
 type Sample struct {
 	Time       time.Time
+	Host       string // name of the host
 	Generation uint64 // changes with the points and their series, never with values
 	Points     []*Point
 }

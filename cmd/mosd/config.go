@@ -13,11 +13,14 @@ import (
 // Config is the daemon's configuration: flags, MOS_MOSD_… variables and
 // /etc/mos/mosd.toml, see package config.
 type Config struct {
-	Socket     string       `toml:"socket" doc:"Unix socket that serves /metrics; ignored when systemd hands one over."`
-	Listen     string       `toml:"listen" doc:"Address, such as 127.0.0.1:9641, that serves /metrics too; empty is none. Whoever reaches it may read all."`
-	Agent      agent.Config `toml:"agent" doc:"What is measured."`
-	Prometheus sink.Options `toml:"prometheus" doc:"What /metrics shows."`
-	Log        struct {
+	Socket      string          `toml:"socket" doc:"Unix socket that serves /metrics; ignored when systemd hands one over."`
+	Listen      string          `toml:"listen" doc:"Address, such as 127.0.0.1:9641, that serves /metrics too; empty is none. Whoever reaches it may read all."`
+	StateDir    string          `toml:"state_dir" doc:"Folder in which waits what back ends do not take."`
+	Agent       agent.Config    `toml:"agent" doc:"What is measured."`
+	Prometheus  sink.Options    `toml:"prometheus" doc:"What /metrics shows."`
+	RemoteWrite sink.HTTPConfig `toml:"remote_write" doc:"A receiver of Prometheus's remote write, such as http://HOST:9090/api/v1/write."`
+	OTLP        sink.HTTPConfig `toml:"otlp" doc:"A receiver of OpenTelemetry's protocol over HTTP, such as http://HOST:4318/v1/metrics."`
+	Log         struct {
 		Level  string `toml:"level" doc:"debug, info, warn or error."`
 		Format string `toml:"format" doc:"text or json."`
 	} `toml:"log" doc:"What is written to standard error."`
@@ -25,7 +28,8 @@ type Config struct {
 
 // Defaults is the configuration that nobody changed.
 func Defaults() Config {
-	c := Config{Socket: "/run/mos/mosd.sock", Agent: agent.Defaults()}
+	c := Config{Socket: "/run/mos/mosd.sock", StateDir: "/var/lib/mos/mosd", Agent: agent.Defaults()}
+	c.RemoteWrite.Config, c.OTLP.Config = sink.Defaults(), sink.Defaults()
 	c.Log.Level, c.Log.Format = "info", "text"
 	return c
 }
@@ -33,15 +37,18 @@ func Defaults() Config {
 // Check returns all faults of the configuration.
 func (c *Config) Check() error {
 	var errs []error
-	if !filepath.IsAbs(c.Socket) {
-		errs = append(errs, fmt.Errorf("socket: want an absolute path, not %q", c.Socket))
+	for key, path := range map[string]string{"socket": c.Socket, "state_dir": c.StateDir} {
+		if !filepath.IsAbs(path) {
+			errs = append(errs, fmt.Errorf("%s: want an absolute path, not %q", key, path))
+		}
 	}
 	if c.Listen != "" {
 		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 			errs = append(errs, fmt.Errorf("listen: want HOST:PORT, not %q", c.Listen))
 		}
 	}
-	return errors.Join(append(errs, in("agent", c.Agent.Check()), in("prometheus", c.Prometheus.Check()))...)
+	return errors.Join(append(errs, in("agent", c.Agent.Check()), in("prometheus", c.Prometheus.Check()),
+		in("remote_write", c.RemoteWrite.Check()), in("otlp", c.OTLP.Check()))...)
 }
 
 // in names the table of faults.

@@ -23,26 +23,31 @@ type daemon struct {
 	log     *logx.Logger
 	agent   *agent.Agent
 	metrics atomic.Pointer[prom.Text]
+	sinks   *running
 }
 
 func newDaemon(cfg Config, log *logx.Logger) (*daemon, error) {
-	d := &daemon{cfg: cfg, log: log}
-	if err := d.setSinks(cfg); err != nil {
-		return nil, err
-	}
+	d := &daemon{cfg: cfg, log: log, sinks: new(running)}
 	var err error
 	d.agent, err = agent.Open(cfg.Agent, log.Logger)
 	return d, err
 }
 
-// setSinks makes what is measured go where the configuration says.
-func (d *daemon) setSinks(cfg Config) error {
+// setSinks makes what is measured go where the configuration says. No sample is
+// lost between the old sinks and the new ones. Faults of the configuration leave
+// the old ones.
+func (d *daemon) setSinks(ctx context.Context, cfg Config) error {
 	t, err := prom.New(cfg.Prometheus)
-	if err != nil {
+	list, berr := backends(&cfg)
+	if err := errors.Join(err, berr); err != nil {
 		return err
 	}
 	d.metrics.Store(t)
-	return nil
+	return d.agent.SwapSinks(func() ([]agent.Sink, error) {
+		d.sinks.end()
+		d.sinks = new(running)
+		return d.sinks.start(context.WithoutCancel(ctx), list, cfg.StateDir, d.log.Logger)
+	})
 }
 
 // run serves and measures until ctx ends.
@@ -50,13 +55,16 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	var work sync.WaitGroup
 	ctx, end := context.WithCancel(ctx)
 	defer end()
+	if err := d.setSinks(ctx, d.cfg); err != nil {
+		return errors.Join(err, d.close())
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		d.metrics.Load().Handler(d.view).ServeHTTP(w, r)
 	})
 	tcp, err := d.listen(ctx, mux)
 	if err != nil {
-		return errors.Join(err, d.agent.Close())
+		return errors.Join(err, d.close())
 	}
 	work.Go(func() { d.agent.Run(ctx) })
 	work.Go(func() { d.reload(ctx, reload, load) })
@@ -64,7 +72,12 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	err = srv.Run(ctx, pluginsrv.Socket{Name: "mosd", Path: d.cfg.Socket, Handler: mux})
 	end()
 	work.Wait()
-	return errors.Join(err, tcp(), d.agent.Close())
+	return errors.Join(err, tcp(), d.close())
+}
+
+func (d *daemon) close() error {
+	d.sinks.end()
+	return d.agent.Close()
 }
 
 func (d *daemon) view(f func(*metric.Sample)) { d.agent.View(f) }
@@ -105,7 +118,7 @@ func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, load func
 		}
 		cfg, err := load()
 		if err == nil {
-			err = errors.Join(d.setSinks(cfg), d.log.SetLevel(cfg.Log.Level))
+			err = errors.Join(d.setSinks(ctx, cfg), d.log.SetLevel(cfg.Log.Level))
 		}
 		if err != nil {
 			d.log.ErrorContext(ctx, "configuration is not taken over", "err", err)

@@ -203,6 +203,23 @@ func TestPrintedConfigIsCommentedAndReadable(t *testing.T) {
 	}
 }
 
+type Shared struct {
+	Name string `toml:"name" doc:"A name."`
+}
+
+func TestEmbeddedFieldsAreThoseOfTheStructAround(t *testing.T) {
+	var got struct {
+		Table struct {
+			Shared
+			Port int `toml:"port" doc:"A port."`
+		} `toml:"table" doc:"A table."`
+	}
+	src := Source{Name: "x", File: file(t, "[table]\nname = 'file'\nport = 3\n"), Args: []string{"-table.port=4"}, Env: []string{"MOS_X_TABLE_NAME=env"}}
+	if err := Load(src, &got); err != nil || got.Table.Name != "env" || got.Table.Port != 4 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestReferenceNeedsTags(t *testing.T) {
 	if _, err := Reference("x", &struct{ A int }{}); err == nil {
 		t.Error("a field without tags was taken")

@@ -19,6 +19,7 @@
 //
 // Fields are strings, bools, numbers, types with text methods such as
 // netip.Prefix and [Duration], slices of these (commas between the parts in
-// variables and flags), and structs of all of them, which are tables. A field
-// named "-" by its toml tag is not configuration.
+// variables and flags), and structs of all of them, which are tables. The fields of
+// an embedded struct without tags are those of the struct around it. A field named
+// "-" by its toml tag is not configuration.
 package config

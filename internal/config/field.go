@@ -37,6 +37,10 @@ func fieldsOf(v reflect.Value, path []string) ([]field, error) {
 		}
 		f := field{path: append(slices.Clip(path), name), doc: sf.Tag.Get("doc"), value: fv}
 		switch {
+		case sf.Anonymous && name == "" && fv.Kind() == reflect.Struct:
+			inner, err := fieldsOf(fv, path)
+			keys = append(keys, inner...)
+			errs = append(errs, err)
 		case name == "", f.doc == "":
 			errs = append(errs, fmt.Errorf("field %s of %s has no toml or no doc tag", sf.Name, v.Type()))
 		case fv.Kind() == reflect.Struct && !isText(fv):

@@ -44,6 +44,8 @@ const (
 	VM Needs = "vm"
 	// NFT is the programs of nftables and a kernel that answers them.
 	NFT Needs = "nft"
+	// Prometheus is its server's program.
+	Prometheus Needs = "prometheus"
 	// DM is the kernel's device mapper with LVM's programs.
 	DM Needs = "dm"
 	// Compose is docker compose, where test/setup/compose puts it: in
@@ -99,6 +101,8 @@ func check(w Needs) error {
 		return nil
 	case Podman:
 		return programs("podman", "crun", "runc", "catatonit", "/usr/lib/podman/netavark")
+	case Prometheus:
+		return programs("prometheus")
 	case DM:
 		return errors.Join(root(), programs("lvm", "dmsetup"), deviceMapper())
 	}

@@ -1,0 +1,346 @@
+// Package sinktest has the suite that every back end passes, and a receiver behind
+// HTTP that can be told to fail.
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/agent/metric"
+	"github.com/mosdocker/mosdocker/agent/sink"
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/testx"
+)
+
+// Point is a value as a receiver understood it.
+type Point struct {
+	Time   time.Time
+	Object string // name of a container or set, or of the host
+	Name   string
+	Dim    string
+	Tags   string // the tag dc and the label team, as "dc=north team=x", as far as they came
+	Value  float64
+}
+
+// Receiver is the other side of a back end.
+type Receiver interface {
+	URL() string
+	// Points are what came, in the order in which it came.
+	Points() []Point
+	// Down refuses everything as a receiver that is in trouble, or takes it again.
+	Down(bool)
+	// RefuseNext refuses the next batch for ever; false says that the protocol has
+	// no way to.
+	RefuseNext() bool
+}
+
+// Case is a back end under test.
+type Case struct {
+	New      func(c sink.Config) (sink.Backend, error)
+	Receiver func(tb testing.TB) Receiver
+	// Name is how a metric is called there; "" means that it is not sent.
+	Name func(scope metric.Scope, name string) string
+	// Dim is how the dimension of a metric comes; nil is as it is.
+	Dim func(name, dim string) string
+	// Tagless says that tags have no place in the protocol.
+	Tagless bool
+}
+
+var start = time.Unix(1_700_000_040, 0) // at a full minute
+
+// Fill makes s the sample of a minute.
+func Fill(s *metric.Sample, minute int) *metric.Sample {
+	s.Time = start.Add(time.Duration(minute) * time.Minute)
+	for i, p := range s.Points {
+		p.Set(metric.CPUUser, float64(100*i+minute)+0.25)
+	}
+	return s
+}
+
+// Sample is a sample to fill.
+func Sample() *metric.Sample {
+	point := func(o *metric.Object, v float64) *metric.Point {
+		p := metric.NewPoint(o)
+		p.Set(metric.MemUsage, v*1e6)
+		p.SetAt(p.Add(metric.IOReadBytes, "/dev/vda"), v*4096)
+		p.Add(metric.IOWriteBytes, "/dev/vda") // not measured
+		return p
+	}
+	return &metric.Sample{Host: "h1", Generation: 1, Points: []*metric.Point{
+		point(&metric.Object{Scope: metric.Host, ID: "h1", Name: "h1"}, 1000.25),
+		point(&metric.Object{Scope: metric.Set, ID: "shop", Name: "shop", Set: "shop", Cgroup: "/mosset.slice/mosset-shop.slice"}, 30),
+		point(&metric.Object{Scope: metric.Container, ID: strings.Repeat("0a", 32), Name: "web_1.a", Image: "img:1", Set: "shop", Member: "app", Cgroup: "/docker/0a", Labels: map[string]string{"team": "x"}}, 12.5),
+		point(&metric.Object{Scope: metric.Container, ID: strings.Repeat("0b", 32), Name: "other", Image: "img:2", Cgroup: "/docker/0b"}, 3),
+	}}
+}
+
+// want is what has to come of a sample: all values, once.
+func (c *Case) want(minute int) (all []Point) {
+	s := Fill(Sample(), minute)
+	for _, p := range s.Points {
+		for _, v := range p.Series {
+			d := metric.Of(v.ID)
+			name := d.Name
+			if name == "memory.usage" {
+				name = "my.memory" // as the options say
+			}
+			name = c.Name(p.Object.Scope, name)
+			if !v.OK || name == "" {
+				continue
+			}
+			w := Point{Time: s.Time, Object: p.Object.Name, Name: name, Dim: v.Dim, Value: v.Value, Tags: "dc=north"}
+			if p.Object.Labels["team"] != "" {
+				w.Tags += " team=x"
+			}
+			if c.Tagless {
+				w.Tags = ""
+			}
+			if c.Dim != nil {
+				w.Dim = c.Dim(d.Name, v.Dim)
+			}
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// sinkOf is a running sink of the case; end ends it.
+func (c *Case) sinkOf(t *testing.T, url, dir string) (p *sink.Push, end func()) {
+	t.Helper()
+	cfg := sink.Defaults()
+	cfg.URL, cfg.Retry = url, config.Duration{Duration: 5 * time.Millisecond}
+	cfg.Timeout, cfg.BufferAge = config.Duration{Duration: 2 * time.Second}, config.Duration{Duration: 1e6 * time.Hour}
+	cfg.Tags, cfg.Labels, cfg.Names = []string{"dc=north"}, []string{"team"}, []string{"memory.usage=my.memory"}
+	b, err := c.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = sink.NewPush("test", dir, cfg, b, testx.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var work sync.WaitGroup
+	work.Go(func() {
+		if err := p.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, func() { cancel(); work.Wait() }
+}
+
+// Suite runs all checks.
+func Suite(t *testing.T, c Case) {
+	t.Helper()
+	t.Run("values_names_tags_and_times", func(t *testing.T) {
+		r := c.Receiver(t)
+		p, end := c.sinkOf(t, r.URL(), t.TempDir())
+		defer end()
+		s := Sample()
+		for n := range 3 {
+			p.Take(Fill(s, n))
+			c.arrive(t, r, 0, n+1)
+		}
+		sent, dropped, failures, buffered := p.Counters()
+		if sent != 3 || dropped != 0 || failures != 0 || buffered != 0 {
+			t.Errorf("counters: %d sent, %d dropped, %d failures, %d buffered", sent, dropped, failures, buffered)
+		}
+	})
+	t.Run("an_outage_is_replayed_in_order_also_over_a_restart", func(t *testing.T) {
+		r, dir, s := c.Receiver(t), t.TempDir(), Sample()
+		p, end := c.sinkOf(t, r.URL(), dir)
+		p.Take(Fill(s, 0))
+		c.arrive(t, r, 0, 1)
+		r.Down(true)
+		for n := 1; n < 4; n++ {
+			p.Take(Fill(s, n))
+		}
+		testx.Eventually(t, 5*time.Second, func() error {
+			if _, _, failures, buffered := p.Counters(); failures < 2 || buffered == 0 {
+				return fmt.Errorf("%d failures, %d bytes buffered", failures, buffered)
+			}
+			return nil
+		})
+		end()
+		p, end = c.sinkOf(t, r.URL(), dir)
+		defer end()
+		p.Take(Fill(s, 4))
+		r.Down(false)
+		testx.Eventually(t, 10*time.Second, func() error {
+			if sent, _, _, buffered := p.Counters(); sent != 4 || buffered != 0 {
+				return fmt.Errorf("%d sent, %d bytes buffered", sent, buffered)
+			}
+			return nil
+		})
+		c.arrive(t, r, 0, 5)
+	})
+	t.Run("what_is_refused_for_ever_is_dropped_and_counted", func(t *testing.T) {
+		r := c.Receiver(t)
+		if !r.RefuseNext() {
+			t.Skip("the protocol has no way to refuse for ever")
+		}
+		p, end := c.sinkOf(t, r.URL(), t.TempDir())
+		defer end()
+		s := Sample()
+		p.Take(Fill(s, 0))
+		p.Take(Fill(s, 1))
+		c.arrive(t, r, 1, 2)
+		if sent, dropped, _, buffered := p.Counters(); sent != 1 || dropped != 1 || buffered != 0 {
+			t.Errorf("%d sent, %d dropped, %d bytes buffered", sent, dropped, buffered)
+		}
+	})
+	t.Run("nothing_to_send_is_not_sent", func(t *testing.T) {
+		b, err := c.New(sink.Config{URL: c.Receiver(t).URL()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Encode(nil, &sink.Batch{Time: start, Host: "h1", Changed: true}); len(got) != 0 {
+			t.Errorf("got %d bytes", len(got))
+		}
+	})
+}
+
+// arrive waits until all of the samples has come, once and in the order of time.
+func (c *Case) arrive(t *testing.T, r Receiver, first, end int) {
+	t.Helper()
+	var want []Point
+	for n := first; n < end; n++ {
+		want = append(want, c.want(n)...)
+	}
+	testx.Eventually(t, 10*time.Second, func() error {
+		got := r.Points()
+		if !slices.IsSortedFunc(got, func(a, b Point) int { return a.Time.Compare(b.Time) }) {
+			return errors.New("out of order")
+		}
+		return same(got, want)
+	})
+}
+
+// same compares without order.
+func same(got, want []Point) error {
+	var errs []error
+	left := slices.Clone(got)
+	for _, w := range want {
+		at := slices.IndexFunc(left, func(g Point) bool {
+			return g.Time.Equal(w.Time) && g.Object == w.Object && g.Name == w.Name && g.Dim == w.Dim && g.Tags == w.Tags && math.Abs(g.Value-w.Value) <= 1e-9*math.Abs(w.Value)
+		})
+		if at < 0 {
+			errs = append(errs, fmt.Errorf("missing: %+v", w))
+			continue
+		}
+		left = slices.Delete(left, at, at+1)
+	}
+	for _, g := range left {
+		errs = append(errs, fmt.Errorf("not wanted: %+v", g))
+	}
+	return errors.Join(errs...)
+}
+
+// HTTP is a receiver behind HTTP.
+type HTTP struct {
+	server *httptest.Server
+	decode func(r *http.Request, body []byte) ([]Point, error)
+	path   string
+	// Answer is written to what was taken.
+	Answer []byte
+
+	mu     sync.Mutex // guards all below
+	points []Point
+	down   bool
+	refuse bool
+}
+
+// NewHTTP starts a receiver at a path. decode reads a request as the protocol says.
+func NewHTTP(tb testing.TB, path string, decode func(r *http.Request, body []byte) ([]Point, error)) *HTTP {
+	tb.Helper()
+	h := &HTTP{decode: decode, path: path}
+	h.server = httptest.NewServer(h)
+	tb.Cleanup(h.server.Close)
+	return h
+}
+
+// ServeHTTP takes a batch.
+func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	body, err := io.ReadAll(r.Body)
+	var points []Point
+	if err == nil {
+		points, err = h.decode(r, body)
+	}
+	switch {
+	case h.down:
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+	case err != nil || h.refuse || r.URL.Path != h.path || r.Method != http.MethodPost:
+		h.refuse = false
+		http.Error(w, fmt.Sprint("bad request: ", err), http.StatusBadRequest)
+	default:
+		h.points = append(h.points, points...)
+		_, _ = w.Write(h.Answer)
+	}
+}
+
+// URL is where it is.
+func (h *HTTP) URL() string { return h.server.URL + h.path }
+
+// Points are what came.
+func (h *HTTP) Points() []Point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.points)
+}
+
+// Down answers 503.
+func (h *HTTP) Down(down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = down
+}
+
+// RefuseNext answers 400 once.
+func (h *HTTP) RefuseNext() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refuse = true
+	return true
+}
+
+// Tags renders tags as [Point] has them.
+func Tags(get func(key string) string) string {
+	var all []string
+	for _, k := range []string{"dc", "team"} {
+		if v := get(k); v != "" {
+			all = append(all, k+"="+v)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// Allocations fails the test when encoding a sample of a known shape allocates more
+// than most times.
+func Allocations(t *testing.T, b sink.Backend, most float64) {
+	t.Helper()
+	s := Fill(Sample(), 0)
+	selector, err := sink.NewSelector(sink.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf []byte
+	in := sink.Batch{Time: s.Time, Host: s.Host}
+	n := testing.AllocsPerRun(50, func() {
+		in.Items, in.Changed = selector.Items(s)
+		buf = b.Encode(buf[:0], &in)
+	})
+	if n > most {
+		t.Errorf("%v allocations a batch, want %v at most", n, most)
+	}
+}
