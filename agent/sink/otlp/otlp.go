@@ -233,10 +233,9 @@ func rejected(answer []byte) (n uint64, why string) {
 	each(answer, func(field protowire.Number, _ uint64, body []byte) {
 		if field == 1 {
 			each(body, func(field protowire.Number, v uint64, s []byte) {
-				switch field {
-				case 1:
+				if field == 1 {
 					n = v
-				case 2:
+				} else if field == 2 {
 					why = string(s)
 				}
 			})
