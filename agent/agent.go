@@ -86,6 +86,7 @@ func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
 	if _, err := a.scan(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
+	a.arrange() // also without containers
 	a.measure(time.Now())
 	return a, nil
 }

@@ -235,6 +235,15 @@ func cpu(t *testing.T, a *Agent) float64 {
 	return v
 }
 
+func TestTheHostIsMeasuredWithoutContainers(t *testing.T) {
+	a := newKernel(t).open()
+	for _, scope := range []metric.Scope{metric.Host, metric.Agent} {
+		if p := point(a, scope, "h1"); p == nil || p.String() == "" {
+			t.Errorf("%s: %v", scope, p)
+		}
+	}
+}
+
 func TestASetIsItsCgroup(t *testing.T) {
 	k := newKernel(t)
 	infra := k.container("mosset-web.slice", 1, "web", `{"mos.set":"web","mos.role":"infra"}`)

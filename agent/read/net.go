@@ -1,9 +1,12 @@
 package read
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/agent/metric"
 )
@@ -26,16 +29,21 @@ var netFiles = []file{ //nolint:gochecknoglobals // a constant table
 // the states of TCP. The namespace lives as long as the source is open.
 func (s *Source) AddNet(pid int) error {
 	dir := "/proc/" + strconv.Itoa(pid)
+	before := len(s.kept)
+	err := s.tcp.open(dir + "/ns/net")
 	for i := range netFiles {
 		f := &netFiles[i]
-		if err := s.keep(f, dir+"/net/"+f.name); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.keep(f, dir+"/net/"+f.name))
 	}
-	if err := s.tcp.open(dir + "/ns/net"); err != nil {
-		return fmt.Errorf("states of TCP of process %d: %w", pid, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	for _, k := range s.kept[before:] {
+		_ = unix.Close(k.fd) // it was only read
+	}
+	s.kept = s.kept[:before]
+	s.tcp.close()
+	return fmt.Errorf("network of process %d: %w", pid, err)
 }
 
 // netDev reads lines "  eth0: 1 2 3 …": 8 numbers of what was received, 8 of what

@@ -1,16 +1,19 @@
 package read
 
 import (
+	"errors"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/agent/cgroup"
 	"github.com/mosdocker/mosdocker/agent/metric"
@@ -170,6 +173,23 @@ func ownPids(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return fd
+}
+
+// /proc/self shows the first thread: one that enters a namespace must be another.
+func TestTheFirstThreadStaysWhereItIs(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for range 200 {
+		err := onThrownThread(func() error {
+			if unix.Gettid() == unix.Getpid() {
+				return errors.New("it is the first")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestHostIsRead(t *testing.T) {

@@ -47,16 +47,31 @@ func (t *states) open(namespace string) (err error) {
 	if err != nil {
 		return err
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this function
+	err = onThrownThread(func() error {
 		err := unix.Setns(ns, unix.CLONE_NEWNET)
 		if err == nil {
 			t.fd, err = diagSocket()
 		}
-		done <- err
+		return err
+	})
+	return errors.Join(err, unix.Close(ns))
+}
+
+// onThrownThread runs f on a thread that ends with it. The first thread of the
+// process does not end but is parked, and is what /proc/self shows, so it is never
+// taken.
+func onThrownThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			done <- f() // never unlocked
+			return
+		}
+		defer runtime.UnlockOSThread()
+		done <- onThrownThread(f) // while this goroutine holds the first thread
 	}()
-	return errors.Join(<-done, unix.Close(ns))
+	return <-done
 }
 
 func diagSocket() (int, error) {

@@ -233,9 +233,10 @@ func rejected(answer []byte) (n uint64, why string) {
 	each(answer, func(field protowire.Number, _ uint64, body []byte) {
 		if field == 1 {
 			each(body, func(field protowire.Number, v uint64, s []byte) {
-				if field == 1 {
+				switch field { //nolint:exhaustive // a later version may have more
+				case 1:
 					n = v
-				} else if field == 2 {
+				case 2:
 					why = string(s)
 				}
 			})
