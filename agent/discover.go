@@ -106,11 +106,11 @@ func (a *Agent) container(f cgroup.Found) (fresh, changed bool) {
 		t.seen = a.scans
 		if t.young && t.source.Missing > 0 {
 			a.drop(t)
-			_, changed = a.container(f)
+			a.container(f)
 			if t := a.targets[f.Path]; t != nil {
 				t.young = false
 			}
-			return false, changed
+			return false, true
 		}
 		t.young = false
 		if stamp == t.stamp || stamp == (docker.Stamp{}) {
