@@ -159,71 +159,69 @@ func settle(t *testing.T, b *bench) {
 	_, _ = b.Docker("volume", "rm", "x1", "theirs-data")
 }
 
-// TestAttacksFail: each attack that an Engine falls for is refused by the plugin,
+// attacksFail: each attack that an Engine falls for is refused by the plugin,
 // by the guarded socket, and by both together.
-func TestAttacksFail(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
-		t.Helper()
-		attacks := append(spellings(), others()...)
-		try := func(socket string) map[string]int {
-			codes := map[string]int{}
-			for _, a := range attacks {
-				codes[a.name], _ = b.raw(t, socket, a.text(b))
-			}
-			return codes
-		}
-		furnish(t, b)
-		var ids []string
-		works := map[string]bool{}
+func attacksFail(t *testing.T, b *bench) {
+	t.Helper()
+	attacks := append(spellings(), others()...)
+	try := func(socket string) map[string]int {
+		codes := map[string]int{}
 		for _, a := range attacks {
-			code, body := b.raw(t, b.Socket(), a.text(b))
-			works[a.name] = code > 0 && code < 400 && (!a.rights || b.privileged(body))
-			if works[a.name] == (a.old && b.new) {
-				t.Errorf("%s without protection: %d %.300s", a.name, code, body)
-			}
-			if strings.Contains(a.name, "rename") { // as it was, for those that follow
-				_, _ = b.Docker("rename", "theirs2", "theirs")
-				_, _ = b.Docker("rename", "free", "web.infra")
-			}
+			codes[a.name], _ = b.raw(t, socket, a.text(b))
 		}
-		settle(t, b)
-		furnish(t, b)
-		ids = strings.Fields(b.MustDocker(t, "ps", "-aq"))
+		return codes
+	}
+	furnish(t, b)
+	var ids []string
+	works := map[string]bool{}
+	for _, a := range attacks {
+		code, body := b.raw(t, b.Socket(), a.text(b))
+		works[a.name] = code > 0 && code < 400 && (!a.rights || b.privileged(body))
+		if works[a.name] == (a.old && b.new) {
+			t.Errorf("%s without protection: %d %.300s", a.name, code, body)
+		}
+		if strings.Contains(a.name, "rename") { // as it was, for those that follow
+			_, _ = b.Docker("rename", "theirs2", "theirs")
+			_, _ = b.Docker("rename", "free", "web.infra")
+		}
+	}
+	settle(t, b)
+	furnish(t, b)
+	ids = strings.Fields(b.MustDocker(t, "ps", "-aq"))
 
-		for _, a := range attacks { // the guarded socket alone
-			if code, body := b.raw(t, b.guardedSocket(), a.text(b)); code < 400 {
-				t.Errorf("%s goes through the guarded socket: %d %.300s", a.name, code, body)
-			}
+	for _, a := range attacks { // the guarded socket alone
+		if code, body := b.raw(t, b.guardedSocket(), a.text(b)); code < 400 {
+			t.Errorf("%s goes through the guarded socket: %d %.300s", a.name, code, body)
 		}
-		b.guard(t, true)
-		for name, code := range try(b.Socket()) {
-			if code < 400 {
-				t.Errorf("%s goes through the plugin: %d", name, code)
-			}
+	}
+	b.guard(t, true)
+	for name, code := range try(b.Socket()) {
+		if code < 400 {
+			t.Errorf("%s goes through the plugin: %d", name, code)
 		}
-		for name, code := range try(b.guardedSocket()) {
-			if code < 400 {
-				t.Errorf("%s goes through both: %d", name, code)
-			}
+	}
+	for name, code := range try(b.guardedSocket()) {
+		if code < 400 {
+			t.Errorf("%s goes through both: %d", name, code)
 		}
-		b.guard(t, false)
-		if now := strings.Fields(b.MustDocker(t, "ps", "-aq")); len(now) != len(ids) {
-			t.Errorf("containers were %q and are %q", ids, now)
+	}
+	b.guard(t, false)
+	if now := strings.Fields(b.MustDocker(t, "ps", "-aq")); len(now) != len(ids) {
+		t.Errorf("containers were %q and are %q", ids, now)
+	}
+	for _, name := range []string{"theirs", "web.infra"} {
+		if b.id(name) == "missing" {
+			t.Errorf("%s was renamed", name)
 		}
-		for _, name := range []string{"theirs", "web.infra"} {
-			if b.id(name) == "missing" {
-				t.Errorf("%s was renamed", name)
-			}
+	}
+	n := 0
+	for _, w := range works {
+		if w {
+			n++
 		}
-		n := 0
-		for _, w := range works {
-			if w {
-				n++
-			}
-		}
-		t.Logf("%d of %d attacks work on this Engine without protection, none with it", n, len(attacks))
-		settle(t, b)
-	})
+	}
+	t.Logf("%d of %d attacks work on this Engine without protection, none with it", n, len(attacks))
+	settle(t, b)
 }
 
 // h2c asks a socket by gRPC over HTTP/2 without TLS.
@@ -249,10 +247,9 @@ func h2c(socket string) (string, error) {
 	return resp.Trailer.Get("Grpc-Status") + resp.Header.Get("Grpc-Status"), err
 }
 
-// TestNoGRPCPassesTheGuardedSocket, of which new Engines ask no plugin.
-func TestNoGRPCPassesTheGuardedSocket(t *testing.T) {
-	r := rig.New(t, rig.Config{Engine: rig.EngineNew})
-	b := start(t, r.Host(1), true)
+// noGRPC passes the guarded socket; new Engines ask no plugin about it.
+func noGRPC(t *testing.T, b *bench) {
+	t.Helper()
 	b.guard(t, true)
 	if status, err := h2c(b.Socket()); err != nil || status != "0" {
 		t.Errorf("the Engine's own socket, past its plugin: got status %q, %v: has it learnt to ask?", status, err)

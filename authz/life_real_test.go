@@ -14,95 +14,93 @@ import (
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
-// TestOrdinaryLifeOfATenant: the docker command at the guarded socket works as
+// ordinaryLife: the docker command at the guarded socket works as
 // without it, and its lists show what is the tenant's.
-func TestOrdinaryLifeOfATenant(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
-		t.Helper()
-		b.guard(t, true)
-		defer b.guard(t, false)
-		// Both tenants use one name of a volume's kind, networks and containers.
-		if out, err := b.as(t, 2000, 3000, "", "run", "-d", "--name", "theirs", "-v", "theirdata:/d", rig.Image, "sleep", "1000"); err != nil {
-			t.Fatal(out, err)
+func ordinaryLife(t *testing.T, b *bench) {
+	t.Helper()
+	b.guard(t, true)
+	defer b.guard(t, false)
+	// Both tenants use one name of a volume's kind, networks and containers.
+	if out, err := b.as(t, 2000, 3000, "", "run", "-d", "--name", "theirs", "-v", "theirdata:/d", rig.Image, "sleep", "1000"); err != nil {
+		t.Fatal(out, err)
+	}
+	b.a(t, "version")
+	b.a(t, "info")
+	id := b.a(t, "run", "-d", "--name", "web", "-v", "data:/data", "-v", "/anonymous", "--tmpfs", "/t", "-p", "18080:80", "-m", "64m", "-e", "A=1", rig.Image,
+		"sh", "-c", "echo up; while :; do date >/data/now; sleep 1; done")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{id[:12], []string{"ps", "-q"}},
+		{"a", []string{"inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "web"}},
+		{"hi", []string{"exec", "web", "echo", "hi"}},
+		{"up", []string{"logs", "web"}},
+		{"data", []string{"volume", "ls", "-q", "-f", "name=data"}},
+		{"a", []string{"volume", "inspect", "-f", `{{index .Labels "mos.owner"}}`, "data"}},
+		{"18080", []string{"port", "web"}},
+		{"date", []string{"top", "web"}},
+		{"hello", []string{"run", "--rm", rig.Image, "echo", "hello"}},
+		{"mos-test", []string{"images"}},
+		{"", []string{"rename", "web", "web2"}},
+		{"web2", []string{"restart", "-t", "0", "web2"}},
+		{"web2", []string{"update", "-m", "96m", "--memory-swap", "96m", "web2"}},
+		{"web2", []string{"pause", "web2"}},
+		{"web2", []string{"unpause", "web2"}},
+		{"A /t", []string{"diff", "web2"}},
+		{"", []string{"network", "create", "net1"}},
+		{"", []string{"network", "connect", "--alias", "w", "net1", "web2"}},
+		{"web2", []string{"network", "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "net1"}},
+		{"ok", []string{"run", "--rm", "--network", "net1", rig.Image, "sh", "-c", "ping -c1 -W3 w >/dev/null && echo ok"}},
+		{"", []string{"network", "disconnect", "net1", "web2"}},
+		{"beside", []string{"run", "--rm", "--network", "container:web2", rig.Image, "echo", "beside"}},
+		{"sha256", []string{"commit", "web2", "a/saved"}},
+		{"a/saved", []string{"images", "--format", "{{.Repository}}"}},
+		{"saved", []string{"run", "--rm", "a/saved", "echo", "saved"}},
+		{"", []string{"tag", "a/saved", "a/other"}},
+		{"Untagged", []string{"rmi", "a/other"}},
+	} {
+		if out, err := b.as(t, 1000, 2000, "", c.args...); err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("docker %s: got %q, %v; want %q", strings.Join(c.args, " "), out, err, c.want)
 		}
-		b.a(t, "version")
-		b.a(t, "info")
-		id := b.a(t, "run", "-d", "--name", "web", "-v", "data:/data", "-v", "/anonymous", "--tmpfs", "/t", "-p", "18080:80", "-m", "64m", "-e", "A=1", rig.Image,
-			"sh", "-c", "echo up; while :; do date >/data/now; sleep 1; done")
-		for _, c := range []struct {
-			want string
-			args []string
-		}{
-			{id[:12], []string{"ps", "-q"}},
-			{"a", []string{"inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "web"}},
-			{"hi", []string{"exec", "web", "echo", "hi"}},
-			{"up", []string{"logs", "web"}},
-			{"data", []string{"volume", "ls", "-q", "-f", "name=data"}},
-			{"a", []string{"volume", "inspect", "-f", `{{index .Labels "mos.owner"}}`, "data"}},
-			{"18080", []string{"port", "web"}},
-			{"date", []string{"top", "web"}},
-			{"hello", []string{"run", "--rm", rig.Image, "echo", "hello"}},
-			{"mos-test", []string{"images"}},
-			{"", []string{"rename", "web", "web2"}},
-			{"web2", []string{"restart", "-t", "0", "web2"}},
-			{"web2", []string{"update", "-m", "96m", "--memory-swap", "96m", "web2"}},
-			{"web2", []string{"pause", "web2"}},
-			{"web2", []string{"unpause", "web2"}},
-			{"A /t", []string{"diff", "web2"}},
-			{"", []string{"network", "create", "net1"}},
-			{"", []string{"network", "connect", "--alias", "w", "net1", "web2"}},
-			{"web2", []string{"network", "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "net1"}},
-			{"ok", []string{"run", "--rm", "--network", "net1", rig.Image, "sh", "-c", "ping -c1 -W3 w >/dev/null && echo ok"}},
-			{"", []string{"network", "disconnect", "net1", "web2"}},
-			{"beside", []string{"run", "--rm", "--network", "container:web2", rig.Image, "echo", "beside"}},
-			{"sha256", []string{"commit", "web2", "a/saved"}},
-			{"a/saved", []string{"images", "--format", "{{.Repository}}"}},
-			{"saved", []string{"run", "--rm", "a/saved", "echo", "saved"}},
-			{"", []string{"tag", "a/saved", "a/other"}},
-			{"Untagged", []string{"rmi", "a/other"}},
-		} {
-			if out, err := b.as(t, 1000, 2000, "", c.args...); err != nil || !strings.Contains(out, c.want) {
-				t.Errorf("docker %s: got %q, %v; want %q", strings.Join(c.args, " "), out, err, c.want)
-			}
+	}
+	if out := b.a(t, "network", "ls", "-q"); strings.Count(out, "\n") != 0 || out == "" {
+		t.Errorf("networks listed are %q, want one", out)
+	}
+	if b.new { // it takes two seconds
+		if out := b.a(t, "stats", "--no-stream", "--format", "{{.Name}}", "web2"); out != "web2" {
+			t.Errorf("stats are of %q", out)
 		}
-		if out := b.a(t, "network", "ls", "-q"); strings.Count(out, "\n") != 0 || out == "" {
-			t.Errorf("networks listed are %q, want one", out)
-		}
-		if b.new { // it takes two seconds
-			if out := b.a(t, "stats", "--no-stream", "--format", "{{.Name}}", "web2"); out != "web2" {
-				t.Errorf("stats are of %q", out)
-			}
-		}
-		t.Run("stdin", func(t *testing.T) { streams(t, b) })
-		t.Run("copy", func(t *testing.T) { copies(t, b) })
-		t.Run("build", func(t *testing.T) { builds(t, b) })
-		t.Run("events", func(t *testing.T) { events(t, b) })
-		t.Run("apart", func(t *testing.T) { apart(t, b) })
+	}
+	t.Run("stdin", func(t *testing.T) { streams(t, b) })
+	t.Run("copy", func(t *testing.T) { copies(t, b) })
+	t.Run("build", func(t *testing.T) { builds(t, b) })
+	t.Run("events", func(t *testing.T) { events(t, b) })
+	t.Run("apart", func(t *testing.T) { apart(t, b) })
 
-		b.a(t, "rm", "-f", "web2")
-		for _, what := range []string{"container", "network", "volume"} {
-			if out, err := b.as(t, 1000, 2000, "", what, "prune", "-f"); err != nil {
-				t.Error(out, err)
-			}
+	b.a(t, "rm", "-f", "web2")
+	for _, what := range []string{"container", "network", "volume"} {
+		if out, err := b.as(t, 1000, 2000, "", what, "prune", "-f"); err != nil {
+			t.Error(out, err)
 		}
-		if out := b.a(t, "ps", "-aq"); out != "" {
-			t.Errorf("left are %q", out)
+	}
+	if out := b.a(t, "ps", "-aq"); out != "" {
+		t.Errorf("left are %q", out)
+	}
+	ops := func(args ...string) string {
+		out, err := b.as(t, 4000, 4000, "", args...)
+		if err != nil {
+			t.Error(err)
 		}
-		ops := func(args ...string) string {
-			out, err := b.as(t, 4000, 4000, "", args...)
-			if err != nil {
-				t.Error(err)
-			}
-			return out
-		}
-		if out := ops("ps", "--format", "{{.Names}}"); out != "theirs" {
-			t.Errorf("operators see %q, want theirs", out)
-		}
-		if out := ops("volume", "ls", "-q"); !strings.Contains(out, "theirdata") {
-			t.Errorf("operators see volumes %q", out)
-		}
-		ops("rm", "-f", "theirs")
-	})
+		return out
+	}
+	if out := ops("ps", "--format", "{{.Names}}"); out != "theirs" {
+		t.Errorf("operators see %q, want theirs", out)
+	}
+	if out := ops("volume", "ls", "-q"); !strings.Contains(out, "theirdata") {
+		t.Errorf("operators see volumes %q", out)
+	}
+	ops("rm", "-f", "theirs")
 }
 
 // streams hands standard input through, with its end.
@@ -193,11 +191,10 @@ func apart(t *testing.T, b *bench) {
 	}
 }
 
-// TestPolicyChangesWhileItIsInForce: a wrong file leaves the policy before it, a
+// policyChanges while it is in force: a wrong file leaves the policy before it, a
 // right one comes into force by itself; the audit log tells who did what.
-func TestPolicyChangesWhileItIsInForce(t *testing.T) {
-	r := rig.New(t, rig.Config{})
-	b := start(t, r.Host(1), false)
+func policyChanges(t *testing.T, b *bench) {
+	t.Helper()
 	b.guard(t, true)
 	b.refused(t, 1234, 1234, "does not know you", "ps")
 	before, err := b.admin.Status(t.Context())
@@ -256,11 +253,10 @@ func TestPolicyChangesWhileItIsInForce(t *testing.T) {
 	}
 }
 
-// TestSetsOfATenant: docker set works at the guarded socket, and what would break
+// setsOfATenant: docker set works at the guarded socket, and what would break
 // a set is refused.
-func TestSetsOfATenant(t *testing.T) {
-	r := rig.New(t, rig.Config{})
-	b := start(t, r.Host(1), false)
+func setsOfATenant(t *testing.T, b *bench) {
+	t.Helper()
 	docker := lab.Program(t, "docker-mos")
 	program := filepath.Join(filepath.Dir(docker), "docker-set")
 	if err := errors.Join(os.Symlink(docker, program), os.Chmod(filepath.Dir(docker), 0o755)); err != nil {

@@ -59,12 +59,21 @@ type bench struct {
 	new   bool
 }
 
-func each(t *testing.T, f func(t *testing.T, b *bench)) {
-	t.Helper()
+// TestEngines is all that needs an Engine, on one of each kind: it takes longer to
+// start one than to try it.
+func TestEngines(t *testing.T) {
 	for _, e := range rig.Engines() {
 		t.Run(string(e), func(t *testing.T) {
 			r := rig.New(t, rig.Config{Engine: e})
-			f(t, start(t, r.Host(1), e == rig.EngineNew))
+			b := start(t, r.Host(1), e == rig.EngineNew)
+			t.Run("AttacksFail", func(t *testing.T) { attacksFail(t, b) })
+			t.Run("OrdinaryLifeOfATenant", func(t *testing.T) { ordinaryLife(t, b) })
+			if b.new {
+				t.Run("NoGRPCPassesTheGuardedSocket", func(t *testing.T) { noGRPC(t, b) })
+				return
+			}
+			t.Run("SetsOfATenant", func(t *testing.T) { setsOfATenant(t, b) })
+			t.Run("PolicyChangesWhileItIsInForce", func(t *testing.T) { policyChanges(t, b) })
 		})
 	}
 }

@@ -20,7 +20,7 @@ func Schema() string {
 }
 
 func schemaOf(t reflect.Type) map[string]any {
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // a policy has no others, but strings
 	case reflect.Pointer:
 		return schemaOf(t.Elem())
 	case reflect.Struct:
@@ -45,7 +45,6 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"type": "number"}
 	case reflect.Int, reflect.Int64, reflect.Uint32:
 		return map[string]any{"type": "integer"}
-	default:
 	}
 	if t == reflect.TypeFor[Mode]() {
 		return map[string]any{"enum": []Mode{Enforce, Warn, Audit}}
