@@ -34,13 +34,17 @@ type engine struct {
 func newEngine(cfg Config, secret string) *engine {
 	socket := strings.TrimPrefix(cfg.DockerHost, "unix://")
 	return &engine{secret: secret, http: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
+		DialContext:         dialer(socket),
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 100,
 		IdleConnTimeout:     90 * time.Second,
 	}}
+}
+
+func dialer(socket string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
 }
 
 func (e *engine) close() { e.http.CloseIdleConnections() }

@@ -1,0 +1,249 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/authz/api"
+	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/lab"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+// guarded is two hosts with an Engine and mos-authz each. The first one's is asked
+// through the guarded socket, the second one's by its Engine.
+type guarded struct {
+	admin  [2]*api.Client
+	hosts  [2]*rig.Host
+	direct *http.Client // the first Engine, past all
+	socket *http.Client // the same through the guarded socket
+	plugin *http.Client // the second Engine, which asks the plugin
+}
+
+func newGuarded(b *testing.B) *guarded {
+	b.Helper()
+	r := rig.New(b, rig.Config{Engine: rig.EngineNew, Hosts: 2})
+	g := &guarded{}
+	for i := range g.hosts {
+		h := r.Host(i + 1)
+		run := filepath.Dir(h.Socket())
+		g.hosts[i], g.admin[i] = h, api.New(filepath.Join(run, "mos", "mos-authz.sock"))
+		g.write(b, i, "/etc/mos/policy.toml", policyOf("operator"))
+		err := h.StartDaemon(rig.Daemon{Name: "mos-authz", Argv: []string{lab.Program(b, "mos-authz")}, Ready: func() error {
+			_, err := g.admin[i].Status(context.Background())
+			return err
+		}})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	g.direct, g.plugin = keptClient(g.hosts[0].Socket()), keptClient(g.hosts[1].Socket())
+	g.socket = keptClient(filepath.Join(filepath.Dir(g.hosts[0].Socket()), "mos", "docker.sock"))
+	g.write(b, 1, "/etc/docker/daemon.json", `{"authorization-plugins":["mos-authz"]}`)
+	if err := g.hosts[1].Signal(rig.Dockerd, syscall.SIGHUP); err != nil {
+		b.Fatal(err)
+	}
+	g.policy(b, "tenant")
+	testx.Eventually(b, 20*time.Second, func() error {
+		resp, err := g.plugin.Get("http://docker/plugins")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden {
+			return fmt.Errorf("the plugin is not asked yet: %s", resp.Status)
+		}
+		return nil
+	})
+	return g
+}
+
+func policyOf(profile string) string {
+	return "version = 1\n[[who]]\nname = 'a'\nlocal = true\nuid = [0]\nprofile = '" + profile + "'\n"
+}
+
+func (g *guarded) write(b *testing.B, host int, path, text string) {
+	b.Helper()
+	p := g.hosts[host].Path(path)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (g *guarded) policy(b *testing.B, profile string) {
+	b.Helper()
+	for i, c := range g.admin {
+		g.write(b, i, "/etc/mos/policy.toml", policyOf(profile))
+		if _, err := c.Reload(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// keptClient keeps its connections, as tools do that ask often.
+func keptClient(socket string) *http.Client {
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		MaxIdleConnsPerHost: 200,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+}
+
+// ask makes one call and returns its answer and its time in milliseconds.
+func ask(b *testing.B, c *http.Client, method, uri, body string, want int) ([]byte, float64) {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), method, "http://docker"+uri, strings.NewReader(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	start := time.Now()
+	resp, err := c.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	took := ms(start)
+	if err != nil || resp.StatusCode != want {
+		b.Fatalf("%s %s: %s %s, %v", method, uri, resp.Status, text, err)
+	}
+	return text, took
+}
+
+// BenchmarkGuard is what a decision adds to a call, and what the guarded socket
+// lets through.
+func BenchmarkGuard(b *testing.B) {
+	g := newGuarded(b)
+	profiles := []string{"operator", "tenant"}
+	calls := []string{"/_ping", "containers/create"}
+	times := map[string]map[*http.Client][]float64{}
+	past, through := map[int][]float64{}, map[int][]float64{}
+	clients := []*http.Client{g.direct, g.socket, g.plugin}
+	for n := 0; b.Loop(); n++ {
+		for _, profile := range profiles {
+			g.policy(b, profile)
+			for _, call := range calls {
+				key := call + " " + profile
+				if times[key] == nil {
+					times[key] = map[*http.Client][]float64{}
+				}
+				for i := range clients {
+					c := clients[(i+n)%len(clients)]
+					times[key][c] = append(times[key][c], p50(b, c, call))
+				}
+			}
+		}
+		for _, count := range []int{10, 100} {
+			past[count] = append(past[count], perSecond(b, g.direct, count))
+			through[count] = append(through[count], perSecond(b, g.socket, count))
+		}
+	}
+	for _, call := range calls {
+		for _, profile := range profiles {
+			of := times[call+" "+profile]
+			results.add(added(call+" at the guarded socket, "+profile+": added p50", of[g.socket], of[g.direct], 0.25))
+			results.add(added(call+" with the plugin, "+profile+": added p50", of[g.plugin], of[g.direct], 0.4))
+		}
+	}
+	for _, count := range []int{10, 100} {
+		results.add(against(fmt.Sprintf("requests a second at the guarded socket, %d clients", count), "1/s", through[count], "the Engine's own", past[count], goal{}))
+	}
+	results.add(figure{name: "decision on a ping / an exec of a tenant", unit: "us", value: decision(b, "call GET /_ping"), peer: "exec", other: decision(b, "call POST /v1.45/containers/web/exec\nbody {\"Cmd\":[\"sh\"]}"), goal: goal{limit: 5}})
+	results.add(figure{name: "decision on a create of a tenant, body read", unit: "us", value: decision(b, "call POST /v1.45/containers/create\nbody {\"Image\":\"busybox\",\"HostConfig\":{\"NetworkMode\":\"bridge\"}}"), goal: goal{limit: 5}})
+}
+
+// p50 is the median time of a call. A create is of an image that is not there: it is
+// judged like others, and its time is not that of making a container.
+func p50(b *testing.B, c *http.Client, call string) float64 {
+	b.Helper()
+	var took []float64
+	for range 200 {
+		var t float64
+		if call == "/_ping" {
+			_, t = ask(b, c, http.MethodGet, call, "", http.StatusOK)
+		} else {
+			_, t = ask(b, c, http.MethodPost, "/v1.45/"+call, `{"Image":"absent:1","Labels":{"mos.owner":"a"},"HostConfig":{"NetworkMode":"bridge"}}`, http.StatusNotFound)
+		}
+		took = append(took, t)
+	}
+	return median(took)
+}
+
+// added is a figure of what the second of two times is more.
+func added(name string, values, without []float64, limit float64) figure {
+	diff := make([]float64, len(values))
+	for i := range values {
+		diff[i] = values[i] - without[i]
+	}
+	f := against(name, "ms", values, "without", without, goal{limit: limit})
+	f.value = median(diff)
+	return f
+}
+
+func perSecond(b *testing.B, c *http.Client, clients int) float64 {
+	b.Helper()
+	const window = time.Second
+	var work sync.WaitGroup
+	counts := make([]int, clients)
+	end := time.Now().Add(window)
+	for i := range clients {
+		work.Go(func() {
+			for time.Now().Before(end) {
+				resp, err := c.Get("http://docker/_ping")
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				counts[i]++
+			}
+		})
+	}
+	work.Wait()
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	return float64(sum) / window.Seconds()
+}
+
+// decision is the time of one judgment in microseconds, lookups from memory.
+func decision(b *testing.B, call string) float64 {
+	b.Helper()
+	p, err := policy.Parse("bench", []byte(policyOf("tenant")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := judge.ParseSuite("bench", "object container web owner=a\nobject image busybox\nwho uid=0\n"+call+"\nwant allow")
+	if err != nil {
+		b.Fatal(err)
+	}
+	const rounds = 10000
+	start := time.Now()
+	for range rounds {
+		if r := s.Run(p); !r[0].OK {
+			b.Fatal(r[0].Reason)
+		}
+	}
+	return float64(time.Since(start).Microseconds()) / rounds
+}
