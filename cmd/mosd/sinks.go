@@ -10,8 +10,10 @@ import (
 
 	"github.com/mosdocker/mosdocker/agent"
 	"github.com/mosdocker/mosdocker/agent/sink"
+	"github.com/mosdocker/mosdocker/agent/sink/falcon"
 	"github.com/mosdocker/mosdocker/agent/sink/otlp"
 	"github.com/mosdocker/mosdocker/agent/sink/remotewrite"
+	"github.com/mosdocker/mosdocker/agent/sink/zabbix"
 )
 
 // made is a back end that the configuration names.
@@ -33,6 +35,10 @@ func backends(c *Config) (out []made, err error) {
 	}
 	add("remote_write", c.RemoteWrite.Config, func() (sink.Backend, error) { return remotewrite.New(c.RemoteWrite) })
 	add("otlp", c.OTLP.Config, func() (sink.Backend, error) { return otlp.New(c.OTLP) })
+	add("zabbix", c.Zabbix.Config, func() (sink.Backend, error) { return zabbix.New(c.Zabbix) })
+	add("falcon", c.Falcon.Config, func() (sink.Backend, error) {
+		return falcon.New(c.Falcon, max(c.Falcon.Interval.Duration, c.Agent.Interval.Duration))
+	})
 	return out, err
 }
 
