@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,13 +60,27 @@ func newSetBench(b *testing.B, engine rig.Engine) *setBench {
 	return h
 }
 
-// run runs a command and returns its milliseconds and its two outputs.
+// inHost runs a command in the cgroups of the host, so that its processor time counts
+// there as that of the daemons does.
+var inHost = []string{"sh", "-c", `for f in /sys/fs/cgroup/*/cgroup.procs; do echo $$ >"$f"; done; exec "$@"`, "--"}
+
+// processor is the processor time in ms that the host has used so far.
+func (h *setBench) processor() float64 {
+	h.b.Helper()
+	ns, err := strconv.ParseFloat(h.MustExec(h.b, "cat", "/sys/fs/cgroup/cpuacct/cpuacct.usage"), 64)
+	if err != nil {
+		h.b.Fatal(err)
+	}
+	return ns / 1e6
+}
+
+// run runs a command and returns its milliseconds and its output.
 func (h *setBench) run(argv ...string) (float64, string) {
 	h.b.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.b.Context()), time.Minute)
 	defer cancel()
 	start := time.Now()
-	out, err := h.Run(ctx, xexec.Cmd{Argv: argv, Env: []string{"DOCKER_CONFIG=" + h.dir}})
+	out, err := h.Run(ctx, xexec.Cmd{Argv: slices.Concat(inHost, argv), Env: []string{"DOCKER_CONFIG=" + h.dir}})
 	took := ms(start)
 	if err != nil {
 		h.b.Fatalf("%v: %v", argv, err)
@@ -134,78 +150,104 @@ func (h *setBench) loadPodman() {
 	h.b.Cleanup(func() { h.run(h.podman("runc", "system", "reset", "-f")...) })
 }
 
-// up starts a peer's set and removes it again; it returns the milliseconds of both.
-func (h *setBench) up(peer, network string) (up, down float64) {
+// setPeer is one that starts a set, on a network of an Engine unless it is podman.
+type setPeer struct{ name, network string }
+
+// cost is what starting and removing a set takes: milliseconds, and those of
+// processors for the start.
+type cost struct{ up, down, processor float64 }
+
+// measure starts a peer's set and removes it again.
+func (h *setBench) measure(p setPeer) (c cost) {
 	h.b.Helper()
-	file := filepath.Join(h.dir, network+map[string]string{ours: ".json", compose: ".yaml"}[peer])
-	switch peer {
-	case ours:
-		up, _ = h.run("docker", "set", "up", file)
-		down, _ = h.run("docker", "set", "rm", "-f", "bench")
-	case compose:
-		up, _ = h.run("docker", "compose", "-f", file, "up", "-d")
-		down, _ = h.run("docker", "compose", "-f", file, "down", "-t", "0")
-	case play, crun:
-		runtime := map[string]string{play: "runc", crun: "crun"}[peer]
-		up, _ = h.run(h.podman(runtime, "kube", "play", filepath.Join(h.dir, "pod.yaml"))...)
-		h.run(h.podman(runtime, "pod", "kill", "podded")...) // else it waits for seconds, whatever -t says
-		down, _ = h.run(h.podman(runtime, "pod", "rm", "-f", "-t", "0", "podded")...)
-	case pod:
-		var script []string
-		say := func(args ...string) {
-			script = append(script, strings.Join(h.podman("runc", args...), " ")+" >/dev/null")
-		}
-		say("pod", "create", "--name", "podded")
-		for i := range members {
-			say("create", "--pod", "podded", "--name", fmt.Sprintf("podded-m%02d", i), "--restart", "always", "localhost/"+rig.Image, "sleep", "100000")
-		}
-		say("pod", "start", "podded")
-		up, _ = h.run("sh", "-ec", strings.Join(script, "\n"))
-		down, _ = h.run(h.podman("runc", "pod", "rm", "-f", "-t", "0", "podded")...)
+	file := filepath.Join(h.dir, p.network+map[string]string{ours: ".json", compose: ".yaml"}[p.name])
+	runtime := "runc"
+	if p.name == crun {
+		runtime = "crun"
 	}
-	return up, down
+	up, down := map[string][]string{
+		ours:    {"docker", "set", "up", file},
+		compose: {"docker", "compose", "-f", file, "up", "-d"},
+		play:    h.podman(runtime, "kube", "play", filepath.Join(h.dir, "pod.yaml")),
+		crun:    h.podman(runtime, "kube", "play", filepath.Join(h.dir, "pod.yaml")),
+		pod:     {"sh", "-ec", h.podScript()},
+	}[p.name], map[string][]string{
+		ours:    {"docker", "set", "rm", "-f", "bench"},
+		compose: {"docker", "compose", "-f", file, "down", "-t", "0"},
+	}[p.name]
+	before := h.processor()
+	c.up, _ = h.run(up...)
+	c.processor = h.processor() - before
+	if down != nil {
+		c.down, _ = h.run(down...)
+		return c
+	}
+	// pod rm alone waits for seconds, whatever its -t says.
+	rm := []string{"rm", "-f", "-t", "0"}
+	for i := range members {
+		rm = append(rm, fmt.Sprintf("podded-m%02d", i))
+	}
+	h.run(h.podman(runtime, rm...)...)
+	h.run(h.podman(runtime, "pod", "rm", "-f", "-t", "0", "podded")...)
+	return c
+}
+
+// podScript makes a pod and starts it, as one types it.
+func (h *setBench) podScript() string {
+	var script strings.Builder
+	say := func(args ...string) {
+		script.WriteString(strings.Join(h.podman("runc", args...), " ") + " >/dev/null\n")
+	}
+	say("pod", "create", "--name", "podded")
+	for i := range members {
+		say("create", "--pod", "podded", "--name", fmt.Sprintf("podded-m%02d", i), "--restart", "always", "localhost/"+rig.Image, "sleep", "100000")
+	}
+	say("pod", "start", "podded")
+	return script.String()
 }
 
 // BenchmarkSet compares starting an infra container with three members in its
 // network, whose images are there, with what others have for it. Podman has its own
-// bridge in each case.
+// bridge.
 func BenchmarkSet(b *testing.B) {
 	for _, engine := range rig.Engines() {
 		b.Run(string(engine), func(b *testing.B) {
 			testx.Need(b, testx.Podman)
 			h := newSetBench(b, engine)
-			peers := []string{ours, compose, play, pod, crun}
 			h.podded()
 			h.loadPodman()
-			nets := []string{network(bridge), network(mos)}
-			up, down := map[string][]float64{}, map[string][]float64{}
+			nets := map[string]string{"bridge": network(bridge), "mosbridge": network(mos)}
+			peers := []setPeer{{play, ""}, {pod, ""}, {crun, ""}}
 			for _, net := range nets {
 				h.file(net+".json", setFile("bench", net, members, 1))
 				h.composed(net)
-				for _, p := range peers { // the first one loads images and writes caches
-					h.up(p, net)
-				}
+				peers = append(peers, setPeer{ours, net}, setPeer{compose, net})
 			}
+			for _, p := range peers { // the first time loads images and fills caches
+				h.measure(p)
+			}
+			up, down, processor := map[setPeer][]float64{}, map[setPeer][]float64{}, map[setPeer][]float64{}
 			round := 0
 			for b.Loop() {
-				for _, net := range nets {
-					for _, p := range turn(round, peers...) {
-						u, d := h.up(p, net)
-						up[net+p], down[net+p] = append(up[net+p], u), append(down[net+p], d)
-					}
+				k := round % len(peers)
+				for _, p := range slices.Concat(peers[k:], peers[:k]) {
+					c := h.measure(p)
+					up[p], down[p], processor[p] = append(up[p], c.up), append(down[p], c.down), append(processor[p], c.processor)
 				}
 				round++
 			}
-			for i, net := range nets {
-				name := fmt.Sprintf("engine %s: set of 1+%d on %s, ", engine, members, []string{"bridge", "mosbridge"}[i])
-				for _, p := range peers[1:] {
+			for _, on := range slices.Sorted(maps.Keys(nets)) {
+				name := fmt.Sprintf("engine %s: set of 1+%d on %s, ", engine, members, on)
+				our := setPeer{ours, nets[on]}
+				for _, p := range []setPeer{{compose, nets[on]}, {play, ""}, {pod, ""}, {crun, ""}} {
 					g := goal{limit: 0.85, ofRatio: true}
-					if p == crun { // the same containers by another runtime
+					if p.name == crun { // the same containers by another runtime
 						g = goal{}
 					}
-					results.add(against(name+"up", "ms", up[net+ours], p, up[net+p], g))
+					results.add(against(name+"up", "ms", up[our], p.name, up[p], g))
+					results.add(against(name+"up, processor time", "ms", processor[our], p.name, processor[p], goal{}))
 				}
-				results.add(against(name+"rm", "ms", down[net+ours], compose, down[net+compose], goal{}))
+				results.add(against(name+"rm", "ms", down[our], compose, down[setPeer{compose, nets[on]}], goal{}))
 			}
 		})
 	}
