@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 )
 
 // expected is the file that lists the volume groups which are ours. Without it
@@ -59,11 +61,20 @@ func (e expected) set(vg string, there bool) error {
 }
 
 // replace writes a file so that after a cut there is the old one or the new one.
-func replace(path string, data []byte) (err error) {
+func replace(path string, data []byte) error {
+	if err := swap(path, data); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// swap is replace for who syncs the folder: until then a cut may bring back the
+// old file, and none of the new one's contents is lost when it does not.
+func swap(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), partPrefix+"*")
+	f, err := os.CreateTemp(filepath.Dir(path), loop.PartPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -75,7 +86,7 @@ func replace(path string, data []byte) (err error) {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 // syncDir makes names in a folder last.

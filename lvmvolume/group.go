@@ -127,7 +127,7 @@ func (g *group) snapshots(t spec.Type) error {
 	return nil
 }
 
-func (g *group) make(ctx context.Context, v spec.Volume) error {
+func (g *group) make(ctx context.Context, v spec.Volume, _ func(string) error) error {
 	defer g.lock()()
 	pool := g.read().pool.Name
 	if v.Type == spec.Thin {

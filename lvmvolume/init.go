@@ -242,7 +242,7 @@ func (i *initializer) trialDisk(ctx context.Context) (string, error) {
 		if uint64(free) < i.r.Size+uint64(d.cfg.LoopSpare) {
 			return "", fault.Exhausted("%s has %s free: too little for %s and the %s that stay free", filepath.Dir(path), spec.Bytes(free), spec.Bytes(i.r.Size), spec.Bytes(d.cfg.LoopSpare))
 		}
-		if err := loop.Create(ctx, path, int64(i.r.Size)); err != nil {
+		if err := loop.Create(ctx, path, int64(i.r.Size), nil); err != nil {
 			return "", err
 		}
 		i.say("made %s of %s", path, spec.Bytes(i.r.Size))

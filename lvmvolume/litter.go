@@ -11,16 +11,13 @@ import (
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
-// partPrefix begins the names of files that are not whole yet, see replace.
-const partPrefix = ".new-"
-
 // clearParts removes the files in a folder that a daemon before this one was
 // writing when it was killed.
 func clearParts(dir string, started time.Time) {
 	before := started.Add(-10 * time.Millisecond) // the clock of files is coarse
 	entries, _ := os.ReadDir(dir)                 // absent is empty
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), partPrefix) {
+		if !strings.HasPrefix(e.Name(), loop.PartPrefix) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && info.ModTime().Before(before) {

@@ -27,8 +27,9 @@ import (
 //	mos-0123456789abcdef.img    the blocks, fully allocated
 //	mos-0123456789abcdef.json   the record, replaced in one act
 //
-// The record is written before the image and removed after it, so that an image
-// without a record was never ours.
+// The record has its name before the image and loses it after it, so that an image
+// without a record was never ours; and an image with a name is whole, with its
+// file system.
 type loops struct {
 	dir  string
 	disk disk
@@ -68,13 +69,43 @@ func (l *loops) snapshots(spec.Type) error {
 	return nil
 }
 
-func (l *loops) make(ctx context.Context, v spec.Volume) error {
-	l.busy.Lock()
-	defer l.busy.Unlock()
-	if err := l.write(v); err != nil {
+// make makes record and image at the same time, and syncs what was written thrice:
+// the contents of both, each before it gets its name, and the folder with the two
+// names. A power cut leaves
+//
+//   - before the record has its name: nothing, but perhaps a part, which the next
+//     start removes;
+//   - before the image has its name, which it gets after the record: a record
+//     without an image, which is taken back;
+//   - before the folder is synced: one of these two, or all. The file systems that
+//     can reserve keep the order of names in a folder; would one not, the image
+//     without a record would be nobody's and a finding of the audit;
+//   - after that, when make returns: all.
+func (l *loops) make(ctx context.Context, v spec.Volume, format func(file string) error) error {
+	data, err := v.Marshal()
+	if err != nil {
 		return err
 	}
-	if err := loop.Create(ctx, l.image(v), int64(v.Size)); err != nil {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
+	}
+	l.busy.Lock()
+	reserved := sync.OnceFunc(l.busy.Unlock)
+	defer reserved()
+	var recording sync.WaitGroup
+	var unrecorded error
+	recording.Go(func() { unrecorded = swap(l.file(v), data) })
+	err = loop.Create(ctx, l.image(v), int64(v.Size), func(file string) error {
+		reserved() // others need not wait for the file system
+		var err error
+		if format != nil {
+			err = format(file)
+		}
+		recording.Wait()
+		return errors.Join(err, unrecorded)
+	})
+	recording.Wait()
+	if err != nil {
 		return errors.Join(err, ignoreAbsent(os.Remove(l.file(v))))
 	}
 	return nil

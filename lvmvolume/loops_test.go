@@ -1,6 +1,7 @@
 package lvmvolume
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
@@ -37,7 +39,7 @@ func TestImagesComeAndGo(t *testing.T) {
 	r.mustLook()
 	l, ctx := r.loops, t.Context()
 	v := image(r, "a", "data", spec.Creating)
-	if err := l.make(ctx, v); err != nil {
+	if err := l.make(ctx, v, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.record(ctx, []spec.Volume{v}, []spec.Volume{v.In(spec.Ready, v.Since)}); err != nil {
@@ -67,12 +69,56 @@ func TestImagesComeAndGo(t *testing.T) {
 	}
 }
 
+// An image has no name before it is whole: a cut, or mkfs that fails, leaves a
+// record at most, which is taken back.
+func TestImageGetsItsNameLast(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	v := image(r, "a", "data", spec.Creating)
+	format := func(file string) error {
+		st, err := os.Stat(file)
+		if err != nil || st.Size() != mib || !st.Mode().IsRegular() {
+			t.Errorf("the file to format is %+v, %v", st, err)
+		}
+		if got := r.images(); strings.Contains(got, imageExt) {
+			t.Errorf("there are %s before the image is whole", got)
+		}
+		if f, err := os.OpenFile(file, os.O_RDWR, 0); err != nil {
+			t.Error(err)
+		} else { // as mkfs does
+			_, err = f.WriteString("whole")
+			err = errors.Join(err, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, mib/2, mib/4), f.Close())
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	bad := errors.New("mkfs was killed")
+	if err := r.loops.make(t.Context(), v, func(string) error { return bad }); !errors.Is(err, bad) {
+		t.Errorf("make says %v", err)
+	}
+	if got := r.images(); got != "" {
+		t.Errorf("what failed left %s", got)
+	}
+	if err := r.loops.make(t.Context(), v, format); err != nil {
+		t.Fatal(err)
+	}
+	got := r.loops.list()
+	if len(got.volumes) != 1 || got.volumes[0].v.State != spec.Creating || got.volumes[0].allocated < mib {
+		t.Errorf("listed %+v", got)
+	}
+	if data, err := os.ReadFile(r.loops.image(v)); err != nil || string(data[:5]) != "whole" {
+		t.Errorf("the image does not hold what was formatted: %v", err)
+	}
+}
+
 func TestImageThatDoesNotFit(t *testing.T) {
 	r := bareRig(t)
 	r.mustLook()
 	v := image(r, "a", "data", spec.Creating)
 	v.Size = 1 << 50
-	if err := r.loops.make(t.Context(), v); !errdefs.IsResourceExhausted(err) {
+	if err := r.loops.make(t.Context(), v, nil); !errdefs.IsResourceExhausted(err) {
 		t.Errorf("got %v", err)
 	}
 	if got := r.images(); got != "" {

@@ -25,7 +25,9 @@ type place interface {
 	snapshots(t spec.Type) error
 
 	// make makes the blocks with the record, or nothing that a list would not find.
-	make(ctx context.Context, v spec.Volume) error
+	// format, which only a place of files is given, makes the file system in the
+	// file that it gets.
+	make(ctx context.Context, v spec.Volume, format func(file string) error) error
 	// snapshot makes v of blocks that it shares with src.
 	snapshot(ctx context.Context, v, src spec.Volume) error
 	// record replaces the records, one act a volume.

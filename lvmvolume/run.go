@@ -58,9 +58,13 @@ func (r *runner) run(ctx context.Context, p plan.Plan) error {
 	return nil
 }
 
-// batch is how many steps at the beginning of p go into one command.
+// batch is how many steps at the beginning of p go into one act: removals of one
+// place, or the making of an image with its file system, which needs no device.
 func batch(p plan.Plan) int {
 	n := 1
+	if len(p) > 1 && p[0].Op == plan.Make && p[1].Op == plan.Format && p[0].Volume.Type == spec.Loop {
+		return 2
+	}
 	for p[0].Op == plan.Remove && n < len(p) && p[n].Op == plan.Remove && p[n].Volume.Place == p[0].Volume.Place && n < 64 {
 		n++
 	}
@@ -82,7 +86,13 @@ func (r *runner) step(ctx context.Context, steps []plan.Step) error {
 	}
 	switch s.Op {
 	case plan.Make:
-		err = at.make(ctx, v)
+		var format func(string) error
+		if len(steps) > 1 {
+			format = func(file string) error {
+				return d.disk.format(ctx, filesystem.Type(v.FS), file, steps[1].Fresh)
+			}
+		}
+		err = at.make(ctx, v, format)
 	case plan.Snapshot:
 		err = at.snapshot(ctx, v, s.Was)
 	case plan.Record:

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
@@ -63,6 +65,42 @@ func mount(tb testing.TB, typ filesystem.Type, device, options string) string {
 		}
 	})
 	return dir
+}
+
+// A file system that is made in an image, before that is a device or has a name,
+// is as good, and the image keeps its reserve.
+func TestMakeInAnImageWithoutAName(t *testing.T) {
+	each(t, func(t *testing.T, typ filesystem.Type) {
+		t.Helper()
+		image := filepath.Join(looptest.Dir(t), "v.img")
+		t.Cleanup(func() { _ = os.Remove(image) }) // absent when the test failed
+		err := loop.Create(t.Context(), image, size(typ), func(file string) error {
+			return host.Make(t.Context(), typ, file, filesystem.MakeOptions{Zeroed: true})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(image, &st); err != nil || st.Size != size(typ) || st.Blocks*512 < size(typ) {
+			t.Errorf("the image has %d bytes, of which %d are its own, %v; want %d", st.Size, st.Blocks*512, err, size(typ))
+		}
+		h := looptest.Attach(t, image)
+		if info, err := filesystem.Probe(h.Device); err != nil || info.Type != typ || info.Size < h.Size-mib {
+			t.Fatalf("got %+v, %v, want %s of %d bytes", info, err, typ, h.Size)
+		}
+		mnt := mount(t, typ, h.Device, "")
+		if err := os.WriteFile(filepath.Join(mnt, "f"), []byte("x"), 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := filesystem.Unmount(mnt); err != nil {
+			t.Fatal(err)
+		}
+		check := map[filesystem.Type][]string{filesystem.Ext4: {"e2fsck", "-fn"}, filesystem.XFS: {"xfs_repair", "-n"}}[typ]
+		run(t, append(check, h.Device)...)
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestLifeOfAFileSystem(t *testing.T) {

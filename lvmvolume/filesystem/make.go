@@ -3,6 +3,7 @@ package filesystem
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -24,7 +25,8 @@ type MakeOptions struct {
 }
 
 // Make makes a file system on a whole device, whatever is on it, and returns when
-// it is on the disk. It fails with ErrInvalidArgument when the device is smaller
+// it is on the disk. Of a regular file it makes an image of a file system, which the
+// caller syncs. It fails with ErrInvalidArgument when the device is smaller
 // than [MinSize], and with ErrFailedPrecondition when it is in use or the program
 // is missing.
 func (f FS) Make(ctx context.Context, t Type, device string, o MakeOptions) error {
@@ -42,9 +44,12 @@ func (f FS) Make(ctx context.Context, t Type, device string, o MakeOptions) erro
 }
 
 func checkSize(t Type, device string) error {
-	size, err := DeviceSize(device)
-	if err != nil {
-		return err
+	size, isFile := fileSize(device)
+	if !isFile {
+		var err error
+		if size, err = DeviceSize(device); err != nil {
+			return err
+		}
 	}
 	if size < MinSize(t) {
 		return fault.Invalid("device %s has %d MiB: %s needs %d MiB at least", device, size/mib, t, MinSize(t)/mib)
@@ -88,7 +93,19 @@ func (f FS) mkfs(ctx context.Context, device string, argv []string) error {
 		}
 		return err
 	}
+	if _, isFile := fileSize(device); isFile {
+		return nil
+	}
 	return Sync(device)
+}
+
+// fileSize is the size of a regular file, which a device is not.
+func fileSize(path string) (size int64, isFile bool) {
+	st, err := os.Stat(path)
+	if err != nil || !st.Mode().IsRegular() {
+		return 0, false
+	}
+	return st.Size(), true
 }
 
 // unknownOption says that mke2fs does not know a word after -E.

@@ -32,7 +32,7 @@ func BenchmarkAttach(b *testing.B) {
 func BenchmarkCreate(b *testing.B) {
 	path := filepath.Join(looptest.Dir(b), "volume.img")
 	for b.Loop() {
-		if err := loop.Create(b.Context(), path, 1<<30); err != nil {
+		if err := loop.Create(b.Context(), path, 1<<30, nil); err != nil {
 			b.Fatal(err)
 		}
 		if err := os.Remove(path); err != nil {

@@ -33,17 +33,17 @@ func Clone(ctx context.Context, src, dst string) error {
 // CanClone says whether images below a directory can be cloned: nil, or
 // ErrNotImplemented.
 func CanClone(dir string) error {
-	// The name is never given: the files vanish when they are closed.
-	a, named, err := open(filepath.Join(dir, ".canclone-a"))
+	// The files get no name, and vanish when they are closed.
+	a, part, err := open(dir)
 	if err != nil {
 		return err
 	}
-	defer drop(a, named)
-	b, named, err := open(filepath.Join(dir, ".canclone-b"))
+	defer drop(a, part)
+	b, part, err := open(dir)
 	if err != nil {
 		return err
 	}
-	defer drop(b, named)
+	defer drop(b, part)
 	keepInPlace(a)
 	keepInPlace(b)
 	if _, err := a.Write(make([]byte, Align)); err != nil {
@@ -52,8 +52,8 @@ func CanClone(dir string) error {
 	return share(b, a, dir)
 }
 
-func drop(f *os.File, named bool) {
-	if named {
+func drop(f *os.File, part bool) {
+	if part {
 		_ = os.Remove(f.Name())
 	}
 	_ = f.Close()

@@ -32,7 +32,7 @@
 // unmount, in whatever mount namespace that is. A process killed in between leaves
 // nothing attached; one killed in [Create] or [Clone] leaves no file, since the file
 // has no name until it is whole (on a host's file system without O_TMPFILE it leaves
-// a short file).
+// a file whose name begins with [PartPrefix]).
 //
 // # Nodes
 //

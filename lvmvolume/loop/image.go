@@ -25,16 +25,31 @@ const (
 )
 
 // Create makes an image file of so many bytes, all of them reserved, and returns
-// when file and name are on the disk. A path that exists gives ErrAlreadyExists; a
-// full host gives ErrResourceExhausted and leaves nothing; a host's file system that
-// cannot reserve gives ErrNotImplemented.
-func Create(ctx context.Context, path string, size int64) error {
+// when file and name are on the disk. fill, unless nil, writes to the reserved file
+// before it has its name: it gets a path that is good until it returns. Its error
+// leaves no file. A path that exists gives ErrAlreadyExists; a full host gives
+// ErrResourceExhausted and leaves nothing; a host's file system that cannot reserve
+// gives ErrNotImplemented.
+func Create(ctx context.Context, path string, size int64, fill func(file string) error) error {
 	if err := checkSize(path, size); err != nil {
 		return err
 	}
 	return newFile(path, func(f *os.File) error {
+		if err := reserve(ctx, f, size); err != nil || fill == nil {
+			return err
+		}
+		if err := fill(openPath(f)); err != nil {
+			return err
+		}
+		// mkfs zeroes a part of a file by a hole where the kernel has no better.
 		return reserve(ctx, f, size)
 	})
+}
+
+// openPath is a path of an open file that needs no name, for this process and
+// its children.
+func openPath(f *os.File) string {
+	return filepath.Join("/proc", strconv.Itoa(os.Getpid()), "fd", strconv.Itoa(int(f.Fd())))
 }
 
 func checkSize(path string, size int64) error {
@@ -50,15 +65,15 @@ func newFile(path string, fill func(*os.File) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return fault.Exists("image %s exists", path)
 	}
-	f, named, err := open(path)
+	f, part, err := open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if named {
+	if part {
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, os.Remove(path))
+				err = errors.Join(err, os.Remove(f.Name()))
 			}
 		}()
 	}
@@ -69,38 +84,43 @@ func newFile(path string, fill func(*os.File) error) (err error) {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync image %s: %w", path, err)
 	}
-	if !named {
-		if err := link(f, path); err != nil {
-			return err
-		}
+	if err := name(f, part, path); err != nil {
+		return err
 	}
-	return syncDir(filepath.Dir(path))
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
-// open makes a file without a name, or with one where the file system knows no
-// others.
-func open(path string) (f *os.File, named bool, err error) {
-	dir := filepath.Dir(path)
+// PartPrefix begins the names of files that are not whole yet. What a cut leaves
+// of them is nobody's.
+const PartPrefix = ".new-"
+
+// open makes a file without a name, or with one of a part where the file system
+// knows no others.
+func open(dir string) (f *os.File, part bool, err error) {
 	f, err = os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR|unix.O_CLOEXEC, imageMode)
 	if isErrno(err, unix.EOPNOTSUPP, unix.EISDIR, unix.EINVAL) {
-		f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|unix.O_CLOEXEC, imageMode)
-		named = true
+		f, err = os.CreateTemp(dir, PartPrefix+"*")
+		part = true
 	}
 	switch {
 	case os.IsNotExist(err):
 		return nil, false, fault.NotFound("directory %s is not there", dir)
-	case os.IsExist(err):
-		return nil, false, fault.Exists("image %s exists", path)
 	case err != nil:
-		return nil, false, fmt.Errorf("make image %s: %w", path, err)
+		return nil, false, fmt.Errorf("make an image in %s: %w", dir, err)
 	}
-	return f, named, nil
+	return f, part, nil
 }
 
-// link gives an open file its name.
-func link(f *os.File, path string) error {
-	from := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
-	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+// name gives an open file its name, which nobody else must have.
+func name(f *os.File, part bool, path string) (err error) {
+	if part {
+		err = unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	} else {
+		err = unix.Linkat(unix.AT_FDCWD, openPath(f), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	}
 	if errors.Is(err, unix.EEXIST) {
 		return fault.Exists("image %s exists", path)
 	}

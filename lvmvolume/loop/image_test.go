@@ -20,7 +20,7 @@ import (
 func TestCreateReservesEveryBlock(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.img")
-	if err := loop.Create(t.Context(), path, 8*mib); err != nil {
+	if err := loop.Create(t.Context(), path, 8*mib, nil); err != nil {
 		t.Fatal(err)
 	}
 	st, err := os.Stat(path)
@@ -30,20 +30,20 @@ func TestCreateReservesEveryBlock(t *testing.T) {
 	if n := allocated(t, path); n < 8*mib {
 		t.Errorf("got %d bytes of the disk, want %d", n, 8*mib)
 	}
-	if err := loop.Create(t.Context(), path, 8*mib); !errdefs.IsAlreadyExists(err) {
+	if err := loop.Create(t.Context(), path, 8*mib, nil); !errdefs.IsAlreadyExists(err) {
 		t.Errorf("got %v for an image that exists", err)
 	}
 	for _, size := range []int64{0, -4096, 4095, 4097} {
-		if err := loop.Create(t.Context(), filepath.Join(dir, "b.img"), size); !errdefs.IsInvalidArgument(err) {
+		if err := loop.Create(t.Context(), filepath.Join(dir, "b.img"), size, nil); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("got %v for a size of %d", err, size)
 		}
 	}
-	if err := loop.Create(t.Context(), filepath.Join(dir, "no/b.img"), mib); !errdefs.IsNotFound(err) {
+	if err := loop.Create(t.Context(), filepath.Join(dir, "no/b.img"), mib, nil); !errdefs.IsNotFound(err) {
 		t.Errorf("got %v for a folder that is not there", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := loop.Create(ctx, filepath.Join(dir, "b.img"), mib); err == nil {
+	if err := loop.Create(ctx, filepath.Join(dir, "b.img"), mib, nil); err == nil {
 		t.Error("made an image for nobody")
 	}
 	if ns := names(t, dir); len(ns) != 1 {
@@ -60,13 +60,13 @@ func TestAFullHostKeepsItsOldState(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(dir, "a.img")
-			if err := loop.Create(t.Context(), path, 1<<30); !errdefs.IsResourceExhausted(err) {
+			if err := loop.Create(t.Context(), path, 1<<30, nil); !errdefs.IsResourceExhausted(err) {
 				t.Errorf("got %v for more than the host has", err)
 			}
 			if ns := names(t, dir); len(ns) > 0 {
 				t.Errorf("got files %q, want none", ns)
 			}
-			if err := loop.Create(t.Context(), path, 64*mib); err != nil {
+			if err := loop.Create(t.Context(), path, 64*mib, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := loop.Grow(t.Context(), path, 1<<30); !errdefs.IsResourceExhausted(err) {
@@ -93,7 +93,7 @@ func TestAFullHostKeepsItsOldState(t *testing.T) {
 
 func TestGrowKeepsDataFillsHolesAndNeverShrinks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.img")
-	if err := loop.Create(t.Context(), path, 4*mib); err != nil {
+	if err := loop.Create(t.Context(), path, 4*mib, nil); err != nil {
 		t.Fatal(err)
 	}
 	data := make([]byte, 4096)
@@ -138,7 +138,7 @@ func TestCloneSharesBlocksAndIsIndependent(t *testing.T) {
 				t.Fatal(err)
 			}
 			src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "dst")
-			if err := loop.Create(t.Context(), src, 300*mib); err != nil {
+			if err := loop.Create(t.Context(), src, 300*mib, nil); err != nil {
 				t.Fatal(err)
 			}
 			put(t, src, "origin")
@@ -219,7 +219,7 @@ func TestTooMuchIsRefusedBeforeAnyIsTaken(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := loop.Create(t.Context(), filepath.Join(dir, "a.img"), 1<<50); !errdefs.IsResourceExhausted(err) {
+		if err := loop.Create(t.Context(), filepath.Join(dir, "a.img"), 1<<50, nil); !errdefs.IsResourceExhausted(err) {
 			t.Errorf("got %v for a pebibyte", err)
 		}
 	}()

@@ -66,7 +66,7 @@ func child(what, dir string) error {
 // churn makes, attaches and removes an image until it is killed.
 func churn(ctx context.Context, path string) error {
 	for {
-		if err := loop.Create(ctx, path, 16*mib); err != nil {
+		if err := loop.Create(ctx, path, 16*mib, nil); err != nil {
 			return err
 		}
 		h, err := loop.Attach(ctx, path, false)
@@ -89,7 +89,7 @@ func bareDev(ctx context.Context, dir string) error {
 		return fmt.Errorf("got devices %+v, %w, want the parent's", is, err)
 	}
 	path := filepath.Join(dir, "child.img")
-	if err := loop.Create(ctx, path, 16*mib); err != nil {
+	if err := loop.Create(ctx, path, 16*mib, nil); err != nil {
 		return err
 	}
 	h, err := loop.Attach(ctx, path, false)

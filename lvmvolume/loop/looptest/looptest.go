@@ -113,7 +113,7 @@ func mountsBelow(tb testing.TB, dir string) []string {
 func Image(tb testing.TB, dir, name string, size int64) string {
 	tb.Helper()
 	path := filepath.Join(dir, name+".img")
-	if err := loop.Create(tb.Context(), path, size); err != nil {
+	if err := loop.Create(tb.Context(), path, size, nil); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.Remove(path) })

@@ -110,7 +110,7 @@ func (w *worker) one(ctx context.Context) {
 		w.binned(ctx, v)
 		return
 	}
-	thin := !strings.Contains(v.name, "linear")
+	thin := strings.Contains(v.name, "thin")
 	switch n := w.rng.IntN(10); {
 	case n < 4:
 		w.write(ctx, v, nil)
@@ -128,8 +128,11 @@ func (w *worker) one(ctx context.Context) {
 func (w *worker) create(ctx context.Context) {
 	w.n++
 	typ, fs, size := "thin", "ext4", uint64(32)
-	if w.rng.IntN(4) == 0 {
+	switch w.rng.IntN(4) {
+	case 0:
 		typ = "linear"
+	case 1:
+		typ = "loop"
 	}
 	if w.rng.IntN(4) == 0 {
 		fs, size = "xfs", 300

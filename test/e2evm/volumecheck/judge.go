@@ -50,7 +50,7 @@ func read(path string) (fates map[string]*fate, findings []string, err error) {
 		}
 		f.follow(w[0] == "done", w[1], w[3:])
 		// The recycle bin makes room by itself where a promise is an allocation.
-		f.mayGone = f.mayGone || f.mayBin && strings.Contains(w[2], "linear")
+		f.mayGone = f.mayGone || f.mayBin && !strings.Contains(w[2], "thin")
 	}
 	return fates, findings, lines.Err()
 }
