@@ -19,6 +19,7 @@ import (
 const (
 	probeDeadline = time.Minute
 	probeInterval = 200 * time.Millisecond
+	firstInterval = 20 * time.Millisecond // doubled up to probeInterval: most are ready at once
 	probeTimeout  = 2 * time.Second
 )
 
@@ -111,9 +112,9 @@ func (r *run) told(ctx context.Context, err error, id string) error {
 
 // probe asks until the answer is yes, or ctx ends.
 func (r *run) probe(ctx context.Context, p spec.Probe, id string) error {
-	every, timeout := probeInterval, probeTimeout
+	every, most, timeout := firstInterval, probeInterval, probeTimeout
 	if p.Interval > 0 {
-		every = time.Duration(p.Interval)
+		every, most = time.Duration(p.Interval), time.Duration(p.Interval)
 	}
 	if p.Timeout > 0 {
 		timeout = time.Duration(p.Timeout)
@@ -132,6 +133,7 @@ func (r *run) probe(ctx context.Context, p spec.Probe, id string) error {
 			return err
 		case <-time.After(every):
 		}
+		every = min(2*every, most)
 	}
 }
 

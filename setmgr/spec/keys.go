@@ -55,7 +55,7 @@ func sections() []section {
 			{"Exec", "none", "a command in the container that ends with 0.", nil},
 			{"HTTP", "none", "a request in the set's network that is answered with 200 to 399.", nil},
 			{"TCP", "none", "a port in the set's network that takes connections.", port()},
-			{"Interval", "200ms", "time between two tries.", nil},
+			{"Interval", "200ms", "time between two tries; unless it is given, the first follow faster.", nil},
 			{"Timeout", "2s", "time that one try may take.", nil},
 			{"Deadline", "60s", "time for all tries.", nil},
 		}},
