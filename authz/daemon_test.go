@@ -52,9 +52,13 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/json") && strings.Contains(r.URL.Path, "/containers/"):
-		fmt.Fprintf(w, `{"Id":"%064d","Name":"/x","Config":{"Labels":{"mos.owner":%q}}}`, 1, owner)
+		fmt.Fprintf(w, `{"Id":"%064d","Name":"/x","Image":"sha256:abc","Config":{"Labels":{"mos.owner":%q}}}`, 1, owner)
+	case r.URL.Path == "/images/sha256:abc/json":
+		_, _ = io.WriteString(w, `{"Id":"sha256:abc"}`)
+	case r.URL.Path == "/volumes/create":
+		_, _ = io.WriteString(w, `{"Labels":{"mos.owner":"a"}}`)
 	case strings.HasSuffix(r.URL.Path, "/images/json"):
-		_, _ = io.WriteString(w, `[{"Id":"1","Labels":null},{"Id":"2","Labels":{"mos.owner":"b"}},{"Id":"3","Labels":{"mos.owner":"a"},"Extra":1e2}]`)
+		_, _ = io.WriteString(w, `[{"Id":"1","Labels":null},{"Id":"2","Labels":{"mos.builder":"b"}},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]`)
 	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"):
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"message":"no such thing"}`)
@@ -224,7 +228,7 @@ func TestRequestsAreRewrittenOnTheirWay(t *testing.T) {
 		t.Error("the volume was not made with its owner")
 	}
 	_, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.41/images/json", ""), 1)
-	if bodies[0] != `[{"Id":"1","Labels":null},{"Id":"3","Labels":{"mos.owner":"a"},"Extra":1e2}]` {
+	if bodies[0] != `[{"Id":"1","Labels":null},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]` {
 		t.Errorf("images are %s", bodies[0])
 	}
 	if codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.41/containers/create", strings.Repeat(" ", mostBody+1)), 1); codes[0] != 413 {

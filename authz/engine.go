@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/reference"
@@ -29,6 +30,7 @@ const secretHeader = "X-Mos-Authz" //nolint:gosec // the name of a header
 type engine struct {
 	http   *http.Transport
 	secret string
+	owners sync.Map // of image ids to whether their containers get an owner by them
 }
 
 func newEngine(cfg Config, secret string) *engine {
@@ -110,8 +112,17 @@ func ungated(version string) bool {
 
 // makeVolume makes a volume with its owner's label.
 func (e *engine) makeVolume(ctx context.Context, v request.VolumeCreate) error {
-	var made struct{ Name string }
-	return e.do(ctx, http.MethodPost, "/volumes/create", v, &made)
+	var made struct {
+		Labels map[string]string `json:"Labels"`
+	}
+	if err := e.do(ctx, http.MethodPost, "/volumes/create", v, &made); err != nil {
+		return err
+	}
+	// An Engine that has a volume of the name by now answers with that one.
+	if got, want := made.Labels[judge.OwnerLabel], v.Labels[judge.OwnerLabel]; got != want {
+		return fault.Exists("volume %s was made by somebody else just now", v.Name)
+	}
+	return nil
 }
 
 // asker is an engine with the context of one decision, as [judge.Lookup] wants it.
@@ -144,12 +155,35 @@ func (a asker) Container(ref string) (judge.Found, error) {
 	var c struct {
 		ID     string `json:"Id"`
 		Name   string
+		Image  string
 		Config struct{ Labels map[string]string }
 	}
 	if err := a.named("container", ref, "/containers/"+ref+"/json", &c); err != nil {
 		return judge.Found{}, err
 	}
-	return judge.Found{ID: c.ID, Object: object("container", strings.TrimPrefix(c.Name, "/"), c.Config.Labels)}, nil
+	f := judge.Found{ID: c.ID, Object: object("container", strings.TrimPrefix(c.Name, "/"), c.Config.Labels)}
+	if f.Owner != "" && a.makesOwners(c.Image) {
+		f.Owner = ""
+	}
+	return f, nil
+}
+
+// makesOwners says whether an image gives its containers an owner, which then is
+// whom the image's builder chose and not who made the container. So says one that
+// is gone: nobody knows any more.
+func (a asker) makesOwners(id string) bool {
+	if known, ok := a.owners.Load(id); ok {
+		return known == true
+	}
+	var i struct {
+		Config struct{ Labels map[string]string }
+	}
+	if err := a.named("image", strings.TrimPrefix(id, "sha256:"), "/images/"+id+"/json", &i); err != nil {
+		return true
+	}
+	makes := i.Config.Labels[judge.OwnerLabel] != ""
+	a.owners.Store(id, makes) // an image of an id never changes
+	return makes
 }
 
 // Exec implements [judge.Lookup].
@@ -173,6 +207,7 @@ func (a asker) Image(ref string) (judge.Found, error) {
 		return judge.Found{}, err
 	}
 	f := judge.Found{ID: i.ID, Object: object("image", ref, i.Config.Labels)}
+	f.Owner = i.Config.Labels[judge.BuilderLabel]
 	for _, n := range append(i.RepoTags, i.RepoDigests...) {
 		if r, err := reference.ParseNormalizedNamed(n); err == nil {
 			f.Names = append(f.Names, r.String())

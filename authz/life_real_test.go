@@ -133,9 +133,9 @@ func copies(t *testing.T, b *bench) {
 
 func builds(t *testing.T, b *bench) {
 	t.Helper()
-	b.write(t, "/tmp/context/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.owner=b other=1\nRUN echo built >/built\n")
+	b.write(t, "/tmp/context/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.builder=b other=1\nRUN echo built >/built\n")
 	b.a(t, "build", "-q", "-t", "a/built", "/tmp/context")
-	if out := b.a(t, "inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "a/built"); out != "a" {
+	if out := b.a(t, "inspect", "-f", `{{index .Config.Labels "mos.builder"}}`, "a/built"); out != "a" {
 		t.Errorf("the image belongs to %q", out)
 	}
 	if out := b.a(t, "run", "--rm", "a/built", "cat", "/built"); out != "built" {
@@ -147,10 +147,24 @@ func builds(t *testing.T, b *bench) {
 	b.a(t, "build", "-q", "-t", "a/forged", "/tmp/forged")
 	b.refused(t, 1000, 2000, "limits.labels", "run", "--rm", "a/forged", "true")
 	b.refused(t, 2000, 3000, "belongs to a", "run", "--rm", "a/built", "true")
+	// What an operator runs of a tenant's image is not the tenant's, whatever labels
+	// the image has.
+	b.write(t, "/tmp/owning/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.owner=a\n")
+	b.a(t, "build", "-q", "-t", "a/owning", "/tmp/owning")
+	b.refused(t, 1000, 2000, "limits.labels", "run", "--rm", "a/owning", "true")
+	for _, image := range []string{"a/owning", "a/saved", "a/built"} {
+		if out, err := b.as(t, 4000, 4000, "", "run", "-d", "--name", "ops", image, "sleep", "1000"); err != nil {
+			t.Fatal(out, err)
+		}
+		b.refused(t, 1000, 2000, "which is nobody's", "exec", "ops", "true")
+		if out, err := b.as(t, 4000, 4000, "", "rm", "-f", "ops"); err != nil {
+			t.Error(out, err)
+		}
+	}
 	if out, err := b.as(t, 2000, 3000, "", "images", "--format", "{{.Repository}}"); err != nil || strings.Contains(out, "a/built") || !strings.Contains(out, "mos-test") {
 		t.Errorf("b sees images %q, %v", out, err)
 	}
-	b.a(t, "rmi", "-f", "a/built", "a/forged", "a/saved")
+	b.a(t, "rmi", "-f", "a/built", "a/forged", "a/saved", "a/owning")
 }
 
 func events(t *testing.T, b *bench) {

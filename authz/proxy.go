@@ -172,7 +172,7 @@ func modify(resp *http.Response) error {
 		if err := json.Unmarshal(one, &i); err != nil {
 			return fmt.Errorf("list of images: %w", err)
 		}
-		if o := i.Labels[judge.OwnerLabel]; o == "" || o == pass.show {
+		if o := i.Labels[judge.BuilderLabel]; o == "" || o == pass.show {
 			shown = append(shown, one)
 		}
 	}

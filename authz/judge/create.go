@@ -379,6 +379,9 @@ func (j *judge) amounts(r *container.Resources, whole bool) *denial {
 				period = 100_000
 			}
 			cpus = max(cpus, float64(r.CPUQuota)/float64(period))
+			if !whole && r.CPUPeriod == 0 { // what period it has is not known here
+				return deny("limits.cpus", "a change of the CPU quota must name the period, too: docker update --cpu-period, or --cpus")
+			}
 		}
 		if cpus > *l.CPUs || r.CPUQuota < 0 || r.NanoCPUs < 0 || r.CPUPeriod < 0 || whole && cpus == 0 || !whole && r.CPUPeriod != 0 && r.CPUQuota == 0 {
 			return deny("limits.cpus", "a container must have a limit of %v processors at most: docker run --cpus", *l.CPUs)

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,8 +83,15 @@ func (j *judge) use(ref string) (Found, *denial) {
 			return f, d
 		}
 	}
-	// A container gets the labels of its image.
-	return f, j.reserved(f.Labels)
+	return f, j.inherited(f.Labels)
+}
+
+// inherited decides on labels of an image, which a container gets from it.
+func (j *judge) inherited(labels map[string]string) *denial {
+	if o := labels[OwnerLabel]; o != "" && !policy.Is(j.l.Labels) {
+		return deny("limits.labels", "the image has the label %s=%.80s, which is for containers: build it without", OwnerLabel, o)
+	}
+	return j.reserved(labels, BuilderLabel)
 }
 
 // tag decides on a name that an image shall get.
@@ -113,14 +121,15 @@ func (j *judge) commit() *denial {
 	if d != nil || j.unlimited() {
 		return d
 	}
+	if j.front == Plugin {
+		return deny("builtin: owner", "an image that is made of a container must say whose it is: use the guarded socket")
+	}
 	j.edit.Params = copyParams(c.Params)
 	j.edit.Params["container"] = []string{f.ID}
+	j.edit.Params["changes"] = append(slices.Clone(c.Params["changes"]), `LABEL `+OwnerLabel+`="" `+BuilderLabel+`="`+j.self+`"`)
 	if c.Commit != nil {
 		if d := j.reserved(c.Commit.Labels); d != nil {
 			return d
-		}
-		if o := c.Commit.Labels[OwnerLabel]; o != "" && o != j.self {
-			return deny("builtin: owner", "label %s must be %s", OwnerLabel, j.self)
 		}
 	}
 	for _, change := range c.Params["changes"] {
@@ -145,10 +154,13 @@ func (j *judge) build() *denial {
 			return deny("request", "parameter labels is no JSON object of strings")
 		}
 	}
-	if d := j.reserved(labels); d != nil {
+	if d := j.inherited(labels); d != nil {
 		return d
 	}
-	if d := j.owned(c.Action, "image", "to be built", labels); d != nil || j.unlimited() {
+	if o := labels[BuilderLabel]; o != "" && o != j.self && !j.unlimited() {
+		return deny("builtin: owner", "label %s must be %s, not %.80s", BuilderLabel, j.self, o)
+	}
+	if d := j.may(c.Action, policy.Object{Kind: "image", Name: "to be built", Owner: j.self}); d != nil || j.unlimited() {
 		return d
 	}
 	if d := j.buildLimits(); d != nil {
@@ -159,19 +171,16 @@ func (j *judge) build() *denial {
 			return d
 		}
 	}
-	if j.edit.Label != "" {
-		if labels == nil { // null
-			labels = map[string]string{}
-		}
-		labels[OwnerLabel] = j.self
-		text, err := json.Marshal(labels)
-		if err != nil {
-			return deny("request", "labels: %s", err)
-		}
-		j.edit.Label = ""
-		j.edit.Params = copyParams(c.Params)
-		j.edit.Params["labels"] = []string{string(text)}
+	if labels == nil { // null
+		labels = map[string]string{}
 	}
+	labels[BuilderLabel] = j.self
+	text, err := json.Marshal(labels)
+	if err != nil {
+		return deny("request", "labels: %s", err)
+	}
+	j.edit.Params = copyParams(c.Params)
+	j.edit.Params["labels"] = []string{string(text)}
 	return nil
 }
 
@@ -180,7 +189,11 @@ func (j *judge) buildLimits() *denial {
 	if c.Param("remote") != "" && !policy.Is(j.l.BuildRemote) {
 		return deny("limits.build_remote", "the Engine may not fetch a build context: send it")
 	}
-	if d := j.networkMode(c.Param("networkmode")); d != nil {
+	mode := c.Param("networkmode")
+	if strings.Contains(mode, ":") {
+		return deny("limits.host_namespaces", "a build may not join %.80q", mode)
+	}
+	if d := j.networkUse(mode); d != nil {
 		return d
 	}
 	for _, e := range []struct{ param, rule string }{{"cgroupparent", "limits.cgroup_parents"}, {"securityopt", "limits.security_opts"}, {"ulimits", "limits.ulimits"}, {"outputs", "limits"}} {

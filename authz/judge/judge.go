@@ -13,8 +13,13 @@ import (
 	"github.com/mosdocker/mosdocker/setmgr/label"
 )
 
-// OwnerLabel is the label that says whose an object is.
+// OwnerLabel is the label that says whose a container, volume or network is.
 const OwnerLabel = "mos.owner"
+
+// BuilderLabel says whose an image is. It is another one, since a container gets the
+// labels of its image: what an operator runs of a tenant's image must not be the
+// tenant's. For the same reason an image with an [OwnerLabel] makes no owners.
+const BuilderLabel = "mos.builder"
 
 // Ours begins the keys of labels that are not the user's to give.
 const ours = "mos."
@@ -265,8 +270,16 @@ func (j *judge) onImage() *denial {
 	if c.Action == "image.distribution" {
 		return j.imageName(c.Action, c.Ref)
 	}
-	f, err := j.look.Image(c.Ref)
-	if d := j.found("image", c.Ref, err); d != nil {
+	ref := c.Ref
+	if c.Action == "image.push" && !j.unlimited() {
+		// Without a tag, all of that name are pushed, whosever they are.
+		if c.Param("tag") == "" {
+			return deny("builtin: push", "push one tag at a time")
+		}
+		ref = withTag(ref, c.Param("tag"))
+	}
+	f, err := j.look.Image(ref)
+	if d := j.found("image", ref, err); d != nil {
 		return d
 	}
 	if d := j.may(c.Action, f.Object); d != nil {
@@ -352,6 +365,9 @@ func (j *judge) list() *denial {
 	kind, _, _ := strings.Cut(c.Action, ".")
 	o := policy.Object{Kind: kind, Name: "list"}
 	mine := OwnerLabel + "=" + j.self
+	if kind == "image" {
+		mine = BuilderLabel + "=" + j.self
+	}
 	if slices.Contains(c.Filters["label"], mine) {
 		o.Owner = j.self
 	} else if j.front == Proxy && !j.p.Decide(c.Action, o, j.self).Allow {
@@ -404,7 +420,10 @@ func (j *judge) reserved(labels map[string]string, besides ...string) *denial {
 		return nil
 	}
 	for k := range labels {
-		if strings.HasPrefix(strings.ToLower(k), ours) && k != OwnerLabel && !slices.Contains(besides, k) {
+		if k == OwnerLabel || slices.Contains(besides, k) {
+			continue // is judged apart
+		}
+		if strings.HasPrefix(strings.ToLower(k), ours) {
 			return deny("limits.labels", "label %.80s is not for users: its name begins with %s", k, ours)
 		}
 	}

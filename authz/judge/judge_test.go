@@ -91,7 +91,13 @@ func TestWhatAProxyMustChange(t *testing.T) {
 	if e.Label != "a" || e.Peers["NetworkMode"] != "aaaa1" || e.Peers["IpcMode"] != "aaaa1" || len(e.Volumes) != 1 || e.Volumes[0].Name != "new" || e.Volumes[0].Labels[OwnerLabel] != "a" {
 		t.Errorf("got %+v", e)
 	}
-	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.owner":"a"}` {
+	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.builder":"a"}` {
+		t.Errorf("got %+v", e)
+	}
+	if e := one(t, "call POST /v1.45/commit?container=mine&changes=CMD+x").Edit; e.Params["container"][0] != "aaaa1" || len(e.Params["changes"]) != 2 || e.Params["changes"][1] != `LABEL mos.owner="" mos.builder="a"` {
+		t.Errorf("got %+v", e)
+	}
+	if e := one(t, "call POST /v1.45/images/prune").Edit; e.Params["filters"][0] != `{"label":{"mos.builder=a":true}}` {
 		t.Errorf("got %+v", e)
 	}
 	if e := one(t, "call GET /v1.45/images/json").Edit; e.Shown != "a" || e.Params != nil {

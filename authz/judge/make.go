@@ -2,6 +2,8 @@ package judge
 
 import (
 	"maps"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -105,7 +107,32 @@ func (j *judge) network() *denial {
 			return deny("limits.network_drivers", "networks of driver %.80s are not allowed; these are: %s", d, strings.Join(j.l.NetworkDrivers, ", "))
 		}
 	}
+	if d := j.subnets(); d != nil {
+		return d
+	}
 	return j.networkOptions(options...)
+}
+
+// subnets compares those of a new network with the limits: the host sends there
+// what is meant for the real ones.
+func (j *judge) subnets() *denial {
+	ipam := j.call.Network.IPAM
+	if ipam == nil {
+		return nil
+	}
+	for _, c := range ipam.Config {
+		if !c.Subnet.IsValid() {
+			continue
+		}
+		within := slices.ContainsFunc(j.l.Subnets, func(allowed string) bool {
+			p, err := netip.ParsePrefix(allowed)
+			return err == nil && p.Bits() <= c.Subnet.Bits() && p.Contains(c.Subnet.Addr())
+		})
+		if !within {
+			return deny("limits.subnets", "subnet %s may not be taken: leave it to Docker, or choose one within %s", c.Subnet, strings.Join(j.l.Subnets, ", "))
+		}
+	}
+	return nil
 }
 
 func (j *judge) networkOptions(maps ...map[string]string) *denial {

@@ -197,7 +197,12 @@ func (r *reader) object(text string) error {
 		case "id", "container": // of an exec: whose it is
 			o.ID = v
 		case "owner":
-			o.Owner, o.Labels[OwnerLabel] = v, v
+			o.Owner = v
+			if o.Kind != "image" {
+				o.Labels[OwnerLabel] = v
+			} else {
+				o.Labels[BuilderLabel] = v
+			}
 		case "label":
 			key, value, _ := strings.Cut(v, "=")
 			o.Labels[key] = value

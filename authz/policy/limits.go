@@ -17,6 +17,7 @@ type Limits struct {
 	LocalOptions   *bool    `toml:"local_options" doc:"Options for the driver local."`
 	NetworkDrivers []string `toml:"network_drivers" doc:"Drivers of new networks and of their addresses."`
 	NetworkOptions []string `toml:"network_options" doc:"Options of new networks and of endpoints, by patterns on their key."`
+	Subnets        []string `toml:"subnets" doc:"Subnets within which new networks may choose theirs. Else Docker chooses."`
 	SecurityOpts   []string `toml:"security_opts" doc:"Security options, as docker run takes them."`
 	Unmask         *bool    `toml:"unmask" doc:"Paths of /proc and /sys that are masked or read-only may be opened."`
 	Sysctls        []string `toml:"sysctls" doc:"Sysctls, by patterns."`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -141,6 +142,13 @@ func (c *checker) fault(key, format string, args ...any) {
 	c.faults = append(c.faults, fmt.Errorf("%s:%d:%d: %s", c.name, at.line, at.column, fmt.Sprintf(format, args...)))
 }
 
+// plainOwner says whether a name can stand in a label and in a line of a Dockerfile.
+func plainOwner(s string) bool {
+	return strings.IndexFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-@", c)
+	}) < 0
+}
+
 func (c *checker) mode(key string, m Mode) {
 	if m != Enforce && m != Warn && m != Audit {
 		c.fault(key, "mode %q is none of enforce, warn, audit", m)
@@ -154,8 +162,8 @@ func (c *checker) subject(key string, s *Subject) {
 	if s.Owner == "" {
 		s.Owner = s.Name
 	}
-	if strings.ContainsAny(s.Owner, " \t\n\"") || s.Owner == "self" || s.Owner == "none" || s.Owner == "other" {
-		c.fault(key+".owner", "owner %q cannot be the value of a label: choose plain letters, none of self, none, other", s.Owner)
+	if !plainOwner(s.Owner) || s.Owner == "self" || s.Owner == "none" || s.Owner == "other" {
+		c.fault(key+".owner", "owner %q cannot be the value of a label: choose letters, digits, dots and dashes, none of self, none, other", s.Owner)
 	}
 	if c.profiles[s.Profile] == nil {
 		c.fault(key+".profile", "there is no profile %q; there are %s", s.Profile, strings.Join(slices.Sorted(maps.Keys(c.profiles)), ", "))
@@ -285,6 +293,11 @@ func (c *checker) limits(key string, l *Limits) {
 	}
 	if l.PIDs != nil && *l.PIDs <= 0 {
 		c.fault(key+".pids", "want more than 0 processes, not %d", *l.PIDs)
+	}
+	for _, s := range l.Subnets {
+		if _, err := netip.ParsePrefix(s); err != nil {
+			c.fault(key+".subnets", "%q is no subnet such as 10.8.0.0/16", s)
+		}
 	}
 	for _, b := range l.Binds {
 		if !strings.HasPrefix(b, "/") {
