@@ -231,7 +231,12 @@ func (e *Engine) WaitEnd(ctx context.Context, id string) (int, error) {
 // WaitHealthy waits until the Engine's check of a container is well. An unhealthy
 // one, or one that ended for good, is an error at once.
 func (e *Engine) WaitHealthy(ctx context.Context, id string) error {
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	// Its events only say when to look. Without them, and for one that came before they
+	// were listened to, there is the interval.
+	told := e.c.Events(watch, client.EventsListOptions{Filters: make(client.Filters).Add("container", id).Add("event", "health_status", "die")})
+	for {
 		out, err := e.c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 		if err != nil {
 			return e.told(ctx, err)
@@ -250,7 +255,10 @@ func (e *Engine) WaitHealthy(ctx context.Context, id string) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(wait):
+		case <-told.Messages:
+		case <-told.Err:
+			told.Err = nil
+		case <-time.After(500 * time.Millisecond):
 		}
 	}
 }
