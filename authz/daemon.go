@@ -6,15 +6,18 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/mosdocker/mosdocker/authz/api"
 	"github.com/mosdocker/mosdocker/authz/judge"
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/version"
 )
@@ -70,7 +73,7 @@ func (d *Daemon) Reload() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seen = stamp(d.cfg.Policy)
-	text, err := os.ReadFile(d.cfg.Policy)
+	text, err := readTrusted(d.cfg.Policy)
 	var p *policy.Policy
 	if err == nil {
 		p, err = policy.Parse(d.cfg.Policy, text)
@@ -84,6 +87,25 @@ func (d *Daemon) Reload() error {
 	d.inForce.Store(&force{p, hex.EncodeToString(sum[:8]), time.Now()})
 	d.metrics.reload(true)
 	return nil
+}
+
+// readTrusted reads a file that nobody but root, or who runs this process, can have
+// written: whoever writes a policy can do what root can.
+func readTrusted(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || fi.Mode().Perm()&0o022 != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return nil, fault.Conflict("%s can be written by others than root: chown root and chmod go-w it", path)
+	}
+	return io.ReadAll(f)
 }
 
 // stamp tells one state of a file from another.

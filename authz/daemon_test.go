@@ -339,6 +339,17 @@ func TestExplainTellsAndDoesNotAct(t *testing.T) {
 	}
 }
 
+func TestAPolicyThatOthersCanWriteIsNoPolicy(t *testing.T) {
+	h := open(t, policyOfMe())
+	before := h.inForce.Load().hash
+	if err := os.Chmod(h.cfg.Policy, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload(); err == nil || !strings.Contains(err.Error(), "can be written by others") || h.inForce.Load().hash != before {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEnginesThatServeGRPCPastPlugins(t *testing.T) {
 	for v, want := range map[string]bool{"20.10.24+dfsg1": false, "26.1.5": false, "28.5.2": false, "29.1.9": false, "29.2.0": true, "29.10.0": true, "30.0.1": true, "v2.0.0-beta.24": true, "dev": true} {
 		if got := ungated(v); got != want {

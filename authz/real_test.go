@@ -50,6 +50,10 @@ profile = "tenant"
 name = "b"
 gid = [3000]
 profile = "tenant"
+[[who]]
+name = "ci"
+gid = [5000]
+profile = "ci"
 `
 
 // bench is an Engine with mos-authz beside it, which it asks when guarded.
@@ -161,12 +165,18 @@ func (b *bench) raw(tb testing.TB, socket, text string) (int, string) {
 // as runs docker at the guarded socket as a user and a group.
 func (b *bench) as(tb testing.TB, uid, gid int, stdin string, args ...string) (string, error) {
 	tb.Helper()
+	return b.with(tb, "DOCKER_BUILDKIT=0", uid, gid, stdin, args...)
+}
+
+// with is as with an entry of the environment.
+func (b *bench) with(tb testing.TB, env string, uid, gid int, stdin string, args ...string) (string, error) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	argv := []string{
 		"nsenter", "--target", strconv.Itoa(b.Holder()), "--mount", "--net", "--pid",
 		"setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", gid), "--clear-groups",
-		"env", "HOME=/tmp", "DOCKER_BUILDKIT=0", "DOCKER_CONFIG=/tmp/docker-" + strconv.Itoa(uid), "docker", "-H", "unix:///run/mos/docker.sock",
+		"env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", env, "DOCKER_CONFIG=/tmp/docker-" + strconv.Itoa(uid), "docker", "-H", "unix:///run/mos/docker.sock",
 	}
 	cmd := exec.CommandContext(ctx, argv[0], append(argv[1:], args...)...)
 	cmd.Stdin = strings.NewReader(stdin)

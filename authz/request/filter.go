@@ -2,7 +2,6 @@ package request
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -21,8 +20,12 @@ func filters(text string) (map[string][]string, error) {
 	if json.Unmarshal([]byte(text), &today) == nil {
 		out := map[string][]string{}
 		for k, vs := range today {
-			// An Engine takes what is listed as false for listed.
-			out[k] = slices.Sorted(maps.Keys(vs))
+			for v, on := range vs {
+				if on { // Engines do not agree on what false means
+					out[k] = append(out[k], v)
+				}
+			}
+			slices.Sort(out[k])
 		}
 		return out, nil
 	}
