@@ -16,9 +16,8 @@ import (
 
 	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/setmgr"
-	"github.com/mosdocker/mosdocker/setmgr/cgroup"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
-	"github.com/mosdocker/mosdocker/setmgr/infra"
+	"github.com/mosdocker/mosdocker/setmgr/local"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -53,25 +52,16 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 		return nil, errors.New("the client of docker is of a kind that is not known")
 	}
 	e := docker.New(api)
-	e.Local = e.SharesHost(ctx)
-	m := &setmgr.Manager{
-		Engine: e, Infra: infra.Image, InfraName: infra.Reference, Said: said,
-		Auth: func(image string) (string, error) {
-			return command.RetrieveAuthTokenFromImage(s.cli.ConfigFile(), image)
-		},
-	}
-	f, err := e.Facts(ctx)
+	m, err := local.Manager(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	m.Arch, m.EngineID = e.Arch, f.ID
-	e.Known = &f
-	if !e.Local {
-		m.NoCap = "the Engine is on another host or apart from this process: docker set beside it caps the set"
-		return m, nil
+	m.Said = said
+	m.Auth = func(image string) (string, error) {
+		return command.RetrieveAuthTokenFromImage(s.cli.ConfigFile(), image)
 	}
-	if m.NoCap = cgroup.CanCap(f); m.NoCap == "" {
-		m.Cap, m.Dial = cgroup.Open(f), docker.Dial
+	if !e.Local {
+		return m, nil
 	}
 	m.Grow = func(ctx context.Context, volume string, size spec.Bytes) error {
 		socket := lvm.DefaultSocket

@@ -138,13 +138,11 @@ func (s *sets) up() *cobra.Command {
 	upFlags(cmd, &opt)
 	ch := s.change(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		want, err := s.readSpec(cmd, args[0])
+		want, files, err := readSpec(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		if opt.Files, err = sources(args[0], want); err != nil {
-			return err
-		}
+		opt.Files = files
 		up := func() error {
 			return ch.run(cmd, want.Name, want, func(m *setmgr.Manager) setmgr.Change { return m.Up(*want, opt) })
 		}
@@ -186,13 +184,11 @@ func (s *sets) plan() *cobra.Command {
 }
 
 func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (plan.Plan, error) {
-	want, err := s.readSpec(cmd, file)
+	want, files, err := readSpec(cmd, file)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	if opt.Files, err = sources(file, want); err != nil {
-		return plan.Plan{}, err
-	}
+	opt.Files = files
 	m, err := s.manager(cmd.Context(), nil)
 	if err != nil {
 		return plan.Plan{}, err
@@ -246,10 +242,7 @@ func (s *sets) validate() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var errs []error
 			for _, file := range args {
-				set, err := s.readSpec(cmd, file)
-				if err == nil {
-					_, err = sources(file, set)
-				}
+				set, _, err := readSpec(cmd, file)
 				if err != nil {
 					errs = append(errs, err)
 					continue

@@ -13,6 +13,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent"
 	"github.com/mosdocker/mosdocker/agent/metric"
 	"github.com/mosdocker/mosdocker/agent/sink/prom"
+	"github.com/mosdocker/mosdocker/hostsrv"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 )
@@ -22,12 +23,13 @@ type daemon struct {
 	cfg     Config
 	log     *logx.Logger
 	agent   *agent.Agent
+	sets    *hostsrv.Supervisor
 	metrics atomic.Pointer[prom.Text]
 	sinks   *running
 }
 
 func newDaemon(cfg Config, log *logx.Logger) (*daemon, error) {
-	d := &daemon{cfg: cfg, log: log, sinks: new(running)}
+	d := &daemon{cfg: cfg, log: log, sinks: new(running), sets: newSupervisor(cfg.Sets, log.Logger)}
 	var err error
 	d.agent, err = agent.Open(cfg.Agent, log.Logger)
 	return d, err
@@ -62,11 +64,13 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		d.metrics.Load().Handler(d.view).ServeHTTP(w, r)
 	})
+	d.sets.Register(mux)
 	tcp, err := d.listen(ctx, mux)
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
 	work.Go(func() { d.agent.Run(ctx) })
+	work.Go(func() { d.sets.Run(ctx) })
 	work.Go(func() { d.reload(ctx, reload, load) })
 	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})
 	err = srv.Run(ctx, pluginsrv.Socket{Name: "mosd", Path: d.cfg.Socket, Handler: mux})

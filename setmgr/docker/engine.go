@@ -76,6 +76,12 @@ func (e *Engine) Facts(ctx context.Context) (render.Facts, error) {
 	return f, nil
 }
 
+// Ping asks the Engine whether it is there.
+func (e *Engine) Ping(ctx context.Context) error {
+	_, err := e.c.Ping(ctx, client.PingOptions{})
+	return e.told(ctx, err)
+}
+
 // Create makes a container. One that was made by the same call before is taken.
 func (e *Engine) Create(ctx context.Context, c render.Create) (string, error) {
 	out, err := e.c.ContainerCreate(ctx, client.ContainerCreateOptions{Name: c.Name, Config: c.Config, HostConfig: c.Host, NetworkingConfig: c.Net})

@@ -45,3 +45,6 @@ func (f *Fake) tell(b *box, action string) {
 		}
 	}
 }
+
+// Ping is that of package docker.
+func (f *Fake) Ping(ctx context.Context) error { return f.ask(ctx, func() error { return nil }) }

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/mosdocker/mosdocker/hostsrv"
+	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/docker"
+	"github.com/mosdocker/mosdocker/setmgr/local"
+)
+
+// newSupervisor keeps the sets of the Engine that the configuration names.
+func newSupervisor(cfg hostsrv.Config, log *slog.Logger) *hostsrv.Supervisor {
+	var e *docker.Engine
+	open := func(ctx context.Context) (*setmgr.Manager, hostsrv.Engine, error) {
+		if e == nil {
+			var err error
+			if e, err = docker.Open(cfg.Engine); err != nil {
+				return nil, nil, err
+			}
+		}
+		m, err := local.Manager(ctx, e)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !e.Local {
+			log.WarnContext(ctx, "the Engine is on another host or apart from this process: members that are cut off from their set's network are not seen")
+		}
+		return m, e, nil
+	}
+	return hostsrv.New(cfg, open, log)
+}

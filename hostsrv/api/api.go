@@ -1,0 +1,102 @@
+// Package api is what the host daemon tells of its sets and its Engine, over its unix
+// socket, and a client for that.
+package api
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/adminapi"
+)
+
+// DefaultSocket is where mosd listens.
+const DefaultSocket = "/run/mos/mosd.sock"
+
+// Status is all of a host.
+type Status struct {
+	Engine Engine `json:"engine"`
+	Sets   []Set  `json:"sets"`
+	// Declared are the files that could not be read, and why.
+	Faults map[string]string `json:"faults,omitempty"`
+}
+
+// Engine is how the Docker Engine does.
+type Engine struct {
+	// State is absent, well, slow or hung.
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Took is how long the last answer took, in milliseconds.
+	Took  float64 `json:"took_ms"`
+	Error string  `json:"error,omitempty"`
+	// Hung are containers about which the Engine does not answer, while it does about
+	// others.
+	Hung []string `json:"hung,omitempty"`
+}
+
+// The states of an Engine.
+const (
+	Absent = "absent"
+	Well   = "well"
+	Slow   = "slow"
+	Hung   = "hung"
+)
+
+// Set is how one set does.
+type Set struct {
+	Name string `json:"name"`
+	// State is one of the states of sets, and Detail says why.
+	State  string    `json:"state"`
+	Detail string    `json:"detail,omitempty"`
+	Since  time.Time `json:"since"`
+	// Declared is the file that declares it.
+	Declared string `json:"declared,omitempty"`
+	// Heals is how often it was healed since mosd runs, and Restarts how many of its
+	// containers were started for that.
+	Heals    int `json:"heals"`
+	Restarts int `json:"restarts"`
+	// Failures is how often in a row healing did not help, and Next when it is tried
+	// again.
+	Failures int       `json:"failures"`
+	Next     time.Time `json:"next,omitzero"`
+}
+
+// The states of sets.
+const (
+	Right    = "right"    // as it is to be
+	Healing  = "healing"  // right now
+	Updating = "updating" // somebody replaces one of its containers
+	Stopped  = "stopped"  // by docker set stop
+	Held     = "held"     // some of its containers were stopped by hand and are left so
+	Failing  = "failing"  // healing does not help
+	Unknown  = "unknown"  // not looked at yet
+)
+
+// Event is something that mosd did or saw.
+type Event struct {
+	// Seq counts events since mosd runs, from 1 on.
+	Seq    uint64    `json:"seq"`
+	At     time.Time `json:"at"`
+	Kind   string    `json:"kind"` // heal, healed, failed, live, engine, declared
+	Set    string    `json:"set,omitempty"`
+	Member string    `json:"member,omitempty"`
+	Text   string    `json:"text"`
+}
+
+// Client asks mosd.
+type Client struct{ c *adminapi.Client }
+
+// New returns a client for a socket.
+func New(socket string) *Client { return &Client{adminapi.New("mosd", socket)} }
+
+// Status asks how the host does.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return adminapi.Get[Status](ctx, c.c, "/v1/status")
+}
+
+// Events asks for the events after one, of a set or of all.
+func (c *Client) Events(ctx context.Context, after uint64, set string) ([]Event, error) {
+	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "set": {set}}
+	return adminapi.Get[[]Event](ctx, c.c, "/v1/events?"+q.Encode())
+}

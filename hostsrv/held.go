@@ -1,0 +1,120 @@
+package hostsrv
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+)
+
+// held are the members that somebody stopped by docker stop: they stay down until
+// somebody starts them, or the host starts, as with Docker alone. They are on disk, so
+// that a new daemon knows them.
+type held struct {
+	path string
+	log  *slog.Logger
+
+	mu sync.Mutex // guards all below
+	by map[string][]string
+}
+
+func openHeld(dir string, log *slog.Logger) *held {
+	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}}
+	data, err := os.ReadFile(h.path)
+	if err == nil {
+		err = json.Unmarshal(data, &h.by)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// Members that are down and could run are left so at the first look anyway.
+		log.Warn("which members were stopped by hand is not known", "err", err)
+	}
+	if h.by == nil {
+		h.by = map[string][]string{}
+	}
+	return h
+}
+
+func (h *held) of(set string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.by[set])
+}
+
+func (h *held) add(set, member string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.by[set], member) {
+		h.by[set] = append(h.by[set], member)
+		h.save()
+	}
+}
+
+// remove forgets a member, "" all of the set.
+func (h *held) remove(set, member string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.by[set])
+	if n == 0 {
+		return
+	}
+	h.by[set] = slices.DeleteFunc(h.by[set], func(m string) bool { return member == "" || m == member })
+	if len(h.by[set]) == 0 {
+		delete(h.by, set)
+	}
+	if len(h.by[set]) != n {
+		h.save()
+	}
+}
+
+// save writes what is held. Without it a new daemon takes members that are down for
+// stopped by hand. The caller holds mu.
+func (h *held) save() {
+	data, err := json.Marshal(h.by)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(h.path), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(h.path+".new", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(h.path+".new", h.path)
+	}
+	if err != nil {
+		h.log.Warn("which members were stopped by hand is not kept", "err", err)
+	}
+}
+
+// findHeld takes members that are down when a set is seen first, and that the Engine
+// would have started, for stopped by hand.
+func (s *Supervisor) findHeld(name string, o plan.Observed) {
+	n := map[string]int{}
+	for _, c := range o.Members {
+		n[c.Member]++
+	}
+	for _, c := range o.Members {
+		if n[c.Member] == 1 && c.State == plan.Exited && c.Failed == "" && lasts(c) {
+			s.held.add(name, c.Member)
+		}
+	}
+}
+
+// lasts says whether the Engine starts a container again, however it ended.
+func lasts(c plan.Container) bool { return c.Restart == "always" || c.Restart == "unless-stopped" }
+
+// ended are the members that ended, and that their restart policies leave so.
+func ended(o plan.Observed) []string {
+	var out []string
+	for _, c := range o.Members {
+		if c.State == plan.Exited && c.Failed == "" && !lasts(c) && (c.ExitCode == 0 || !strings.HasPrefix(c.Restart, "on-failure") || c.Restarts > 0) {
+			out = append(out, c.Member)
+		}
+	}
+	return out
+}

@@ -1,0 +1,255 @@
+package hostsrv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// How long two containers of a member are left alone: somebody from afar, who cannot
+// lock, may be replacing one by the other.
+const (
+	whileOneServes = 5 * time.Minute
+	whileNoneDoes  = 15 * time.Second
+)
+
+// look heals a set, if there is anything to heal.
+func (s *Supervisor) look(ctx context.Context, name string) {
+	s.mu.Lock()
+	m, d, x := s.m, s.declared[name], s.of(name)
+	first := !x.seen
+	s.mu.Unlock()
+	unlock, free, err := m.TryLock(ctx, name)
+	if err != nil || !free {
+		s.later(name, busy)
+		return
+	}
+	defer unlock()
+	o, err := m.Observe(ctx, name, nil)
+	if err != nil {
+		s.failed(ctx, name, fmt.Errorf("look: %w", err))
+		return
+	}
+	if o.Infra == nil && len(o.Members) == 0 && d.set == nil {
+		s.forget(name)
+		return
+	}
+	if first {
+		s.findHeld(name, o)
+	}
+	s.mu.Lock()
+	x.seen, x.ids = true, nil
+	for _, c := range append(slices.Clone(o.Members), infraOf(o)...) {
+		x.ids = append(x.ids, c.ID)
+	}
+	s.mu.Unlock()
+	if o.Infra != nil && o.Infra.Restart == "no" {
+		s.state(name, api.Stopped, "by docker set stop")
+		s.probe(ctx, name, plan.Observed{})
+		return
+	}
+	if wait := untouched(o); wait > 0 {
+		s.state(name, api.Updating, "a container is being replaced")
+		s.later(name, wait)
+		return
+	}
+	s.heal(ctx, m, name, d, o)
+}
+
+// heal plans on what is there, and runs the plan.
+func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed) {
+	held := s.held.of(name)
+	leave := append(ended(o), held...)
+	change, want := m.Again(name, true, leave...), (*spec.Set)(nil)
+	if d.set != nil {
+		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Files: d.files}), d.set
+	}
+	p, err := m.Plan(ctx, name, want, change)
+	if err != nil {
+		s.failed(ctx, name, err)
+		return
+	}
+	if len(p.Steps) == 0 {
+		s.right(ctx, name, held, o)
+		return
+	}
+	s.mu.Lock()
+	x := s.of(name)
+	wait := x.delay() - time.Since(x.healed)
+	s.mu.Unlock()
+	if wait > 0 {
+		s.state(name, api.Failing, "it was healed, and that did not last: "+causes(p))
+		s.later(name, wait)
+		return
+	}
+	starts := 0
+	for _, st := range p.Steps {
+		if st.Op == plan.Start {
+			starts++
+		}
+	}
+	s.state(name, api.Healing, "")
+	s.note(ctx, "heal", name, "", causes(p))
+	begun := time.Now()
+	err = m.Run(ctx, p)
+	s.mu.Lock()
+	x.Heals++
+	x.Restarts += starts
+	again := time.Since(x.healed) < relapse
+	x.healed = time.Now()
+	if err == nil && again {
+		x.Failures++ // it did not last
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.failed(ctx, name, err)
+		return
+	}
+	s.note(ctx, "healed", name, "", fmt.Sprintf("%d steps in %v, %d containers started", len(p.Steps), time.Since(begun).Round(time.Millisecond), starts))
+	s.later(name, settle) // and look whether all is right
+}
+
+// causes are those of a plan, each once.
+func causes(p plan.Plan) string {
+	var out []string
+	for _, st := range p.Steps {
+		c := st.Cause
+		if st.Member != "" {
+			c = st.Member + ": " + c
+		}
+		if !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	const most = 6
+	if n := len(out) - most; n > 0 {
+		out = append(out[:most], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(out, "; ")
+}
+
+// untouched is how long a set is still to be left alone, because one of its members
+// has two containers.
+func untouched(o plan.Observed) time.Duration {
+	type member struct {
+		n, live int
+		newest  time.Time
+	}
+	by := map[string]*member{}
+	for _, c := range o.Members {
+		m := by[c.Member]
+		if m == nil {
+			m = &member{}
+			by[c.Member] = m
+		}
+		m.n++
+		if c.State == plan.Running {
+			m.live++
+		}
+		for _, at := range []time.Time{c.Created, c.Started} {
+			if at.After(m.newest) {
+				m.newest = at
+			}
+		}
+	}
+	wait := time.Duration(0)
+	for _, m := range by {
+		alone := whileOneServes
+		if m.live == 0 {
+			alone = whileNoneDoes
+		}
+		if m.n > 1 {
+			wait = max(wait, alone-time.Since(m.newest))
+		}
+	}
+	return wait
+}
+
+// right says that there is nothing to heal.
+func (s *Supervisor) right(ctx context.Context, name string, held []string, o plan.Observed) {
+	s.mu.Lock()
+	x := s.of(name)
+	if time.Since(x.healed) > relapse {
+		x.Failures = 0
+	}
+	x.Next = time.Time{}
+	s.mu.Unlock()
+	if len(held) > 0 {
+		s.state(name, api.Held, strings.Join(held, ", ")+" stopped by hand")
+	} else {
+		s.state(name, api.Right, "")
+	}
+	s.probe(ctx, name, o)
+}
+
+// delay is the least time between two tries to heal a set. The caller holds mu.
+func (x *set) delay() time.Duration {
+	if x.Failures == 0 {
+		return 0
+	}
+	return min(time.Second<<min(x.Failures-1, 20), mostDelay)
+}
+
+// failed says that a set could not be healed, and tries again, later and later.
+func (s *Supervisor) failed(ctx context.Context, name string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	x := s.of(name)
+	x.Failures++
+	delay := x.delay()
+	x.Next = time.Now().Add(delay)
+	said := x.State == api.Failing && x.Detail == err.Error()
+	s.mu.Unlock()
+	s.state(name, api.Failing, err.Error())
+	if !said {
+		s.note(ctx, "failed", name, "", err.Error())
+	}
+	s.later(name, delay)
+}
+
+// later looks at a set again after a while, and not before.
+func (s *Supervisor) later(name string, after time.Duration) {
+	s.mu.Lock()
+	x := s.of(name)
+	x.dirty, x.next = true, time.Now().Add(after)
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// state says how a set does.
+func (s *Supervisor) state(name, state, detail string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.of(name)
+	if x.State != state {
+		x.Since = time.Now()
+	}
+	x.State, x.Detail, x.Declared = state, detail, s.declared[name].path
+}
+
+// forget drops what is known of a set that is gone.
+func (s *Supervisor) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.sets[name]; x != nil {
+		x.stopProbes()
+		delete(s.sets, name)
+	}
+	s.held.remove(name, "")
+}
+
+func infraOf(o plan.Observed) []plan.Container {
+	if o.Infra == nil {
+		return nil
+	}
+	return []plan.Container{*o.Infra}
+}

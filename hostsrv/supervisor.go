@@ -1,0 +1,272 @@
+package hostsrv
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/setmgr"
+)
+
+// Engine is what a supervisor needs of an Engine beside what a set manager does.
+type Engine interface {
+	Ping(ctx context.Context) error
+	PID(ctx context.Context, id string) (int, error)
+	Sets(ctx context.Context) ([]string, error)
+	Events(ctx context.Context, ready func(), each func(setmgr.Happened)) error
+}
+
+// Open makes a set manager for an Engine that answers; the supervisor calls it each
+// time it has found the Engine again, which may be another then.
+type Open func(ctx context.Context) (*setmgr.Manager, Engine, error)
+
+// The times of a supervisor.
+const (
+	settle     = 200 * time.Millisecond // from an event on, for what comes with it
+	busy       = time.Second            // until a set that others change is looked at again
+	reconnect  = 500 * time.Millisecond // until an absent Engine is asked again
+	mostDelay  = 5 * time.Minute        // between two tries to heal
+	relapse    = time.Minute            // a set that needs healing again before did not heal
+	atOnce     = 4                      // sets that are looked at
+	mostEvents = 1000                   // are kept for docker mos host events
+)
+
+// Supervisor keeps the sets of one Engine. Its methods may be called at once.
+type Supervisor struct {
+	cfg  Config
+	open Open
+	log  *slog.Logger
+	held *held
+	wake chan struct{} // of capacity 1: there is something to look at
+
+	mu       sync.Mutex // guards all below
+	m        *setmgr.Manager
+	e        Engine
+	sets     map[string]*set
+	declared map[string]declared
+	faults   map[string]string
+	engine   api.Engine
+	events   []api.Event
+	seq      uint64
+	work     sync.WaitGroup // looks and probes
+	slots    chan struct{}
+}
+
+// set is what is known of one set here.
+type set struct {
+	api.Set
+
+	dirty   bool
+	looking bool
+	seen    bool // was looked at
+	next    time.Time
+	healed  time.Time // the last time
+	ids     []string  // of its containers
+	probes  map[string]*probe
+}
+
+// New makes a supervisor; Run runs it.
+func New(cfg Config, open Open, log *slog.Logger) *Supervisor {
+	return &Supervisor{
+		cfg: cfg, open: open, log: log, held: openHeld(cfg.State, log), wake: make(chan struct{}, 1),
+		sets: map[string]*set{}, declared: map[string]declared{}, faults: map[string]string{},
+		engine: api.Engine{State: api.Absent, Since: time.Now()}, slots: make(chan struct{}, atOnce),
+	}
+}
+
+// Run keeps the sets until ctx ends. It waits for an Engine that is absent.
+func (s *Supervisor) Run(ctx context.Context) {
+	defer s.work.Wait()
+	if s.cfg.Keep == "none" {
+		<-ctx.Done()
+		return
+	}
+	s.work.Go(func() { s.schedule(ctx) })
+	s.work.Go(func() { s.watchFiles(ctx) })
+	s.work.Go(func() { s.watchEngine(ctx) })
+	for ctx.Err() == nil {
+		err := s.listen(ctx)
+		if ctx.Err() == nil {
+			s.log.DebugContext(ctx, "no events of the Engine", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnect):
+		}
+	}
+}
+
+// listen hears the Engine's events until it goes away.
+func (s *Supervisor) listen(ctx context.Context) error {
+	m, e, err := s.open(ctx)
+	if err != nil {
+		s.lost(ctx, err)
+		return err
+	}
+	ready := func() {
+		s.mu.Lock()
+		s.m, s.e = m, e
+		s.mu.Unlock()
+		s.found(ctx)
+		s.all(ctx, e)
+	}
+	err = e.Events(ctx, ready, func(h setmgr.Happened) { s.heard(ctx, h) })
+	if ctx.Err() == nil {
+		s.lost(ctx, err)
+	}
+	return err
+}
+
+// all marks every set of the Engine, and every declared one, as to be looked at.
+func (s *Supervisor) all(ctx context.Context, e Engine) {
+	names, err := e.Sets(ctx)
+	if err != nil {
+		s.log.WarnContext(ctx, "cannot list the sets", "err", err)
+		return
+	}
+	s.mu.Lock()
+	for name := range s.declared {
+		names = append(names, name)
+	}
+	for name := range s.sets { // also those that are gone
+		names = append(names, name)
+	}
+	s.mu.Unlock()
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		s.mark(name, 0)
+	}
+}
+
+// heard takes an event of the Engine.
+func (s *Supervisor) heard(ctx context.Context, h setmgr.Happened) {
+	switch h.Action {
+	case "stop":
+		if h.Member != "" && s.byHand(ctx, h.Set) {
+			s.held.add(h.Set, h.Member)
+		}
+	case "start":
+		s.held.remove(h.Set, h.Member)
+	case "die", "destroy", "rename", "health_status", "update", "unpause":
+	default:
+		return // exec_start and such
+	}
+	s.mark(h.Set, settle)
+}
+
+// byHand says whether nobody who changes sets is at this one right now.
+func (s *Supervisor) byHand(ctx context.Context, name string) bool {
+	s.mu.Lock()
+	m := s.m
+	s.mu.Unlock()
+	unlock, free, err := m.TryLock(ctx, name)
+	if err != nil || !free {
+		return false
+	}
+	unlock()
+	return true
+}
+
+// mark says that a set is to be looked at after a while.
+func (s *Supervisor) mark(name string, after time.Duration) {
+	s.mu.Lock()
+	if s.cfg.Keep == "all" || s.declared[name].path != "" || s.sets[name] != nil {
+		x := s.of(name)
+		if at := time.Now().Add(after); !x.dirty && x.next.Before(at) {
+			x.next = at
+		}
+		x.dirty = true
+	}
+	s.mu.Unlock()
+	s.nudge()
+}
+
+func (s *Supervisor) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// of is what is known of a set. The caller holds mu.
+func (s *Supervisor) of(name string) *set {
+	x := s.sets[name]
+	if x == nil {
+		x = &set{Set: api.Set{Name: name, State: api.Unknown, Since: time.Now()}, probes: map[string]*probe{}}
+		s.sets[name] = x
+	}
+	return x
+}
+
+// schedule looks at sets that are due.
+func (s *Supervisor) schedule(ctx context.Context) {
+	resync := time.NewTicker(s.cfg.Resync)
+	defer resync.Stop()
+	for {
+		wait := s.due(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-time.After(wait):
+		case <-resync.C:
+			s.mu.Lock()
+			e := s.e
+			s.mu.Unlock()
+			if e != nil {
+				s.all(ctx, e)
+			}
+		}
+	}
+}
+
+// due begins to look at all sets that are due, and returns how long none is.
+func (s *Supervisor) due(ctx context.Context) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := time.Hour
+	if s.m == nil {
+		return wait
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.sets)) {
+		x := s.sets[name]
+		if !x.dirty || x.looking {
+			continue
+		}
+		if until := time.Until(x.next); until > 0 {
+			wait = min(wait, until)
+			continue
+		}
+		x.dirty, x.looking = false, true
+		s.work.Go(func() {
+			select {
+			case s.slots <- struct{}{}:
+				defer func() { <-s.slots }()
+			case <-ctx.Done():
+				return
+			}
+			s.look(ctx, name)
+			s.mu.Lock()
+			x.looking = false
+			s.mu.Unlock()
+			s.nudge()
+		})
+	}
+	return wait
+}
+
+// note keeps an event for those who ask. The caller does not hold mu.
+func (s *Supervisor) note(ctx context.Context, kind, set, member, text string) {
+	s.log.InfoContext(ctx, text, "kind", kind, "set", set, "member", member)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	s.events = append(s.events, api.Event{Seq: s.seq, At: time.Now().UTC(), Kind: kind, Set: set, Member: member, Text: text})
+	if n := len(s.events) - mostEvents; n > 0 {
+		s.events = slices.Delete(s.events, 0, n)
+	}
+}

@@ -1,0 +1,276 @@
+package hostsrv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/hostsrv"
+	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/docker/dockertest"
+	"github.com/mosdocker/mosdocker/setmgr/infra"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// host is a fake Engine with a supervisor that runs.
+type host struct {
+	f *dockertest.Fake
+	m *setmgr.Manager
+	s *hostsrv.Supervisor
+}
+
+func manager(f *dockertest.Fake) *setmgr.Manager {
+	return &setmgr.Manager{
+		Engine: f, Cap: f.Cap(), Infra: infra.Image, InfraName: infra.Reference,
+		Arch: func(context.Context) (string, error) { return "amd64", nil },
+	}
+}
+
+// newFake is an Engine of its own; id tells it apart from those of other tests.
+func newFake() *dockertest.Fake {
+	f := dockertest.New(dockertest.Image{Ref: "app:1"}, dockertest.Image{Ref: "log:7"})
+	f.AddNetwork("prod")
+	return f
+}
+
+func start(t *testing.T, f *dockertest.Fake, cfg hostsrv.Config) host {
+	t.Helper()
+	h := host{f: f, m: manager(f)}
+	h.m.EngineID = t.Name()
+	open := func(context.Context) (*setmgr.Manager, hostsrv.Engine, error) { return h.m, f, nil }
+	h.s = hostsrv.New(cfg, open, slog.New(slog.DiscardHandler))
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.s.Run(ctx)
+	}()
+	t.Cleanup(func() { end(); <-done })
+	return h
+}
+
+func config(t *testing.T) hostsrv.Config {
+	t.Helper()
+	cfg, dir := hostsrv.Defaults(), t.TempDir()
+	cfg.State, cfg.Declared, cfg.Resync = filepath.Join(dir, "state"), filepath.Join(dir, "sets.d"), time.Second
+	return cfg
+}
+
+const web = `{"Name": "web", "CPU": 2, "MEM": "1g", "Network": {"Name": "prod"}, "Containers": [
+	{"Index": 0, "Name": "app", "Image": "app:1", "Options": {"CPU": 60, "MEM": 60%s}},
+	{"Index": 1, "Name": "log", "Image": "log:7", "Options": {"CPU": 10, "MEM": 10}}]}`
+
+func (h host) up(t *testing.T, options string) spec.Set {
+	t.Helper()
+	s, err := spec.Decode("web.json", fmt.Appendf(nil, web, options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.do(t, h.m.Up(*s, plan.Options{}), s)
+	return *s
+}
+
+// do runs a verb as docker set does.
+func (h host) do(t *testing.T, c setmgr.Change, want *spec.Set) {
+	t.Helper()
+	unlock, err := h.m.Lock(t.Context(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	p, err := h.m.Plan(t.Context(), "web", want, c)
+	if err == nil {
+		err = h.m.Run(t.Context(), p)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, h.f)
+	}
+}
+
+// is waits until a set is in a state, and the Engine has lines.
+func (h host) is(t *testing.T, state string, lines ...string) {
+	t.Helper()
+	testx.Eventually(t, 10*time.Second, func() error {
+		now := ""
+		for _, x := range h.s.Status().Sets {
+			if x.Name == "web" {
+				now = x.State + " " + x.Detail
+			}
+		}
+		have := h.f.String()
+		if !strings.HasPrefix(now, state) {
+			return fmt.Errorf("the set is %q, want %s\n%s", now, state, have)
+		}
+		for _, l := range lines {
+			if !strings.Contains(have, l) {
+				return fmt.Errorf("%q is not in\n%s", l, have)
+			}
+		}
+		if strings.Contains(have, "stranded") {
+			return errors.New("stranded:\n" + have)
+		}
+		return nil
+	})
+}
+
+const (
+	appRuns = "container web.app sha256:app:1 running"
+	logRuns = "container web.log sha256:log:7 running"
+)
+
+// TestADeadInfraIsHealed: members follow into the new network without hands.
+func TestADeadInfraIsHealed(t *testing.T) {
+	h := start(t, newFake(), config(t))
+	h.up(t, "")
+	h.is(t, api.Right, appRuns, logRuns)
+	if err := h.f.Die("web.infra"); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, api.Right, appRuns, logRuns)
+	var heals int
+	for _, x := range h.s.Status().Sets {
+		heals = x.Heals
+	}
+	if heals != 1 {
+		t.Errorf("it was healed %d times", heals)
+	}
+}
+
+// TestTheOrderOfABootIsHealed: members that came before their infra start after it.
+func TestTheOrderOfABootIsHealed(t *testing.T) {
+	f := newFake()
+	h := start(t, f, config(t))
+	h.up(t, "")
+	h.is(t, api.Right)
+	f.Reboot("web.log", "web.app")
+	// The events of a fake's boot are those of its containers; the Engine's own are not needed.
+	h.is(t, api.Right, appRuns, logRuns)
+}
+
+// TestItFightsNobody: what was stopped by hand stays so, also for a daemon that comes
+// later, until somebody starts it.
+func TestItFightsNobody(t *testing.T) {
+	f, cfg := newFake(), config(t)
+	h := start(t, f, cfg)
+	h.up(t, "")
+	h.is(t, api.Right)
+	if err := f.Stop(t.Context(), "web.log", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, api.Held+" log stopped by hand", "container web.log sha256:log:7 exited")
+	for _, state := range []string{cfg.State, t.TempDir()} { // with and without what was kept
+		cfg.State = state
+		later := start(t, f, cfg)
+		later.is(t, api.Held+" log stopped by hand", "container web.log sha256:log:7 exited")
+	}
+	if err := f.Start(t.Context(), "web.log"); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, api.Right, logRuns)
+	h.do(t, h.m.Stop("web"), nil)
+	h.is(t, api.Stopped, "container web.app sha256:app:1 exited")
+	time.Sleep(2 * cfg.Resync)
+	h.is(t, api.Stopped, "container web.app sha256:app:1 exited", "container web.log sha256:log:7 exited")
+	h.do(t, h.m.Again("web", false), nil)
+	h.is(t, api.Right, appRuns, logRuns)
+	h.do(t, h.m.Remove("web", true, true), nil)
+	testx.Eventually(t, 10*time.Second, func() error {
+		if n := len(h.s.Status().Sets); n > 0 {
+			return fmt.Errorf("it knows of %d sets that are gone", n)
+		}
+		return nil
+	})
+}
+
+// TestDeclaredSets are made from their files, changed with them, and a faulty file
+// changes nothing.
+func TestDeclaredSets(t *testing.T) {
+	cfg := config(t)
+	cfg.Keep = "declared"
+	h := start(t, newFake(), cfg)
+	path := filepath.Join(cfg.Declared, "web.json")
+	write := func(text string) {
+		if err := errors.Join(os.MkdirAll(cfg.Declared, 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(fmt.Sprintf(web, ""))
+	h.is(t, api.Right, appRuns, logRuns)
+	write(fmt.Sprintf(web, `, "Env": {"A": "1"}`))
+	testx.Eventually(t, 10*time.Second, func() error {
+		if c := strings.Join(h.f.Calls(), " "); !strings.Contains(c, "create web.app.r2") {
+			return errors.New("the app is not replaced")
+		}
+		return nil
+	})
+	h.is(t, api.Right, appRuns)
+	calls := len(h.f.Calls())
+	write(`{"Name": "web", "Container": []}`)
+	testx.Eventually(t, 10*time.Second, func() error {
+		if f := h.s.Status().Faults[path]; !strings.Contains(f, "Containers") {
+			return fmt.Errorf("the fault is %q", f)
+		}
+		return nil
+	})
+	if n := len(h.f.Calls()); n != calls {
+		t.Errorf("a faulty file made %d calls", n-calls)
+	}
+}
+
+// TestWhatDoesNotWorkIsRestarted: a member that answers wrong, later and later.
+func TestWhatDoesNotWorkIsRestarted(t *testing.T) {
+	h := start(t, newFake(), config(t))
+	h.up(t, `, "Live": {"Exec": ["test", "-e", "/works"], "Interval": "50ms", "Failures": 2}`)
+	testx.Eventually(t, 10*time.Second, func() error {
+		if s := h.s.Status().Sets; len(s) != 1 || s[0].Restarts != 1 {
+			return fmt.Errorf("it was not restarted: %+v", s)
+		}
+		return nil
+	})
+	time.Sleep(500 * time.Millisecond)
+	if s := h.s.Status().Sets; s[0].Restarts != 1 {
+		t.Errorf("it was restarted %d times at once", s[0].Restarts)
+	}
+	found := false
+	for _, e := range h.s.Events(0, "web") {
+		found = found || e.Kind == "live" && e.Member == "app" && strings.Contains(e.Text, "restarted")
+	}
+	if !found {
+		t.Errorf("no event tells of it: %+v", h.s.Events(0, ""))
+	}
+}
+
+// TestWhatCannotBeHealedIsSaid, and tried later and later.
+func TestWhatCannotBeHealedIsSaid(t *testing.T) {
+	f := newFake()
+	h := start(t, f, config(t))
+	h.up(t, "")
+	h.is(t, api.Right)
+	for i := range 3 {
+		f.FailAt(i+1, dockertest.Refuse)
+	}
+	if err := f.Die("web.infra"); err != nil {
+		t.Fatal(err)
+	}
+	testx.Eventually(t, 10*time.Second, func() error {
+		for _, e := range h.s.Events(0, "web") {
+			if e.Kind == "failed" && strings.Contains(e.Text, "on fire") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no event tells of it: %+v", h.s.Events(0, ""))
+	})
+	h.is(t, api.Right, appRuns, logRuns)
+	if x := h.s.Status().Sets[0]; x.Failures == 0 {
+		t.Errorf("it is said as %+v", x)
+	}
+}

@@ -1,0 +1,140 @@
+package hostsrv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mosdocker/mosdocker/hostsrv/api"
+)
+
+// The deadlines of an Engine's answer: one that is later is slow, or hung.
+const (
+	pingEvery = 3 * time.Second
+	slowAfter = 2 * time.Second
+	hungAfter = 6 * time.Second
+)
+
+// watchEngine looks whether the Engine answers at all, and then whether it answers
+// about each container of sets: one of these may hang on its own, by its runtime.
+func (s *Supervisor) watchEngine(ctx context.Context) {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		e := s.e
+		s.mu.Unlock()
+		if e == nil {
+			continue
+		}
+		took, err := timed(ctx, e.Ping)
+		if ctx.Err() != nil {
+			return
+		}
+		s.answered(ctx, took, err)
+		if err == nil {
+			last = s.askAbout(ctx, e, last)
+		}
+	}
+}
+
+// timed makes a call that is given up when it hangs.
+func timed(ctx context.Context, call func(context.Context) error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, hungAfter)
+	defer cancel()
+	start := time.Now()
+	err := call(ctx)
+	return time.Since(start), err
+}
+
+// answers says whether the Engine answered the last time.
+func (s *Supervisor) answers() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.engine.State == api.Well || s.engine.State == api.Slow
+}
+
+// answered says how the Engine answered.
+func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error) {
+	state, text := api.Well, ""
+	switch {
+	case err != nil && took >= hungAfter:
+		state, text = api.Hung, fmt.Sprintf("the Engine hangs: no answer for %v; sets run on, but cannot be changed or healed", took.Round(time.Second))
+	case err != nil:
+		state, text = api.Absent, "the Engine is absent: "+err.Error()
+	case took >= slowAfter:
+		state, text = api.Slow, fmt.Sprintf("the Engine is slow: its answer took %v", took.Round(time.Millisecond))
+	}
+	s.mu.Lock()
+	before := s.engine.State
+	if before != state {
+		s.engine.Since = time.Now()
+	}
+	s.engine.State, s.engine.Took, s.engine.Error = state, float64(took.Microseconds())/1000, text
+	s.mu.Unlock()
+	if before == state {
+		return
+	}
+	if text == "" {
+		text = "the Engine answers"
+	}
+	s.note(ctx, "engine", "", "", text)
+}
+
+// found says that the Engine answers, and lost that it is gone.
+func (s *Supervisor) found(ctx context.Context) { s.answered(ctx, 0, nil) }
+
+func (s *Supervisor) lost(ctx context.Context, err error) {
+	if err == nil {
+		err = fmt.Errorf("it closed its stream of events")
+	}
+	s.mu.Lock()
+	hung := s.engine.State == api.Hung
+	s.mu.Unlock()
+	if !hung { // the watchdog knows better
+		s.answered(ctx, 0, err)
+	}
+}
+
+// askAbout asks the Engine about the next container after one, and returns which that
+// was.
+func (s *Supervisor) askAbout(ctx context.Context, e Engine, after string) string {
+	s.mu.Lock()
+	var ids []string
+	for _, x := range s.sets {
+		ids = append(ids, x.ids...)
+	}
+	s.mu.Unlock()
+	slices.Sort(ids)
+	i, there := slices.BinarySearch(ids, after)
+	if there {
+		i++
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	id := ids[i%len(ids)]
+	took, err := timed(ctx, func(ctx context.Context) error {
+		_, err := e.PID(ctx, id)
+		return err
+	})
+	hangs := err != nil && took >= hungAfter
+	s.mu.Lock()
+	known := slices.Contains(s.engine.Hung, id)
+	s.engine.Hung = slices.DeleteFunc(s.engine.Hung, func(h string) bool { return h == id || !slices.Contains(ids, h) })
+	if hangs {
+		s.engine.Hung = append(s.engine.Hung, id)
+	}
+	s.mu.Unlock()
+	if hangs && !known {
+		s.note(ctx, "engine", "", "", fmt.Sprintf("container %.12s hangs: the Engine answers, but not about it", id))
+	}
+	return id
+}
