@@ -5,20 +5,22 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"github.com/mosdocker/mosdocker/internal/config"
 )
 
 // Config says which sets are kept how.
 type Config struct {
-	Keep     string        `toml:"keep" doc:"Which sets are healed: all of the Engine, declared for those that files declare, or none."`
-	Declared string        `toml:"declared" doc:"Folder of files that declare sets, NAME.json or NAME.yaml, as docker set up takes them."`
-	Engine   string        `toml:"engine" doc:"Where the Docker Engine listens, as DOCKER_HOST has it; empty is its usual socket."`
-	Resync   time.Duration `toml:"resync" doc:"How often sets are looked at without an event."`
-	State    string        `toml:"state" doc:"Folder for what must outlive the daemon but not the host's start."`
+	Keep     string          `toml:"keep" doc:"Which sets are healed: all of the Engine, declared for those that files declare, or none."`
+	Declared string          `toml:"declared" doc:"Folder of files that declare sets, NAME.json or NAME.yaml, as docker set up takes them."`
+	Engine   string          `toml:"engine" doc:"Where the Docker Engine listens, as DOCKER_HOST has it; empty is its usual socket."`
+	Resync   config.Duration `toml:"resync" doc:"How often sets are looked at without an event."`
+	State    string          `toml:"state" doc:"Folder for what must outlive the daemon but not the host's start."`
 }
 
 // Defaults is the configuration that nobody changed.
 func Defaults() Config {
-	return Config{Keep: "all", Declared: "/etc/mos/sets.d", Resync: 30 * time.Second, State: "/run/mos/mosd"}
+	return Config{Keep: "all", Declared: "/etc/mos/sets.d", Resync: config.Duration{Duration: 30 * time.Second}, State: "/run/mos/mosd"}
 }
 
 // Check returns all faults of the configuration.
@@ -34,7 +36,7 @@ func (c *Config) Check() error {
 			errs = append(errs, fmt.Errorf("%s: want an absolute path, not %q", key, path))
 		}
 	}
-	if c.Resync < time.Second {
+	if c.Resync.Duration < time.Second {
 		errs = append(errs, fmt.Errorf("resync: want 1s at least, not %v", c.Resync))
 	}
 	return errors.Join(errs...)

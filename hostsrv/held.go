@@ -73,6 +73,17 @@ func (h *held) remove(set, member string) {
 	}
 }
 
+// clear forgets all: an Engine that starts again starts what was stopped by hand, or by
+// its own end. unless-stopped is found again, see findHeld.
+func (h *held) clear() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.by) > 0 {
+		clear(h.by)
+		h.save()
+	}
+}
+
 // save writes what is held. Without it a new daemon takes members that are down for
 // stopped by hand. The caller holds mu.
 func (h *held) save() {
@@ -92,14 +103,15 @@ func (h *held) save() {
 }
 
 // findHeld takes members that are down when a set is seen first, and that the Engine
-// would have started, for stopped by hand.
-func (s *Supervisor) findHeld(name string, o plan.Observed) {
+// would have started, for stopped by hand. After a start of the Engine that are only
+// those of unless-stopped.
+func (s *Supervisor) findHeld(name string, o plan.Observed, restarted bool) {
 	n := map[string]int{}
 	for _, c := range o.Members {
 		n[c.Member]++
 	}
 	for _, c := range o.Members {
-		if n[c.Member] == 1 && c.State == plan.Exited && c.Failed == "" && lasts(c) {
+		if n[c.Member] == 1 && c.State == plan.Exited && c.Failed == "" && lasts(c) && (!restarted || c.Restart == "unless-stopped") {
 			s.held.add(name, c.Member)
 		}
 	}

@@ -57,7 +57,7 @@ func (s *Supervisor) probe(ctx context.Context, name string, o plan.Observed) {
 			}
 			var pctx context.Context
 			pctx, next.stop = context.WithCancel(ctx)
-			x.probes[c.Member], p = next, next
+			x.probes[c.Member] = next
 			if !own.Options.Live.Health {
 				s.work.Go(func() { s.ask(pctx, name, c, *own.Options.Live) })
 			}

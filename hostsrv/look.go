@@ -24,7 +24,7 @@ const (
 func (s *Supervisor) look(ctx context.Context, name string) {
 	s.mu.Lock()
 	m, d, x := s.m, s.declared[name], s.of(name)
-	first := !x.seen
+	first, restarted := !x.seen, x.restarted
 	s.mu.Unlock()
 	unlock, free, err := m.TryLock(ctx, name)
 	if err != nil || !free {
@@ -41,11 +41,11 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.forget(name)
 		return
 	}
-	if first {
-		s.findHeld(name, o)
+	if first || restarted {
+		s.findHeld(name, o, restarted)
 	}
 	s.mu.Lock()
-	x.seen, x.ids = true, nil
+	x.seen, x.restarted, x.ids = true, false, nil
 	for _, c := range append(slices.Clone(o.Members), infraOf(o)...) {
 		x.ids = append(x.ids, c.ID)
 	}

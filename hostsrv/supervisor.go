@@ -63,10 +63,12 @@ type set struct {
 	dirty   bool
 	looking bool
 	seen    bool // was looked at
-	next    time.Time
-	healed  time.Time // the last time
-	ids     []string  // of its containers
-	probes  map[string]*probe
+	// restarted says that the Engine was, since the last look.
+	restarted bool
+	next      time.Time
+	healed    time.Time // the last time
+	ids       []string  // of its containers
+	probes    map[string]*probe
 }
 
 // New makes a supervisor; Run runs it.
@@ -117,6 +119,12 @@ func (s *Supervisor) listen(ctx context.Context) error {
 	err = e.Events(ctx, ready, func(h setmgr.Happened) { s.heard(ctx, h) })
 	if ctx.Err() == nil {
 		s.lost(ctx, err)
+		s.held.clear()
+		s.mu.Lock()
+		for _, x := range s.sets {
+			x.restarted = true
+		}
+		s.mu.Unlock()
 	}
 	return err
 }
@@ -204,7 +212,7 @@ func (s *Supervisor) of(name string) *set {
 
 // schedule looks at sets that are due.
 func (s *Supervisor) schedule(ctx context.Context) {
-	resync := time.NewTicker(s.cfg.Resync)
+	resync := time.NewTicker(s.cfg.Resync.Duration)
 	defer resync.Stop()
 	for {
 		wait := s.due(ctx)
@@ -261,7 +269,7 @@ func (s *Supervisor) due(ctx context.Context) time.Duration {
 
 // note keeps an event for those who ask. The caller does not hold mu.
 func (s *Supervisor) note(ctx context.Context, kind, set, member, text string) {
-	s.log.InfoContext(ctx, text, "kind", kind, "set", set, "member", member)
+	s.log.InfoContext(ctx, "noted", "kind", kind, "set", set, "member", member, "text", text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++

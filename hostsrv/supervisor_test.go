@@ -13,6 +13,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/hostsrv"
 	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker/dockertest"
@@ -58,10 +59,12 @@ func start(t *testing.T, f *dockertest.Fake, cfg hostsrv.Config) host {
 	return h
 }
 
-func config(t *testing.T) hostsrv.Config {
+func every(d time.Duration) config.Duration { return config.Duration{Duration: d} }
+
+func settings(t *testing.T) hostsrv.Config {
 	t.Helper()
 	cfg, dir := hostsrv.Defaults(), t.TempDir()
-	cfg.State, cfg.Declared, cfg.Resync = filepath.Join(dir, "state"), filepath.Join(dir, "sets.d"), time.Second
+	cfg.State, cfg.Declared, cfg.Resync = filepath.Join(dir, "state"), filepath.Join(dir, "sets.d"), every(time.Second)
 	return cfg
 }
 
@@ -129,7 +132,7 @@ const (
 
 // TestADeadInfraIsHealed: members follow into the new network without hands.
 func TestADeadInfraIsHealed(t *testing.T) {
-	h := start(t, newFake(), config(t))
+	h := start(t, newFake(), settings(t))
 	h.up(t, "")
 	h.is(t, api.Right, appRuns, logRuns)
 	if err := h.f.Die("web.infra"); err != nil {
@@ -148,18 +151,17 @@ func TestADeadInfraIsHealed(t *testing.T) {
 // TestTheOrderOfABootIsHealed: members that came before their infra start after it.
 func TestTheOrderOfABootIsHealed(t *testing.T) {
 	f := newFake()
-	h := start(t, f, config(t))
+	h := start(t, f, settings(t))
 	h.up(t, "")
 	h.is(t, api.Right)
 	f.Reboot("web.log", "web.app")
-	// The events of a fake's boot are those of its containers; the Engine's own are not needed.
 	h.is(t, api.Right, appRuns, logRuns)
 }
 
 // TestItFightsNobody: what was stopped by hand stays so, also for a daemon that comes
 // later, until somebody starts it.
 func TestItFightsNobody(t *testing.T) {
-	f, cfg := newFake(), config(t)
+	f, cfg := newFake(), settings(t)
 	h := start(t, f, cfg)
 	h.up(t, "")
 	h.is(t, api.Right)
@@ -178,7 +180,7 @@ func TestItFightsNobody(t *testing.T) {
 	h.is(t, api.Right, logRuns)
 	h.do(t, h.m.Stop("web"), nil)
 	h.is(t, api.Stopped, "container web.app sha256:app:1 exited")
-	time.Sleep(2 * cfg.Resync)
+	time.Sleep(2 * cfg.Resync.Duration)
 	h.is(t, api.Stopped, "container web.app sha256:app:1 exited", "container web.log sha256:log:7 exited")
 	h.do(t, h.m.Again("web", false), nil)
 	h.is(t, api.Right, appRuns, logRuns)
@@ -194,7 +196,7 @@ func TestItFightsNobody(t *testing.T) {
 // TestDeclaredSets are made from their files, changed with them, and a faulty file
 // changes nothing.
 func TestDeclaredSets(t *testing.T) {
-	cfg := config(t)
+	cfg := settings(t)
 	cfg.Keep = "declared"
 	h := start(t, newFake(), cfg)
 	path := filepath.Join(cfg.Declared, "web.json")
@@ -228,7 +230,7 @@ func TestDeclaredSets(t *testing.T) {
 
 // TestWhatDoesNotWorkIsRestarted: a member that answers wrong, later and later.
 func TestWhatDoesNotWorkIsRestarted(t *testing.T) {
-	h := start(t, newFake(), config(t))
+	h := start(t, newFake(), settings(t))
 	h.up(t, `, "Live": {"Exec": ["test", "-e", "/works"], "Interval": "50ms", "Failures": 2}`)
 	testx.Eventually(t, 10*time.Second, func() error {
 		if s := h.s.Status().Sets; len(s) != 1 || s[0].Restarts != 1 {
@@ -252,7 +254,7 @@ func TestWhatDoesNotWorkIsRestarted(t *testing.T) {
 // TestWhatCannotBeHealedIsSaid, and tried later and later.
 func TestWhatCannotBeHealedIsSaid(t *testing.T) {
 	f := newFake()
-	h := start(t, f, config(t))
+	h := start(t, f, settings(t))
 	h.up(t, "")
 	h.is(t, api.Right)
 	for i := range 3 {

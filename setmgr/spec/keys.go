@@ -32,7 +32,7 @@ func sections() []section {
 			{"Privileged", "false", "whether it has all rights on the host; sysctls need none.", nil},
 		}},
 		{reflect.TypeFor[Container](), "A container that works in the set.", []row{
-			{"Index", "0", "order: containers of one Index are started together, when those of the Index before are ready, and stopped in the reverse order.", minimum(0)},
+			{"Index", "0", "order: containers of one Index are started together, when those of the Index before are ready, and stopped in the reverse order.", minimum()},
 			{"Name", needed, "2 to 40 letters, digits, `_` and `-`; infra is reserved.", pattern(nameForm)},
 			{"Image", needed, "as docker run takes it.", map[string]any{"minLength": 1}},
 			{"Options", "none", "all else.", nil},
@@ -49,7 +49,7 @@ func sections() []section {
 			{"Interval", "30s", "time between two checks.", nil},
 			{"Timeout", "30s", "time that one check may take.", nil},
 			{"StartPeriod", "0s", "time after the start in which failures do not count.", nil},
-			{"Retries", "3", "failures in a row that make it unhealthy.", minimum(0)},
+			{"Retries", "3", "failures in a row that make it unhealthy.", minimum()},
 		}},
 		{reflect.TypeFor[Probe](), "A question whether a container is ready, at its start only. One of Exec, HTTP and TCP is given.", []row{
 			{"Exec", "none", "a command in the container that ends with 0.", nil},
@@ -66,7 +66,7 @@ func sections() []section {
 			{"Health", "false", "whether the Engine's health check is asked; the other keys do not count then.", nil},
 			{"Interval", "10s", "time between two questions.", nil},
 			{"Timeout", "2s", "time for one answer.", nil},
-			{"Failures", "3", "wrong answers in a row until the container is restarted.", minimum(0)},
+			{"Failures", "3", "wrong answers in a row until the container is restarted.", minimum()},
 		}},
 		{reflect.TypeFor[HTTPProbe](), "The request of a probe.", []row{
 			{"Port", needed, "at 127.0.0.1 in the set's network.", port()},
@@ -96,7 +96,7 @@ func sections() []section {
 const nameForm = "^[a-zA-Z0-9][a-zA-Z0-9_-]{1,39}$"
 
 func pattern(p string) map[string]any { return map[string]any{"pattern": p} }
-func minimum(n int) map[string]any    { return map[string]any{"minimum": n} }
+func minimum() map[string]any         { return map[string]any{"minimum": 0} }
 func between(a, b int) map[string]any { return map[string]any{"minimum": a, "maximum": b} }
 func port() map[string]any            { return between(1, 65535) }
 func percentForm() map[string]any     { return map[string]any{"exclusiveMinimum": 0, "maximum": 100} }
@@ -178,7 +178,7 @@ func rightKeys() []row {
 		{"ReadOnly", "false", "whether the image's files cannot be changed.", nil},
 		{"Privileged", "false", "whether it has all rights on the host.", nil},
 		{"Init", "false", "whether an init of the Engine reaps processes; not with PID.", nil},
-		{"PIDs", "no limit", "the most processes.", minimum(0)},
+		{"PIDs", "no limit", "the most processes.", minimum()},
 		{"OOMScoreAdj", "0", "how soon it is killed when the host lacks memory, -1000 to 1000.", between(-1000, 1000)},
 	}
 }

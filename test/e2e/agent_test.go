@@ -43,7 +43,7 @@ func newAgentHost(t *testing.T, engine rig.Engine, args ...string) *agentHost {
 	}
 	h.client = http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}
 	t.Cleanup(h.client.CloseIdleConnections)
-	argv := append([]string{lab.Program(t, "mosd"), "-agent.interval=100ms", "-agent.slow_interval=100ms"}, args...)
+	argv := append([]string{lab.Program(t, "mosd"), "-sets.keep=none", "-agent.interval=100ms", "-agent.slow_interval=100ms"}, args...)
 	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: argv, Ready: func() error {
 		c, err := dial(t.Context(), "", "")
 		if err == nil {

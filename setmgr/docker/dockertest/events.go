@@ -2,6 +2,7 @@ package dockertest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/mosdocker/mosdocker/setmgr"
@@ -28,10 +29,21 @@ func (f *Fake) Events(ctx context.Context, ready func(), each func(setmgr.Happen
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case h := <-c:
+		case h, there := <-c:
+			if !there {
+				return errors.New("unexpected EOF")
+			}
 			each(h)
 		}
 	}
+}
+
+// hangUp ends all streams of events.
+func (f *Fake) hangUp() {
+	for c := range f.heard {
+		close(c)
+	}
+	clear(f.heard)
 }
 
 // tell tells all who listen what happened to a container.

@@ -35,6 +35,7 @@ func (f *Fake) RestartEngine(names ...string) {
 			f.stop(b, killed)
 		}
 	}
+	f.hangUp()
 	var order []*box
 	for _, n := range names {
 		if b := f.byID(n); b != nil {

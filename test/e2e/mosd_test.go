@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/lab"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+// keeper is a host whose sets mosd keeps.
+type keeper struct {
+	*lab.Host
+	t      *testing.T
+	socket string
+}
+
+func keep(t *testing.T, engine rig.Engine, liveRestore bool) *keeper {
+	t.Helper()
+	h := lab.NewSets(t, rig.Config{Engine: engine, LiveRestore: liveRestore}).Hosts[0]
+	h.Network("prod", "--subnet", "10.9.0.0/24")
+	k := &keeper{h, t, h.Path("/run/mos/mosd.sock")}
+	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: []string{lab.Program(t, "mosd"), "-sets.resync=2s"}, Ready: func() error {
+		_, err := h.TryMos("host", "status", "-q")
+		return err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// right waits until mosd says that the set is right, and the set says so, too.
+func (k *keeper) right() {
+	k.t.Helper()
+	testx.Eventually(k.t, 60*time.Second, func() error {
+		state, err := k.TryMos("host", "status", "--format", "{{.Set}} {{.State}} {{.Detail}}")
+		if err != nil || !strings.HasPrefix(state, "web right") {
+			return fmt.Errorf("mosd says %q, %w", state, errors.Join(err))
+		}
+		ls, err := k.TrySet("ls", "--format", "{{.State}} {{.Ready}}")
+		if err != nil || ls != "running 3/3" {
+			return fmt.Errorf("docker set says %q, %w", ls, errors.Join(err))
+		}
+		return nil
+	})
+	k.Talks("client", "10.9.0.21")
+}
+
+// TestSetsAreKept: through the death of the infra, of dockerd and of mosd, without
+// hands; and what was stopped by hand stays so.
+func TestSetsAreKept(t *testing.T) {
+	for _, engine := range rig.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			k := keep(t, engine, false)
+			file := webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t)
+			k.Set("up", file)
+			k.D("run", "-d", "--restart", "always", "--stop-timeout", "0", "--name", "client", "--network", "prod", rig.Image, "sleep", "100000")
+			k.right()
+
+			pid := k.D("inspect", "-f", "{{.State.Pid}}", "web.infra")
+			if _, err := k.Exec(t.Context(), "kill", "-9", pid); err != nil {
+				t.Fatal(err)
+			}
+			testx.Eventually(t, 20*time.Second, func() error {
+				if k.D("inspect", "-f", "{{.State.Pid}}", "web.infra") == pid {
+					return errors.New("the engine has not seen it yet")
+				}
+				return nil
+			})
+			k.right()
+			if out := k.Mos("host", "events", "web"); !strings.Contains(out, "its network is not that of the infra any more") {
+				t.Errorf("the events are\n%s", out)
+			}
+
+			// Without live-restore all containers end with the Engine, and before 29 it
+			// starts members before their infra.
+			if err := errors.Join(k.Stop(rig.Dockerd), k.Start(rig.Dockerd)); err != nil {
+				t.Fatal(err)
+			}
+			k.right()
+
+			k.D("stop", "-t", "0", "web.cache")
+			before := state(t, k.Host, "web.infra", "web.app", "web.log")
+			if err := errors.Join(k.Kill9("mosd"), k.Start("mosd")); err != nil {
+				t.Fatal(err)
+			}
+			testx.Eventually(t, 20*time.Second, func() error {
+				if got := k.Mos("host", "status", "--format", "{{.State}} {{.Detail}}"); got != "held cache stopped by hand" {
+					return fmt.Errorf("a member that was stopped by hand: %s", got)
+				}
+				return nil
+			})
+			time.Sleep(3 * time.Second)
+			if got := k.D("inspect", "-f", "{{.State.Status}}", "web.cache"); got != "exited" {
+				t.Errorf("a member that was stopped by hand is %s", got)
+			}
+			if now := state(t, k.Host, "web.infra", "web.app", "web.log"); now != before {
+				t.Errorf("a dead mosd changed\n%s\nto\n%s", before, now)
+			}
+			k.D("start", "web.cache")
+			k.right()
+			k.Set("stop", "web")
+			time.Sleep(3 * time.Second)
+			if got := k.Set("ls", "--format", "{{.State}}"); got != "stopped" {
+				t.Errorf("a set that was stopped is %s", got)
+			}
+			k.Set("start", "web")
+			k.right()
+			k.Set("up", filepath.Join(filepath.Dir(file), "web.json"))
+			k.Set("rm", "-f", "-v", "web")
+		})
+	}
+}
