@@ -27,27 +27,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // kernel is a folder in the cgroup trees of this machine that is taken for the
 // whole of them, since others may run containers here, and an Engine's data root.
 type kernel struct {
-	t    *testing.T
+	t    testing.TB
 	tree cgroup.Tree
 	root string // data root
 }
 
-func newKernel(t *testing.T) *kernel {
-	t.Helper()
-	testx.Need(t, testx.Root)
+func newKernel(tb testing.TB) *kernel {
+	tb.Helper()
+	testx.Need(tb, testx.Root)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	tree, err := cgroup.Mounted(string(mounts))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	k := &kernel{t: t, tree: tree, root: t.TempDir()}
+	k := &kernel{t: tb, tree: tree, root: tb.TempDir()}
 	top := "/mosagent-" + strconv.Itoa(os.Getpid())
 	k.mkdir(top)
-	whole := &kernel{t: t, tree: cgroup.Tree{V2: tree.V2, Unified: tree.Unified, V1: maps.Clone(tree.V1)}}
-	t.Cleanup(func() { whole.remove(top) })
+	whole := &kernel{t: tb, tree: cgroup.Tree{V2: tree.V2, Unified: tree.Unified, V1: maps.Clone(tree.V1)}}
+	tb.Cleanup(func() { whole.remove(top) })
 	for c := range tree.V1 {
 		k.tree.V1[c] = tree.Dir(c, top)
 	}
@@ -404,5 +404,27 @@ func TestConfigurationFaultsAreNamedTogether(t *testing.T) {
 	d := Defaults()
 	if err := d.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkRound is a whole round, with the host, on cgroups of this kernel.
+func BenchmarkRound(b *testing.B) {
+	for _, n := range []int{30, 300} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			k := newKernel(b)
+			for i := range n {
+				k.container("", i, "c"+strconv.Itoa(i), `{}`)
+			}
+			a := k.open()
+			a.look()
+			a.cfg.SlowInterval = config.Duration{Duration: 30 * time.Second}
+			now := time.Now()
+			b.ReportAllocs()
+			for b.Loop() {
+				now = now.Add(time.Second)
+				a.round(now)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "µs/container")
+		})
 	}
 }

@@ -68,10 +68,12 @@ func (p *Point) SetAt(at int, v float64) {
 	s.Value, s.OK = v, true
 }
 
-// Forget marks the values as not measured; those of slow metrics stay unless slow.
-func (p *Point) Forget(slow bool) {
+// Forget marks the values as not measured; those of slow and lazy metrics stay
+// unless it is told otherwise.
+func (p *Point) Forget(slow, lazy bool) {
 	for i := range p.Series {
-		if s := &p.Series[i]; s.OK && (slow || !table[s.ID].Slow) {
+		s := &p.Series[i]
+		if d := &table[s.ID]; s.OK && (slow || !d.Slow) && (lazy || !d.Lazy) {
 			s.OK = false
 		}
 	}
@@ -84,6 +86,15 @@ type Sample struct {
 	Host       string // name of the host
 	Generation uint64 // changes with the points and their series, never with values
 	Points     []*Point
+}
+
+// ForgetLazy marks the values of lazy metrics as not measured.
+func (p *Point) ForgetLazy() {
+	for i := range p.Series {
+		if s := &p.Series[i]; table[s.ID].Lazy {
+			s.OK = false
+		}
+	}
 }
 
 // String lists the values, one a line, for people.

@@ -10,12 +10,22 @@ import (
 type file struct {
 	controller string // whose tree it is in; see cgroup.Tree.Dir
 	name       string
-	slow       bool // read at the slow interval only
+	when       when
 	// many is a file that the kernel writes record by record: one pread may give
 	// less than there is. All others come whole.
 	many  bool
 	parse func(s *Source, data []byte)
 }
+
+// when says in which samples a file is read.
+type when uint8
+
+const (
+	always when = iota
+	slow        // those of the slow interval
+	ran         // when the cgroup used CPU time since the last sample, and the slow ones
+	moved       // as ran, and when its memory is not what it was
+)
 
 // kept is an open file.
 type kept struct {

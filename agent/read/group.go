@@ -9,53 +9,54 @@ import (
 // controllerProcs marks the list of processes, which is in every tree.
 const controllerProcs = "procs"
 
-// The files of a cgroup. Limits come before what is compared with them.
+// The files of a cgroup. The first has the CPU time, by which is known whether
+// something ran; memory in use comes before what goes with it.
 var (
 	version1 = []file{ //nolint:gochecknoglobals // a constant table
 		{controller: "cpuacct", name: "cpuacct.usage", parse: single(metric.CPUUsage, nano)},
-		{controller: "cpuacct", name: "cpuacct.stat", parse: func(s *Source, data []byte) { fields(s, data, cpuacctStat) }},
-		{controller: "cpu", name: "cpu.stat", parse: func(s *Source, data []byte) { fields(s, data, cpuStat1) }},
-		{controller: "cpu", name: "cpu.cfs_quota_us", slow: true, parse: quota},
-		{controller: "cpu", name: "cpu.cfs_period_us", slow: true, parse: period},
+		{controller: "cpuacct", name: "cpuacct.stat", when: ran, parse: func(s *Source, data []byte) { fields(s, data, cpuacctStat) }},
+		{controller: "cpu", name: "cpu.stat", when: ran, parse: func(s *Source, data []byte) { fields(s, data, cpuStat1) }},
+		{controller: "cpu", name: "cpu.cfs_quota_us", when: slow, parse: quota},
+		{controller: "cpu", name: "cpu.cfs_period_us", when: slow, parse: period},
 		{controller: "memory", name: "memory.usage_in_bytes", parse: single(metric.MemUsage, 1)},
-		{controller: "memory", name: "memory.stat", parse: memoryStat1},
-		{controller: "memory", name: "memory.kmem.usage_in_bytes", parse: single(metric.MemKernel, 1)},
-		{controller: "memory", name: "memory.failcnt", parse: single(metric.MemLimitHits, 1)},
-		{controller: "memory", name: "memory.memsw.failcnt", parse: add(metric.MemLimitHits)},
-		{controller: "memory", name: "memory.oom_control", parse: func(s *Source, data []byte) { fields(s, data, oomControl) }},
-		{controller: "memory", name: "memory.limit_in_bytes", slow: true, parse: limit(metric.MemLimit)},
-		{controller: "memory", name: "memory.memsw.limit_in_bytes", slow: true, parse: limit(metric.MemSwapLimit)},
+		{controller: "memory", name: "memory.stat", when: moved, parse: memoryStat1},
+		{controller: "memory", name: "memory.kmem.usage_in_bytes", when: ran, parse: single(metric.MemKernel, 1)},
+		{controller: "memory", name: "memory.failcnt", when: ran, parse: single(metric.MemLimitHits, 1)},
+		{controller: "memory", name: "memory.memsw.failcnt", when: ran, parse: add(metric.MemLimitHits)},
+		{controller: "memory", name: "memory.oom_control", when: ran, parse: func(s *Source, data []byte) { fields(s, data, oomControl) }},
+		{controller: "memory", name: "memory.limit_in_bytes", when: slow, parse: limit(metric.MemLimit)},
+		{controller: "memory", name: "memory.memsw.limit_in_bytes", when: slow, parse: limit(metric.MemSwapLimit)},
 		{controller: "blkio", name: "blkio.throttle.io_service_bytes_recursive", parse: blkio(metric.IOReadBytes, metric.IOWriteBytes)},
 		{controller: "blkio", name: "blkio.throttle.io_serviced_recursive", parse: blkio(metric.IOReads, metric.IOWrites)},
-		{controller: "pids", name: "pids.current", parse: single(metric.Threads, 1)},
-		{controller: "pids", name: "pids.max", slow: true, parse: limit(metric.PidsLimit)},
-		{controller: "pids", name: "pids.events", slow: true, parse: func(s *Source, data []byte) { fields(s, data, pidsEvents) }},
-		{controller: controllerProcs, name: "cgroup.procs", slow: true, many: true, parse: processes},
+		{controller: "pids", name: "pids.current", when: ran, parse: single(metric.Threads, 1)},
+		{controller: "pids", name: "pids.max", when: slow, parse: limit(metric.PidsLimit)},
+		{controller: "pids", name: "pids.events", when: slow, parse: func(s *Source, data []byte) { fields(s, data, pidsEvents) }},
+		{controller: controllerProcs, name: "cgroup.procs", when: slow, many: true, parse: processes},
 		// Of the tree of version 2 beside: the controller's name is empty.
 		{name: "cpu.pressure", parse: pressure(metric.CPUWaiting, metric.CPUStalled)},
 		{name: "memory.pressure", parse: pressure(metric.MemWaiting, metric.MemStalled)},
 		{name: "io.pressure", parse: pressure(metric.IOWaiting, metric.IOStalled)},
-		{name: "irq.pressure", parse: pressure(metric.IRQStalled, metric.IRQStalled)},
+		{name: "irq.pressure", when: slow, parse: pressure(metric.IRQStalled, metric.IRQStalled)},
 	}
 
 	version2 = []file{ //nolint:gochecknoglobals // a constant table
-		{controller: "cpu", name: "cpu.max", slow: true, parse: cpuMax},
 		{controller: "cpu", name: "cpu.stat", parse: func(s *Source, data []byte) { fields(s, data, cpuStat2) }},
+		{controller: "cpu", name: "cpu.max", when: slow, parse: cpuMax},
 		{controller: "memory", name: "memory.current", parse: single(metric.MemUsage, 1)},
-		{controller: "memory", name: "memory.stat", parse: memoryStat2},
-		{controller: "memory", name: "memory.swap.current", parse: single(metric.MemSwap, 1)},
-		{controller: "memory", name: "memory.events", parse: func(s *Source, data []byte) { fields(s, data, memoryEvents) }},
-		{controller: "memory", name: "memory.max", slow: true, parse: limit(metric.MemLimit)},
-		{controller: "memory", name: "memory.swap.max", slow: true, parse: limit(metric.MemSwapLimit)},
+		{controller: "memory", name: "memory.stat", when: moved, parse: memoryStat2},
+		{controller: "memory", name: "memory.swap.current", when: moved, parse: single(metric.MemSwap, 1)},
+		{controller: "memory", name: "memory.events", when: ran, parse: func(s *Source, data []byte) { fields(s, data, memoryEvents) }},
+		{controller: "memory", name: "memory.max", when: slow, parse: limit(metric.MemLimit)},
+		{controller: "memory", name: "memory.swap.max", when: slow, parse: limit(metric.MemSwapLimit)},
 		{controller: "io", name: "io.stat", parse: ioStat},
-		{controller: "pids", name: "pids.current", parse: single(metric.Threads, 1)},
-		{controller: "pids", name: "pids.max", slow: true, parse: limit(metric.PidsLimit)},
-		{controller: "pids", name: "pids.events", slow: true, parse: func(s *Source, data []byte) { fields(s, data, pidsEvents) }},
-		{controller: controllerProcs, name: "cgroup.procs", slow: true, many: true, parse: processes},
+		{controller: "pids", name: "pids.current", when: ran, parse: single(metric.Threads, 1)},
+		{controller: "pids", name: "pids.max", when: slow, parse: limit(metric.PidsLimit)},
+		{controller: "pids", name: "pids.events", when: slow, parse: func(s *Source, data []byte) { fields(s, data, pidsEvents) }},
+		{controller: controllerProcs, name: "cgroup.procs", when: slow, many: true, parse: processes},
 		{name: "cpu.pressure", parse: pressure(metric.CPUWaiting, metric.CPUStalled)},
 		{name: "memory.pressure", parse: pressure(metric.MemWaiting, metric.MemStalled)},
 		{name: "io.pressure", parse: pressure(metric.IOWaiting, metric.IOStalled)},
-		{name: "irq.pressure", parse: pressure(metric.IRQStalled, metric.IRQStalled)},
+		{name: "irq.pressure", when: slow, parse: pressure(metric.IRQStalled, metric.IRQStalled)},
 	}
 
 	cpuacctStat = []field{{"user", metric.CPUUser, tick}, {"system", metric.CPUSystem, tick}} //nolint:gochecknoglobals // a constant table

@@ -16,13 +16,13 @@ var (
 		{name: "/proc/meminfo", parse: memInfo},
 		{name: "/proc/loadavg", parse: loadAvg},
 		{name: "/proc/diskstats", many: true, parse: diskStats},
-		{name: "/proc/vmstat", slow: true, many: true, parse: func(s *Source, data []byte) { fields(s, data, vmStat) }},
+		{name: "/proc/vmstat", when: slow, many: true, parse: func(s *Source, data []byte) { fields(s, data, vmStat) }},
 		{name: "/proc/pressure/cpu", parse: pressure(metric.CPUWaiting, metric.CPUStalled)},
 		{name: "/proc/pressure/memory", parse: pressure(metric.MemWaiting, metric.MemStalled)},
 		{name: "/proc/pressure/io", parse: pressure(metric.IOWaiting, metric.IOStalled)},
-		{name: "/proc/pressure/irq", parse: pressure(metric.IRQStalled, metric.IRQStalled)},
+		{name: "/proc/pressure/irq", when: slow, parse: pressure(metric.IRQStalled, metric.IRQStalled)},
 	}
-	dying = file{name: "cgroup.stat", slow: true, parse: func(s *Source, data []byte) { fields(s, data, cgroupStat) }} //nolint:gochecknoglobals // constant
+	dying = file{name: "cgroup.stat", when: slow, parse: func(s *Source, data []byte) { fields(s, data, cgroupStat) }} //nolint:gochecknoglobals // constant
 
 	vmStat     = []field{{"oom_kill", metric.OOMKills, 1}}                 //nolint:gochecknoglobals // a constant table
 	cgroupStat = []field{{"nr_dying_descendants", metric.DyingCgroups, 1}} //nolint:gochecknoglobals // a constant table
@@ -179,7 +179,7 @@ func diskStats(s *Source, data []byte) {
 // NewAgent is the source of the process itself; o is its object.
 func NewAgent(o *metric.Object) *Source {
 	s := &Source{Point: metric.NewPoint(o)}
-	f := file{slow: true, parse: statm}
+	f := file{parse: statm}
 	_ = s.keep(&f, "/proc/self/statm") // without it one value is missing
 	return s
 }
@@ -195,7 +195,7 @@ func statm(s *Source, data []byte) {
 // SampleAgent takes the values of the process: it is [Source.Sample] for what
 // [NewAgent] made.
 func (s *Source) SampleAgent(b *Buffer, slow bool) {
-	s.Point.Forget(slow)
+	s.Point.Forget(slow, true)
 	for i := range s.kept {
 		if !slow {
 			break

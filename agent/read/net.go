@@ -20,8 +20,9 @@ type link struct {
 
 var netFiles = []file{ //nolint:gochecknoglobals // a constant table
 	{name: "dev", many: true, parse: netDev},
-	{name: "sockstat", many: true, parse: sockStat},
-	{name: "snmp", many: true, slow: true, parse: snmp},
+	{name: "sockstat", many: true, when: slow, parse: sockStat},
+	{name: "sockstat6", many: true, when: slow, parse: sockStat},
+	{name: "snmp", many: true, when: slow, parse: snmp},
 }
 
 // AddNet lets the source also count what the network namespace of a process does.
@@ -105,15 +106,16 @@ func endOfContainer(name string) bool {
 	return strings.HasPrefix(name, "veth") || ours && len(name) == len("mosp0123456789a")
 }
 
-// sockStat reads lines "TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 144". Orphans and
-// allocated sockets are those of all namespaces.
+// sockStat reads lines "TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 144", and of the
+// file for IPv6 "TCP6: inuse 1", which adds to it. Orphans and allocated sockets are
+// those of all namespaces.
 func sockStat(s *Source, data []byte) {
 	for len(data) > 0 {
 		var line []byte
 		line, data = cut(data, '\n')
 		proto, rest := cut(line, ':')
-		tcp := string(proto) == "TCP"
-		if !tcp && string(proto) != "UDP" {
+		tcp, six := string(proto) == "TCP" || string(proto) == "TCP6", len(proto) == 4
+		if !tcp && string(proto) != "UDP" && string(proto) != "UDP6" {
 			continue
 		}
 		for len(rest) > 0 {
@@ -126,9 +128,9 @@ func sockStat(s *Source, data []byte) {
 			rest = r
 			switch {
 			case string(key) == "inuse" && tcp:
-				s.Point.Set(metric.TCPInUse, float64(v))
+				s.sum(metric.TCPInUse, v, six)
 			case string(key) == "inuse":
-				s.Point.Set(metric.UDPInUse, float64(v))
+				s.sum(metric.UDPInUse, v, six)
 			case string(key) == "tw":
 				s.Point.Set(metric.TCPTimeWait, float64(v))
 			case string(key) == "orphan" && !s.group:

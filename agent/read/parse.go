@@ -90,10 +90,18 @@ func single(id metric.ID, per float64) func(*Source, []byte) {
 func add(id metric.ID) func(*Source, []byte) {
 	return func(s *Source, data []byte) {
 		if v, ok := whole(data); ok {
-			sum, _ := s.Point.Get(id)
-			s.Point.Set(id, sum+float64(v))
+			s.sum(id, v, true)
 		}
 	}
+}
+
+// sum sets a value, or adds to what was set in this sample.
+func (s *Source) sum(id metric.ID, v uint64, more bool) {
+	old, ok := s.Point.Get(id)
+	if !more || !ok {
+		old = 0
+	}
+	s.Point.Set(id, old+float64(v))
 }
 
 // unlimited is where version 1 says that memory has no limit: the highest number

@@ -2,7 +2,9 @@ package read
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,6 +95,50 @@ func TestPercentsOfLimitsFollowTheValues(t *testing.T) {
 	}
 }
 
+// What cannot have changed is not read: this is what keeps idle containers cheap.
+func TestLazyValuesAreReadWhenSomethingRanOrMemoryMoved(t *testing.T) {
+	for _, name := range []string{"v1", "v2"} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := fixture(t, name)
+			at := func(v1, v2 string) string { return dir + map[string]string{"v1": v1, "v2": v2}[name] }
+			cpu, key := at("/cpuacct/c/cpuacct.usage", "/c/cpu.stat"), map[string]string{"v1": "", "v2": "usage_usec "}[name]
+			stat, rss := at("/memory/c/memory.stat", "/c/memory.stat"), map[string]string{"v1": "total_rss ", "v2": "anon "}[name]
+			usage, pids := at("/memory/c/memory.usage_in_bytes", "/c/memory.current"), at("/pids/c/pids.current", "/c/pids.current")
+			b, second := new(Buffer), int64(100)
+			check := func(what string, all bool, memory, threads float64) {
+				t.Helper()
+				second++
+				s.Sample(b, time.Unix(second, 0), all)
+				m, ok := s.Point.Get(metric.MemRSS)
+				n, ok2 := s.Point.Get(metric.Threads)
+				if !ok || !ok2 || m != memory || n != threads {
+					t.Errorf("%s: rss %v %v, threads %v %v, want %v and %v", what, m, ok, n, ok2, memory, threads)
+				}
+			}
+			write(t, stat, rss+"1\n")
+			write(t, pids, "1\n")
+			write(t, cpu, key+"1000\n")
+			check("at first", true, 1, 1)
+			write(t, stat, rss+"2\n")
+			write(t, pids, "2\n")
+			check("quiet", false, 1, 1)
+			write(t, usage, "50000000\n")
+			check("memory moved", false, 2, 1)
+			write(t, cpu, key+"2000\n")
+			check("ran", false, 2, 2)
+			write(t, pids, "3\n")
+			check("slow", true, 2, 3)
+			// What is gone is not kept when it is looked for.
+			write(t, stat, "")
+			write(t, cpu, key+"3000\n")
+			s.Sample(b, time.Unix(300, 0), false)
+			if v, ok := s.Point.Get(metric.MemRSS); ok {
+				t.Errorf("an old value stayed: %v", v)
+			}
+		})
+	}
+}
+
 func TestBrokenFilesGiveNoValues(t *testing.T) {
 	for _, text := range []string{"", "\n", "max\n", "-5\n", "99999999999999999999999999\n", "x 1\nusage_usec\n", ": : :\n", "8:\n8:0\n8:0 rbytes\n8:0 rbytes=\n:0 rbytes=1\n", "some\nfull total=\n", "cpu", strings.Repeat("9", 70_000)} {
 		for _, name := range []string{"v1", "v2"} {
@@ -138,7 +184,7 @@ func TestSamplesAllocateNothing(t *testing.T) {
 	sources := []*Source{host}
 	for _, name := range []string{"v1", "v2"} {
 		s, _ := fixture(t, name)
-		s.kept = append(s.kept, kept{&file{many: true, slow: true, parse: processes}, ownPids(t)})
+		s.kept = append(s.kept, kept{&file{many: true, when: slow, parse: processes}, ownPids(t)})
 		if err := s.AddNet(os.Getpid()); err != nil {
 			t.Fatal(err)
 		}
@@ -193,6 +239,11 @@ func TestTheFirstThreadStaysWhereItIs(t *testing.T) {
 }
 
 func TestHostIsRead(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		if l, err := net.Listen("tcp", address); err == nil {
+			defer l.Close()
+		}
+	}
 	s, err := NewHost(cgroup.Tree{}, &metric.Object{Scope: metric.Host})
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +263,10 @@ func TestHostIsRead(t *testing.T) {
 	text := s.Point.String()
 	if !strings.Contains(text, `fs.size{volume="root"}`) || strings.Contains(text, "gone") || strings.Contains(text, `"lo"`) {
 		t.Errorf("volumes or links are wrong:\n%s", text)
+	}
+	listen, _ := exec.Command("sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\"' | wc -l").Output()
+	if want := fmt.Sprintf(`tcp.states{tcp_state="listen"} %s {socket}`, strings.TrimSpace(string(listen))); !strings.Contains(text, want) || strings.TrimSpace(string(listen)) == "0" {
+		t.Errorf("no %s in\n%s", want, text)
 	}
 	// Independent readings: meminfo in words, and the sum of CPU times.
 	up, err := exec.Command("awk", `/^MemTotal/ {print $2 * 1024}`, "/proc/meminfo").Output()

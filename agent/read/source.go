@@ -87,36 +87,49 @@ func (s *Source) Close() {
 	s.tcp.close()
 }
 
-// Sample takes the values, of slow metrics too when slow is set. It returns false
-// when the object has ended: its values then mean nothing, and the caller closes
-// the source.
-func (s *Source) Sample(b *Buffer, now time.Time, slow bool) (alive bool) {
-	s.Point.Forget(slow)
+// Sample takes the values, of slow metrics too when all is set; lazy ones keep their
+// values when nothing can have changed them. It returns false when the object has
+// ended: its values then mean nothing, and the caller closes the source.
+func (s *Source) Sample(b *Buffer, now time.Time, all bool) (alive bool) {
+	busy := all || !s.group
+	memory := s.Point.Series[metric.MemUsage].Value
+	s.Point.Forget(all, busy)
 	for i := 0; i < len(s.kept); i++ {
 		k := &s.kept[i]
-		if k.slow && !slow {
+		if k.when == slow && !all || k.when == ran && !busy || k.when == moved && !busy && s.Point.Series[metric.MemUsage].Value == memory {
 			continue
 		}
 		data, err := b.pread(k)
 		switch {
 		case err == nil:
 			k.parse(s, data)
+			if i == 0 && !busy && s.hasRun() {
+				busy = true
+				s.Point.ForgetLazy()
+				k.parse(s, data) // some of it may be lazy
+			}
 		case s.group && errors.Is(err, unix.ENODEV):
 			return false
 		case errors.Is(err, unix.EOPNOTSUPP): // pressure that the kernel does not count
-			_ = unix.Close(k.fd)
+			_ = unix.Close(k.fd) // it was only read
 			s.kept = append(s.kept[:i], s.kept[i+1:]...)
 			i--
 		default:
 			s.Errors++
 		}
 	}
-	if slow {
+	if all {
 		s.tcp.sample(s)
 		s.space()
 	}
 	s.derive(now)
 	return true
+}
+
+// hasRun reports whether the cgroup used CPU time since the last sample, or may have.
+func (s *Source) hasRun() bool {
+	v, ok := s.Point.Get(metric.CPUUsage)
+	return !ok || s.last.at.IsZero() || v != s.last.usage
 }
 
 // derive computes what follows from other values.

@@ -62,7 +62,7 @@ type Text struct {
 	mu       sync.Mutex // guards all below
 	selector *sink.Selector
 	families []family
-	size     int // of the last answer
+	spare    []byte // room of an earlier answer
 }
 
 // family is all series of one name.
@@ -181,6 +181,7 @@ func (t *Text) Handler(view func(func(*metric.Sample))) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		open := strings.Contains(r.Header.Get("Accept"), "application/openmetrics-text")
 		body := t.render(view, open)
+		defer t.keep(body)
 		w.Header().Set("Content-Type", plainType)
 		if open {
 			w.Header().Set("Content-Type", openType)
@@ -194,8 +195,14 @@ func (t *Text) Handler(view func(func(*metric.Sample))) http.Handler {
 func (t *Text) render(view func(func(*metric.Sample)), open bool) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	body := make([]byte, 0, t.size+t.size/8)
+	body := t.spare[:0]
+	t.spare = nil
 	view(func(s *metric.Sample) { body = t.Append(body, s, open) })
-	t.size = len(body)
 	return body
+}
+
+func (t *Text) keep(body []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spare = body
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -122,4 +123,26 @@ func TestNamesKeepTheRules(t *testing.T) {
 			t.Errorf("bad name %q", d.Prom)
 		}
 	}
+}
+
+// BenchmarkText is a scrape of 30 containers with all their metrics.
+func BenchmarkText(b *testing.B) {
+	s := &metric.Sample{Generation: 1}
+	for i := range 30 {
+		p := metric.NewPoint(&metric.Object{Scope: metric.Container, Cgroup: "/docker/" + strings.Repeat("0a", 32), Name: "c" + strconv.Itoa(i), Image: "img:1"})
+		for k := range p.Series {
+			p.Set(metric.ID(k), float64(i*k)+0.123456)
+		}
+		s.Points = append(s.Points, p)
+	}
+	text, err := New(sink.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = text.Append(buf[:0], s, false)
+	}
+	b.ReportMetric(float64(len(buf)), "B/scrape")
 }
