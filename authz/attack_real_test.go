@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,15 +128,22 @@ func (b *bench) id(name string) string {
 }
 
 // privileged says whether the container is that an answer is about.
-func (b *bench) privileged(answer string) bool {
+func (b *bench) privileged(tb testing.TB, answer string) bool {
+	tb.Helper()
 	var made struct {
 		ID string `json:"Id"`
 	}
 	if err := json.Unmarshal([]byte(answer), &made); err != nil {
 		return false
 	}
-	out, err := b.Docker("inspect", "-f", "{{.HostConfig.Privileged}}", made.ID)
-	return err == nil && out == "true"
+	code, text := b.raw(tb, b.Socket(), get("/containers/"+made.ID+"/json"))
+	return code == http.StatusOK && strings.Contains(text, `"Privileged":true`)
+}
+
+// containers are the ids of all, in order.
+func (b *bench) containers(tb testing.TB) []string {
+	tb.Helper()
+	return slices.Sorted(slices.Values(strings.Fields(b.MustDocker(tb, "ps", "-aq"))))
 }
 
 // furnish makes what the attacks are about.
@@ -151,14 +159,6 @@ func furnish(t *testing.T, b *bench) {
 	b.MustDocker(t, "create", "--name", "idle", "--label", "mos.owner=a", rig.Image, "sleep", "1000")
 }
 
-// settle takes back what attacks did that worked.
-func settle(t *testing.T, b *bench) {
-	t.Helper()
-	b.MustDocker(t, append([]string{"rm", "-f"}, strings.Fields(b.MustDocker(t, "ps", "-aq"))...)...)
-	_, _ = b.Docker("network", "rm", "x1")
-	_, _ = b.Docker("volume", "rm", "x1", "theirs-data")
-}
-
 // attacksFail: each attack that an Engine falls for is refused by the plugin,
 // by the guarded socket, and by both together.
 func attacksFail(t *testing.T, b *bench) {
@@ -172,11 +172,11 @@ func attacksFail(t *testing.T, b *bench) {
 		return codes
 	}
 	furnish(t, b)
-	var ids []string
+	ids := b.containers(t)
 	works := map[string]bool{}
 	for _, a := range attacks {
 		code, body := b.raw(t, b.Socket(), a.text(b))
-		works[a.name] = code > 0 && code < 400 && (!a.rights || b.privileged(body))
+		works[a.name] = code > 0 && code < 400 && (!a.rights || b.privileged(t, body))
 		if works[a.name] == (a.old && b.new) {
 			t.Errorf("%s without protection: %d %.300s", a.name, code, body)
 		}
@@ -185,9 +185,8 @@ func attacksFail(t *testing.T, b *bench) {
 			_, _ = b.Docker("rename", "free", "web.infra")
 		}
 	}
-	settle(t, b)
-	furnish(t, b)
-	ids = strings.Fields(b.MustDocker(t, "ps", "-aq"))
+	made := slices.DeleteFunc(b.containers(t), func(id string) bool { return slices.Contains(ids, id) })
+	b.MustDocker(t, append([]string{"rm", "-f"}, made...)...)
 
 	for _, a := range attacks { // the guarded socket alone
 		if code, body := b.raw(t, b.guardedSocket(), a.text(b)); code < 400 {
@@ -206,7 +205,7 @@ func attacksFail(t *testing.T, b *bench) {
 		}
 	}
 	b.guard(t, false)
-	if now := strings.Fields(b.MustDocker(t, "ps", "-aq")); len(now) != len(ids) {
+	if now := b.containers(t); !slices.Equal(now, ids) {
 		t.Errorf("containers were %q and are %q", ids, now)
 	}
 	for _, name := range []string{"theirs", "web.infra"} {
@@ -221,7 +220,9 @@ func attacksFail(t *testing.T, b *bench) {
 		}
 	}
 	t.Logf("%d of %d attacks work on this Engine without protection, none with it", n, len(attacks))
-	settle(t, b)
+	b.MustDocker(t, append([]string{"rm", "-f"}, ids...)...)
+	b.MustDocker(t, "network", "rm", "x1")
+	b.MustDocker(t, "volume", "rm", "x1", "theirs-data")
 }
 
 // h2c asks a socket by gRPC over HTTP/2 without TLS.

@@ -28,21 +28,21 @@ func ordinaryLife(t *testing.T, b *bench) {
 	b.a(t, "info")
 	id := b.a(t, "run", "-d", "--name", "web", "-v", "data:/data", "-v", "/anonymous", "--tmpfs", "/t", "-p", "18080:80", "-m", "64m", "-e", "A=1", rig.Image,
 		"sh", "-c", "echo up; while :; do date >/data/now; sleep 1; done")
-	for _, c := range []struct {
+	commands := []struct {
 		want string
 		args []string
 	}{
+		{"", []string{"rename", "web", "web2"}},
 		{id[:12], []string{"ps", "-q"}},
-		{"a", []string{"inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "web"}},
-		{"hi", []string{"exec", "web", "echo", "hi"}},
-		{"up", []string{"logs", "web"}},
+		{"a", []string{"inspect", "-f", `{{index .Config.Labels "mos.owner"}}`, "web2"}},
+		{"hi", []string{"exec", "web2", "echo", "hi"}},
+		{"up", []string{"logs", "web2"}},
 		{"data", []string{"volume", "ls", "-q", "-f", "name=data"}},
 		{"a", []string{"volume", "inspect", "-f", `{{index .Labels "mos.owner"}}`, "data"}},
-		{"18080", []string{"port", "web"}},
-		{"date", []string{"top", "web"}},
+		{"18080", []string{"port", "web2"}},
+		{"date", []string{"top", "web2"}},
 		{"hello", []string{"run", "--rm", rig.Image, "echo", "hello"}},
 		{"mos-test", []string{"images"}},
-		{"", []string{"rename", "web", "web2"}},
 		{"web2", []string{"restart", "-t", "0", "web2"}},
 		{"web2", []string{"update", "-m", "96m", "--memory-swap", "96m", "web2"}},
 		{"web2", []string{"pause", "web2"}},
@@ -59,12 +59,16 @@ func ordinaryLife(t *testing.T, b *bench) {
 		{"saved", []string{"run", "--rm", "a/saved", "echo", "saved"}},
 		{"", []string{"tag", "a/saved", "a/other"}},
 		{"Untagged", []string{"rmi", "a/other"}},
-	} {
+	}
+	if b.new { // docker is the same; what Engines could do otherwise is in the parts below
+		commands = commands[:9]
+	}
+	for _, c := range commands {
 		if out, err := b.as(t, 1000, 2000, "", c.args...); err != nil || !strings.Contains(out, c.want) {
 			t.Errorf("docker %s: got %q, %v; want %q", strings.Join(c.args, " "), out, err, c.want)
 		}
 	}
-	if out := b.a(t, "network", "ls", "-q"); strings.Count(out, "\n") != 0 || out == "" {
+	if out := b.a(t, "network", "ls", "-q"); !b.new && (strings.Contains(out, "\n") || out == "") {
 		t.Errorf("networks listed are %q, want one", out)
 	}
 	if b.new { // it takes two seconds
