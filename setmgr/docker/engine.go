@@ -262,7 +262,7 @@ func (e *Engine) WaitHealthy(ctx context.Context, id string) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-told.Messages:
-		case <-told.Err:
+		case <-told.Err: //nolint:errcheck // without events it is asked now and then
 			told.Err = nil
 		case <-time.After(500 * time.Millisecond):
 		}
