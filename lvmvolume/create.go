@@ -29,6 +29,7 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 	if err != nil || at == nil {
 		return nil, err
 	}
+	defer d.ripe.begin()()
 	if opts, err := filesystem.ParseOptions(filesystem.Type(v.FS), v.MountOpts); err == nil && opts.ReadOnly() && v.From == "" {
 		return nil, fault.Invalid("option mountopts=ro: a new volume that is read-only would stay empty: make it a copy with from=, or let containers have it read-only (docker run -v %s:/data:ro)", v.Name)
 	}

@@ -11,8 +11,21 @@ import (
 // later is the volumes that are whole, but whose record says creating still.
 // Writing them one by one would make each create cost LVM two commits.
 type later struct {
-	mu  sync.Mutex // guards all below
-	ids map[spec.ID]time.Time
+	mu     sync.Mutex // guards all below
+	ids    map[spec.ID]time.Time
+	making int // calls that make a volume and would wait for the group meanwhile
+}
+
+// begin says that a volume is being made, until end is called.
+func (l *later) begin() (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.making++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.making--
+	}
 }
 
 func (l *later) add(id spec.ID) {
@@ -24,12 +37,13 @@ func (l *later) add(id spec.ID) {
 	l.ids[id] = time.Now()
 }
 
-// due takes out all when the last was added at least age ago, or many wait.
+// due takes out all when none is being made and the last was added at least age
+// ago, or many wait.
 func (l *later) due(age time.Duration) []spec.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, at := range l.ids {
-		if time.Since(at) < age && len(l.ids) < 200 {
+		if (l.making > 0 || time.Since(at) < age) && len(l.ids) < 200 {
 			return nil
 		}
 	}
