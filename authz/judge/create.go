@@ -72,6 +72,9 @@ func (j *judge) named() *denial {
 			}
 		}
 	}
+	if d := j.links(h.Links); d != nil {
+		return d
+	}
 	for _, from := range h.VolumesFrom {
 		ref, _, _ := strings.Cut(from, ":")
 		if !j.unlimited() && !policy.Is(j.l.VolumesFrom) {
@@ -206,8 +209,6 @@ func (j *judge) host(set bool) *denial {
 	switch {
 	case h.Privileged && !policy.Is(l.Privileged):
 		return deny("limits.privileged", "privileged containers are not allowed")
-	case len(h.Links) > 0:
-		return deny("limits", "links are not allowed: use the names of containers in a network")
 	case h.Cgroup != "":
 		return deny("limits", "the cgroup of another container is not allowed")
 	case (h.MaskedPaths != nil || h.ReadonlyPaths != nil) && !policy.Is(l.Unmask):

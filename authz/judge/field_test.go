@@ -13,7 +13,7 @@ import (
 var hostFields = map[string]string{
 	"Binds": `["/etc:/x"]`, "LogConfig": `{"Type":"syslog"}`, "NetworkMode": `"host"`, "PortBindings": `{"80/tcp":[{"HostPort":"22"}]}`,
 	"VolumeDriver": `"sshfs"`, "VolumesFrom": `["mine"]`, "Annotations": `{"run.oci.x":"1"}`, "CapAdd": `["SYS_ADMIN"]`, "CgroupnsMode": `"host"`,
-	"GroupAdd": `["0"]`, "IpcMode": `"host"`, "Cgroup": `"container:mine"`, "Links": `["mine"]`, "OomScoreAdj": `-1`, "PidMode": `"host"`,
+	"GroupAdd": `["0"]`, "IpcMode": `"host"`, "Cgroup": `"container:mine"`, "Links": `["theirs:x"]`, "OomScoreAdj": `-1`, "PidMode": `"host"`,
 	"Privileged": `true`, "SecurityOpt": `["seccomp:unconfined"]`, "StorageOpt": `{"size":"1"}`, "Tmpfs": `{"/x":"rw,exec"}`, "UTSMode": `"host"`,
 	"UsernsMode": `"host"`, "ShmSize": `9999999999`, "Sysctls": `{"kernel.core_pattern":"|/x"}`, "Runtime": `"evil"`, "Isolation": `"hyperv"`,
 	"CgroupParent": `"/"`, "CpuRealtimePeriod": `1`, "CpuRealtimeRuntime": `1`, "Devices": `[{"PathOnHost":"/dev/sda"}]`, "DeviceCgroupRules": `["a *:* rwm"]`,

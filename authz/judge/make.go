@@ -151,10 +151,21 @@ func (j *judge) endpoint(e *network.EndpointSettings) *denial {
 	if e == nil || j.unlimited() {
 		return nil
 	}
-	if len(e.Links) > 0 {
-		return deny("limits", "links are not allowed: use the names of containers in a network")
+	if d := j.links(e.Links); d != nil {
+		return d
 	}
 	return j.networkOptions(e.DriverOpts)
+}
+
+// links decides on the containers that a new one shall know by name.
+func (j *judge) links(links []string) *denial {
+	for _, l := range links {
+		ref, _, _ := strings.Cut(l, ":")
+		if _, d := j.container("container.join", ref); d != nil {
+			return d
+		}
+	}
+	return nil
 }
 
 // networkUse decides on a network that a container, or a step of a build, joins.

@@ -63,7 +63,7 @@ GET /system/df system.df - none type+ verbose
 POST /auth system.login - hidden
 GET /debug/vars system.debug - none
 GET /debug/pprof/{name} system.debug - none seconds debug gc
-GET /containers/json container.ls - none filters* limit size all since before
+GET /containers/json container.ls - none filters* limit size all since before trunc_cmd
 POST /containers/create container.create - json name platform
 POST /containers/prune container.prune - none filters*
 GET /containers/{ref}/json container.inspect container none size
@@ -96,7 +96,7 @@ POST /exec/{name}/start container.exec exec json !tcp
 POST /exec/{name}/resize container.exec exec none h w
 GET /exec/{name}/json container.exec exec none
 POST /commit container.commit - json? container repo tag comment author pause changes+
-GET /images/json image.ls - none filters* all digests shared-size manifests identity filter
+GET /images/json image.ls - none filters* all digests shared-size manifests identity filter only_ids
 GET /images/search image.search - none term limit filters
 GET /images/get image.save - none names+ platform+
 GET /images/{ref}/get image.save image none platform+
