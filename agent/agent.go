@@ -43,7 +43,8 @@ type Agent struct {
 	errors  uint64 // of closed sources
 	series  int    // in the sample, to see that some come
 	sinks   []*feed
-	warned  map[string]bool // what was logged about containers
+	warned  map[string]bool           // what was logged about containers
+	seen    map[string]*metric.Object // containers by their id, also ended ones
 }
 
 // feed is a sink with its series in the agent's own point.
@@ -68,7 +69,7 @@ func Open(cfg Config, log *slog.Logger) (*Agent, error) {
 func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
 	daemonJSON, _ := os.ReadFile(cfg.DaemonJSON) // an Engine needs none
 	a := &Agent{
-		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{},
+		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{},
 		dirs: docker.Dirs{Root: cfg.DockerRoot, Exec: cfg.DockerExec}.FindDirs(daemonJSON),
 	}
 	name := cfg.host()
@@ -170,6 +171,9 @@ const again = 2 * time.Second
 
 // Run measures until ctx ends.
 func (a *Agent) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { a.tellKills(ctx) })
 	tick := time.NewTicker(a.cfg.Interval.Duration)
 	defer tick.Stop()
 	rescan := time.NewTimer(again)

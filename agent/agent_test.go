@@ -77,8 +77,12 @@ func (k *kernel) mkdir(cg string) {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			k.t.Fatal(err)
 		}
-		if k.tree.Unified { // what is below gets files only when it is said here
-			_ = os.WriteFile(filepath.Join(filepath.Dir(d), "cgroup.subtree_control"), []byte("+cpu +memory +io +pids"), 0o600)
+		// What is below gets files only when each folder above says so.
+		for up := k.tree.V2; k.tree.Unified && up != d; {
+			_ = os.WriteFile(filepath.Join(up, "cgroup.subtree_control"), []byte("+cpu +memory +io +pids"), 0o600)
+			rest, _ := filepath.Rel(up, d)
+			first, _, _ := strings.Cut(rest, "/")
+			up = filepath.Join(up, first)
 		}
 	}
 }

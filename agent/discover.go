@@ -132,6 +132,7 @@ func (a *Agent) container(f cgroup.Found) (fresh, changed bool) {
 		Scope: metric.Container, ID: f.ID, Cgroup: f.Path, Name: known.Name, Image: known.Image,
 		Set: known.Labels[label.Set], Member: known.Labels[label.Member], Labels: known.Labels,
 	}
+	a.remember(o)
 	if t != nil {
 		t.stamp, t.known, t.source.Point.Object = stamp, known, o
 		return false, true

@@ -168,6 +168,13 @@ func TestAgentFiguresAgainstKnownLoad(t *testing.T) {
 		}
 		return nil
 	})
+	testx.Eventually(t, 10*time.Second, func() error { // the victim and the reason
+		b, err := os.ReadFile(h.Log("mosd"))
+		if line := `container=oom`; err == nil && (!bytes.Contains(b, []byte(line)) || !bytes.Contains(b, []byte("process=tail")) || !bytes.Contains(b, []byte(`reason="limit of the container"`))) {
+			err = fmt.Errorf("the kill is not told:\n%s", b)
+		}
+		return err
+	})
 	if v := h.scrape(); v["mos_agent_read_errors_total"] != 0 {
 		t.Errorf("%v read errors", v["mos_agent_read_errors_total"])
 	}
