@@ -25,7 +25,7 @@ func (a *Agent) tellKills(ctx context.Context) {
 				args = append(args, logx.KeySet, o.Set)
 			}
 		}
-		a.log.WarnContext(ctx, "a process was killed for want of memory", args...) //nolint:sloglint // pairs all the same
+		a.log.WarnContext(ctx, "a process was killed for want of memory", args...)
 	})
 	if err != nil {
 		a.log.WarnContext(ctx, "kills for want of memory are counted but not explained", "err", err)

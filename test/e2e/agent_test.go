@@ -26,7 +26,8 @@ import (
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
-// agentHost is a host that mosd measures every 100 ms.
+// agentHost is a host that mosd measures every 100 ms. What keeps sets in mosd finds
+// no Engine there, so that calls of dockerd would be the agent's.
 type agentHost struct {
 	*rig.Host
 	t      *testing.T
@@ -43,7 +44,7 @@ func newAgentHost(t *testing.T, engine rig.Engine, args ...string) *agentHost {
 	}
 	h.client = http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}
 	t.Cleanup(h.client.CloseIdleConnections)
-	argv := append([]string{lab.Program(t, "mosd"), "-sets.keep=none", "-agent.interval=100ms", "-agent.slow_interval=100ms"}, args...)
+	argv := append([]string{lab.Program(t, "mosd"), "-sets.keep=none", "-agent.interval=100ms", "-agent.slow_interval=100ms", "-sets.engine=unix:///run/mos/no-engine.sock"}, args...)
 	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: argv, Ready: func() error {
 		c, err := dial(t.Context(), "", "")
 		if err == nil {
