@@ -31,7 +31,7 @@ func BenchmarkAgent(b *testing.B) {
 	for i := range measured {
 		h.MustDocker(b, "run", "-d", "--name", fmt.Sprint("c", i), "--memory", "64m", "--cpus", "0.5", rig.Image, "sleep", "100000")
 	}
-	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: []string{lab.Program(b, "mosd"), "-agent.interval=1s"}, Ready: func() error {
+	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: []string{lab.Program(b, "mosd"), "-agent.interval=1s", "-sets.keep=none"}, Ready: func() error {
 		_, err := os.Stat(h.Path("/run/mos/mosd.sock"))
 		return err
 	}})
