@@ -21,7 +21,7 @@ import (
 func underLoad(t *testing.T, h *lab.Host, what string, f func()) (failed int, outage time.Duration) {
 	t.Helper()
 	began := time.Now()
-	h.D("run", "-d", "--name", "load", "--network", "prod", rig.Image, "netcheck", "load", "-timeout", "90s", "http://10.9.0.21:7000/")
+	h.D("run", "-d", "--name", "load", "--network", "prod", rig.Image, "netcheck", "load", "-timeout", "30m", "http://10.9.0.21:7000/")
 	time.Sleep(200 * time.Millisecond)
 	f()
 	time.Sleep(200 * time.Millisecond)
