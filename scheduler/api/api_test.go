@@ -1,0 +1,213 @@
+package api
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+)
+
+const web = `{
+  "name": "web", "labels": {"team": "shop"},
+  "spec": {
+    "replicas": 3,
+    "set": {"CPU": 4, "MEM": "8g", "Network": {"Name": "prod"}, "Volume": {"Size": "20g", "Path": "/data"},
+      "Containers": [{"Index": 0, "Name": "app", "Image": "shop/app:41", "Options": {"CPU": 80, "MEM": 70}}]},
+    "placement": {
+      "constraints": [{"label": "disk", "op": "in", "values": ["ssd"]}],
+      "preferences": [{"label": "engine", "op": "above", "values": ["29.0"], "weight": 3}],
+      "spread": [{"level": "room", "maxSkew": 1}, {"level": "rack", "weight": 5}],
+      "affinities": [{"service": "web", "level": "host", "anti": true, "hard": true}],
+      "priority": 10
+    },
+    "update": {"partition": 1, "maxUnavailable": 1}
+  }
+}`
+
+func service(t *testing.T) *Service {
+	t.Helper()
+	s := &Service{}
+	if err := Decode([]byte(web), s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestServiceIsReadAndNamed(t *testing.T) {
+	s := service(t)
+	set := s.Named(7)
+	if set.Name != "web-7" || set.CPU != 4 || set.Volume.Size != 20<<30 || len(set.Containers) != 1 {
+		t.Errorf("replica 7 is %+v", set)
+	}
+	if err := set.Check(); err != nil {
+		t.Errorf("the replica is no set: %v", err)
+	}
+	if s.Spec.Set.Name != "" {
+		t.Error("naming a replica named the template")
+	}
+}
+
+// all has a resource of each kind, as full as its type is.
+func all(t *testing.T) map[Kind]Resource {
+	t.Helper()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	s := service(t)
+	meta := func(name string) Meta {
+		return Meta{Name: name, UID: "0199", Generation: 2, Created: at, Labels: map[string]string{"b": "2", "a": "1"}}
+	}
+	return map[Kind]Resource{
+		Hosts: &Host{
+			meta("h1.example"),
+			HostSpec{"r1", "k2", Draining, []Taint{{"gpu", "yes", true}}, Amounts{150, 0, 120}},
+			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2"},
+		},
+		Services:     s,
+		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example"}, SetStatus{Ready, at, "all is well"}},
+		Operations: &Operation{
+			meta("op-1"),
+			OperationSpec{"drain", Reference{Hosts, "h1.example"}, "root"},
+			OperationStatus{Succeeded, 3, 3, "empty", at},
+		},
+		Events: &Event{meta("ev-1"), EventSpec{Reference{SetInstances, "web-1"}, "placed", "scale", "on h1.example"}},
+	}
+}
+
+func kinds(t *testing.T) map[Kind]Resource {
+	t.Helper()
+	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}}
+}
+
+// TestStoredFormIsKept compares with bytes that stores hold: they must be read for ever.
+func TestStoredFormIsKept(t *testing.T) {
+	blank := kinds(t)
+	full := all(t)
+	if len(full) != len(Kinds()) {
+		t.Fatalf("%d kinds are tried, there are %d", len(full), len(Kinds()))
+	}
+	for _, kind := range Kinds() {
+		r := full[kind]
+		if err := r.Check(); err != nil || r.Kind() != kind {
+			t.Errorf("%s of kind %s: %v", kind, r.Kind(), err)
+		}
+		data, err := Encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		testx.Golden(t, string(kind)+".json", string(data)+"\n")
+		back := blank[kind]
+		if err := Decode(data, back); err != nil {
+			t.Errorf("%s is not read again: %v", kind, err)
+		}
+		if d := cmp.Diff(r, back); d != "" {
+			t.Errorf("%s (-written +read):\n%s", kind, d)
+		}
+	}
+}
+
+func TestALaterVersionIsPassedOver(t *testing.T) {
+	data := `{"name":"h","shiny":1,"spec":{"room":"r","hue":"red"}}`
+	h := &Host{}
+	if err := Stored([]byte(data), h); err != nil || h.Spec.Room != "r" {
+		t.Errorf("stored by a later version: %+v, %v", h, err)
+	}
+	if err := Decode([]byte(data), &Host{}); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "/shiny") {
+		t.Errorf("sent by a user: %v", err)
+	}
+}
+
+func TestWhatCannotBeMeantNamesTheField(t *testing.T) {
+	cases := []struct {
+		name     string
+		old, new string // in the service
+		want     string
+	}{
+		{"name", `"name": "web"`, `"name": "Web"`, `name: "Web" is no name of a service`},
+		{"unknown", `"replicas": 3`, `"replicas": 3, "replica": 1`, `/spec/replica: unknown`},
+		{"twice", `"replicas": 3`, `"replicas": 3, "replicas": 4`, `duplicate`},
+		{"kind", `"replicas": 3`, `"replicas": "three"`, `/spec/replicas: `},
+		{"negative", `"replicas": 3`, `"replicas": -1`, `spec.replicas: -1 cannot be`},
+		{"set-unknown", `"CPU": 4`, `"CPUs": 4`, `/CPUs`},
+		{"set-flaw", `"Image": "shop/app:41"`, `"Image": "shop/APP:41"`, `spec.set/Containers/0/Image: `},
+		{"set-named", `"CPU": 4`, `"Name": "x", "CPU": 4`, `spec.set/Name: each replica is named web-SLOT`},
+		{"address", `"Name": "prod"`, `"Name": "prod", "IP": "10.9.0.21"`, `spec.set/Network/IP: 10.9.0.21 cannot be that of 3 replicas`},
+		{"volume", `"Size": "20g"`, `"Name": "v", "Size": "20g"`, `spec.set/Volume/Name: v cannot be that of 3 replicas`},
+		{"op", `"op": "in"`, `"op": "like"`, `spec.placement.constraints[0].op: "like" is not known: take one of in, not in`},
+		{"values", `"values": ["ssd"]`, `"values": []`, `spec.placement.constraints[0].values: "in" needs one value`},
+		{"level", `"level": "room"`, `"level": "floor"`, `spec.placement.spread[0].level: "floor"`},
+		{"idle-spread", `"maxSkew": 1`, `"maxSkew": 0`, `spec.placement.spread[0]: it has neither`},
+		{"idle-affinity", `"hard": true`, `"hard": false`, `spec.placement.affinities[0]: it is neither`},
+		{"weight", `"weight": 3`, `"weight": 300`, `spec.placement.preferences[0].weight: 300 cannot be`},
+		{"loss", `"replicas": 3`, `"replicas": 3, "onHostLost": "panic"`, `spec.onHostLost: "panic"`},
+		{"label", `"team"`, `"te am"`, `labels: `},
+		{"trailing", "}\n}", "}\n} x", "invalid"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			data := strings.Replace(web, c.old, c.new, 1)
+			if strings.HasPrefix(c.old, "}") {
+				data = strings.TrimSuffix(web, c.old) + c.new
+			}
+			if data == web {
+				t.Fatal("nothing was changed")
+			}
+			err := Decode([]byte(data), &Service{})
+			if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want invalid with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAFixedAddressIsNotReplacedUnfenced(t *testing.T) {
+	s := service(t)
+	s.Spec.Replicas = 1
+	s.Spec.Set.Network.IP = "10.9.0.21"
+	s.Spec.OnHostLost = Replace
+	if err := s.Check(); err == nil || !strings.HasPrefix(err.Error(), "spec.onHostLost: ") {
+		t.Errorf("got %v", err)
+	}
+	for _, well := range []LossPolicy{"", Keep, ReplaceFenced} {
+		if s.Spec.OnHostLost = well; s.Check() != nil {
+			t.Errorf("%q: %v", well, s.Check())
+		}
+	}
+}
+
+func TestOtherKindsAreChecked(t *testing.T) {
+	cases := []struct {
+		of   Resource
+		want string
+	}{
+		{&Host{Meta: Meta{Name: "a..b"}}, "name: "},
+		{&Host{Meta: Meta{Name: "h"}, Spec: HostSpec{Availability: "off"}}, "spec.availability: "},
+		{&Host{Meta: Meta{Name: "h"}, Spec: HostSpec{Overcommit: Amounts{CPU: -1}}}, "spec.overcommit.cpu: "},
+		{&Host{Meta: Meta{Name: "h"}, Spec: HostSpec{Taints: []Taint{{}}}}, "spec.taints[0].key: "},
+		{&Host{Meta: Meta{Name: "h"}, Status: HostStatus{Capacity: Amounts{Memory: 1 << 60}}}, "status.capacity.memory: "},
+		{&SetInstance{Meta: Meta{Name: "web-2"}, Spec: SetSpec{Service: "web", Slot: 1}}, "name: "},
+		{&Operation{Meta: Meta{Name: "o"}, Spec: OperationSpec{Verb: "drain", On: Reference{"boats", "x"}}}, "spec.on.kind: "},
+		{&Operation{Meta: Meta{Name: "o"}, Spec: OperationSpec{On: Reference{Hosts, "x"}}}, "spec.verb: "},
+		{&Event{Meta: Meta{Name: "e"}, Spec: EventSpec{What: "placed"}}, "spec.on.name: "},
+	}
+	for _, c := range cases {
+		if err := c.of.Check(); !errdefs.IsInvalidArgument(err) || !strings.Contains("\n"+err.Error(), "\n"+c.want) {
+			t.Errorf("%+v: got %v, want a line with %q", c.of, err, c.want)
+		}
+	}
+}
+
+// TestLongestNamesAreSets shows that the last replica of the longest name is a set.
+func TestLongestNamesAreSets(t *testing.T) {
+	s := service(t)
+	s.Name = strings.Repeat("x", longestService)
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	set := s.Named(mostReplicas)
+	if err := set.Check(); err != nil {
+		t.Error(err)
+	}
+}
