@@ -47,6 +47,7 @@ func install(t *testing.T, h *lab.Host) func(args ...string) (string, int) {
 // container, and again when that daemon was killed.
 func TestThroughDocker(t *testing.T) {
 	testx.Need(t, testx.Root, testx.OVS, testx.Docker)
+	t.Cleanup(lab.Remove) // it comes after those of the lab
 	l := lab.New(t, rig.Config{Outside: true, TSO: true})
 	h := l.Hosts[0]
 	mos := install(t, h)
