@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -85,8 +86,27 @@ func TestSetsAreKept(t *testing.T) {
 			}
 			k.right()
 
+			// An Engine that hangs is named, and nobody is restarted for it.
+			before := state(t, k.Host, "web.infra", "web.app", "web.cache", "web.log")
+			if err := k.Signal(rig.Dockerd, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			testx.Eventually(t, 20*time.Second, func() error {
+				if out, err := k.TryMos("host", "status"); err == nil || !strings.Contains(err.Error(), "the Engine hangs") {
+					return fmt.Errorf("of an Engine that hangs mosd says %q, %w", out, errors.Join(err))
+				}
+				return nil
+			})
+			if err := k.Signal(rig.Dockerd, syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			k.right()
+			if now := state(t, k.Host, "web.infra", "web.app", "web.cache", "web.log"); now != before {
+				t.Errorf("an Engine that hung changed\n%s\nto\n%s", before, now)
+			}
+
 			k.D("stop", "-t", "0", "web.cache")
-			before := state(t, k.Host, "web.infra", "web.app", "web.log")
+			before = state(t, k.Host, "web.infra", "web.app", "web.log")
 			if err := errors.Join(k.Kill9("mosd"), k.Start("mosd")); err != nil {
 				t.Fatal(err)
 			}
