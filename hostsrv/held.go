@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,21 +24,30 @@ type held struct {
 
 	mu sync.Mutex // guards all below
 	by map[string][]string
+	// mending are the sets that are healed right now: what is down there was stopped
+	// for that, and not by hand, also for the daemon that comes after one that died.
+	mending map[string]bool
+}
+
+// kept is a held on disk.
+type kept struct {
+	Held    map[string][]string `json:"held"`
+	Mending map[string]bool     `json:"mending,omitempty"`
 }
 
 func openHeld(dir string, log *slog.Logger) *held {
-	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}}
+	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}}
+	var k kept
 	data, err := os.ReadFile(h.path)
 	if err == nil {
-		err = json.Unmarshal(data, &h.by)
+		err = json.Unmarshal(data, &k)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// Members that are down and could run are left so at the first look anyway.
 		log.Warn("which members were stopped by hand is not known", "err", err)
 	}
-	if h.by == nil {
-		h.by = map[string][]string{}
-	}
+	maps.Copy(h.by, k.Held)
+	maps.Copy(h.mending, k.Mending)
 	return h
 }
 
@@ -45,6 +55,25 @@ func (h *held) of(set string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.by[set])
+}
+
+// mend says that a set is healed from here on, or not any more.
+func (h *held) mend(set string, now bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mending[set] == now {
+		return
+	}
+	if h.mending[set] = now; !now {
+		delete(h.mending, set)
+	}
+	h.save()
+}
+
+func (h *held) mends(set string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mending[set]
 }
 
 func (h *held) add(set, member string) {
@@ -87,7 +116,7 @@ func (h *held) clear() {
 // save writes what is held. Without it a new daemon takes members that are down for
 // stopped by hand. The caller holds mu.
 func (h *held) save() {
-	data, err := json.Marshal(h.by)
+	data, err := json.Marshal(kept{h.by, h.mending})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(h.path), 0o700)
 	}

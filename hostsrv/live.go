@@ -23,6 +23,7 @@ const (
 // probe asks one member whether it works, as long as its container runs.
 type probe struct {
 	id   string
+	pid  int // the container may be started again, as another process
 	stop context.CancelFunc
 	// restarts is how often it was restarted in a row, and last when.
 	restarts int
@@ -31,7 +32,7 @@ type probe struct {
 
 func (x *set) stopProbes() {
 	for _, p := range x.probes {
-		p.stop()
+		p.end()
 	}
 	clear(x.probes)
 }
@@ -49,8 +50,8 @@ func (s *Supervisor) probe(ctx context.Context, name string, o plan.Observed) {
 		}
 		running[c.Member] = true
 		p := x.probes[c.Member]
-		if p == nil || p.id != c.ID || p.stop == nil {
-			next := &probe{id: c.ID}
+		if p == nil || !p.of(c) || p.stop == nil {
+			next := &probe{id: c.ID, pid: c.PID}
 			if p != nil {
 				next.restarts, next.last = p.restarts, p.last
 				p.end()
@@ -72,6 +73,9 @@ func (s *Supervisor) probe(ctx context.Context, name string, o plan.Observed) {
 		}
 	}
 }
+
+// of says whether it asks the process that a container has.
+func (p *probe) of(c plan.Container) bool { return p.id == c.ID && p.pid == c.PID }
 
 // end ends the questions; what is known of restarts stays.
 func (p *probe) end() {
@@ -130,7 +134,7 @@ func (s *Supervisor) ask(ctx context.Context, name string, c plan.Container, l s
 func (s *Supervisor) revive(ctx context.Context, name string, c plan.Container, why error) {
 	s.mu.Lock()
 	m, p := s.m, s.of(name).probes[c.Member]
-	if p == nil || p.id != c.ID {
+	if p == nil || !p.of(c) {
 		s.mu.Unlock()
 		return
 	}
@@ -170,6 +174,7 @@ func (s *Supervisor) restart(ctx context.Context, m *setmgr.Manager, name string
 			if err != nil {
 				return err
 			}
+			s.held.mend(name, true)
 			if err := m.Run(ctx, p); err != nil {
 				return err
 			}

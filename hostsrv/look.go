@@ -41,7 +41,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.forget(name)
 		return
 	}
-	if first || restarted {
+	if (first || restarted) && !s.held.mends(name) {
 		s.findHeld(name, o, restarted)
 	}
 	s.mu.Lock()
@@ -51,6 +51,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 	}
 	s.mu.Unlock()
 	if o.Infra != nil && o.Infra.Restart == "no" {
+		s.held.mend(name, false)
 		s.state(name, api.Stopped, "by docker set stop")
 		s.probe(ctx, name, plan.Observed{})
 		return
@@ -69,7 +70,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	leave := append(ended(o), held...)
 	change, want := m.Again(name, true, leave...), (*spec.Set)(nil)
 	if d.set != nil {
-		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Files: d.files}), d.set
+		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Keep: names(*d.set), Files: d.files}), d.set
 	}
 	p, err := m.Plan(ctx, name, want, change)
 	if err != nil {
@@ -98,7 +99,8 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	s.state(name, api.Healing, "")
 	s.note(ctx, "heal", name, "", causes(p))
 	begun := time.Now()
-	err = m.Run(ctx, p)
+	s.held.mend(name, true)
+	err = run(ctx, m, p)
 	s.mu.Lock()
 	x.Heals++
 	x.Restarts += starts
@@ -114,6 +116,25 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	}
 	s.note(ctx, "healed", name, "", fmt.Sprintf("%d steps in %v, %d containers started", len(p.Steps), time.Since(begun).Round(time.Millisecond), starts))
 	s.later(name, settle) // and look whether all is right
+}
+
+// stopLimit is how long a daemon that is told to end goes on healing: a member may be
+// stopped and not started again yet.
+const stopLimit = time.Minute
+
+// run takes the steps of a plan, for a while also when ctx ends.
+func run(ctx context.Context, m *setmgr.Manager, p plan.Plan) error {
+	going, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	late := context.AfterFunc(ctx, func() {
+		select {
+		case <-going.Done():
+		case <-time.After(stopLimit):
+			cancel()
+		}
+	})
+	defer late()
+	return m.Run(going, p)
 }
 
 // causes are those of a plan, each once.
@@ -174,6 +195,7 @@ func untouched(o plan.Observed) time.Duration {
 
 // right says that there is nothing to heal.
 func (s *Supervisor) right(ctx context.Context, name string, held []string, o plan.Observed) {
+	s.held.mend(name, false)
 	s.mu.Lock()
 	x := s.of(name)
 	if time.Since(x.healed) > relapse {
@@ -245,6 +267,15 @@ func (s *Supervisor) forget(name string) {
 		delete(s.sets, name)
 	}
 	s.held.remove(name, "")
+	s.held.mend(name, false)
+}
+
+// names are those of a set's containers.
+func names(s spec.Set) (out []string) {
+	for _, c := range s.Containers {
+		out = append(out, c.Name)
+	}
+	return out
 }
 
 func infraOf(o plan.Observed) []plan.Container {

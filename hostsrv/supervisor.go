@@ -154,7 +154,7 @@ func (s *Supervisor) all(ctx context.Context, e Engine) {
 func (s *Supervisor) heard(ctx context.Context, h setmgr.Happened) {
 	switch h.Action {
 	case "stop":
-		if h.Member != "" && s.byHand(ctx, h.Set) {
+		if h.Member != "" && !s.held.mends(h.Set) && s.byHand(ctx, h.Set) {
 			s.held.add(h.Set, h.Member)
 		}
 	case "start":

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mosdocker/mosdocker/hostsrv"
@@ -27,6 +28,8 @@ type host struct {
 	f *dockertest.Fake
 	m *setmgr.Manager
 	s *hostsrv.Supervisor
+	// end ends the supervisor.
+	end func()
 }
 
 func manager(f *dockertest.Fake) *setmgr.Manager {
@@ -55,7 +58,8 @@ func start(t *testing.T, f *dockertest.Fake, cfg hostsrv.Config) host {
 		defer close(done)
 		h.s.Run(ctx)
 	}()
-	t.Cleanup(func() { end(); <-done })
+	h.end = func() { end(); <-done }
+	t.Cleanup(h.end)
 	return h
 }
 
@@ -215,6 +219,13 @@ func TestDeclaredSets(t *testing.T) {
 		return nil
 	})
 	h.is(t, api.Right, appRuns)
+	// An image whose name means another by now replaces nothing behind its user's back.
+	h.f.Publish(dockertest.Image{Ref: "app:1", ID: "sha256:newer"})
+	if err := h.f.Pull(t.Context(), "app:1", "", func(string, int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * cfg.Resync.Duration)
+	h.is(t, api.Right, appRuns)
 	calls := len(h.f.Calls())
 	write(`{"Name": "web", "Container": []}`)
 	testx.Eventually(t, 10*time.Second, func() error {
@@ -230,17 +241,23 @@ func TestDeclaredSets(t *testing.T) {
 
 // TestWhatDoesNotWorkIsRestarted: a member that answers wrong, later and later.
 func TestWhatDoesNotWorkIsRestarted(t *testing.T) {
+	synctest.Test(t, whatDoesNotWorkIsRestarted)
+}
+
+func whatDoesNotWorkIsRestarted(t *testing.T) {
 	h := start(t, newFake(), settings(t))
 	h.up(t, `, "Live": {"Exec": ["test", "-e", "/works"], "Interval": "50ms", "Failures": 2}`)
-	testx.Eventually(t, 10*time.Second, func() error {
-		if s := h.s.Status().Sets; len(s) != 1 || s[0].Restarts != 1 {
-			return fmt.Errorf("it was not restarted: %+v", s)
+	for _, tt := range []struct {
+		after time.Duration
+		want  int
+	}{{time.Second, 1}, {8 * time.Second, 1}, {3 * time.Second, 2}, {16 * time.Second, 2}, {5 * time.Second, 3}} {
+		time.Sleep(tt.after)
+		if s := h.s.Status().Sets; len(s) != 1 || s[0].Restarts != tt.want {
+			t.Errorf("after %v more it was restarted as often as %+v says, want %d", tt.after, s, tt.want)
 		}
-		return nil
-	})
-	time.Sleep(500 * time.Millisecond)
-	if s := h.s.Status().Sets; s[0].Restarts != 1 {
-		t.Errorf("it was restarted %d times at once", s[0].Restarts)
+		if n := strings.Count(strings.Join(h.f.Calls(), "\n"), "stop web.app"); n != tt.want {
+			t.Errorf("the Engine was told to stop it %d times, want %d", n, tt.want)
+		}
 	}
 	found := false
 	for _, e := range h.s.Events(0, "web") {
@@ -275,4 +292,48 @@ func TestWhatCannotBeHealedIsSaid(t *testing.T) {
 	if x := h.s.Status().Sets[0]; x.Failures == 0 {
 		t.Errorf("it is said as %+v", x)
 	}
+}
+
+// TestASetWhoseQuestionsEndedMayGo: questions end with docker set stop, and the set
+// goes after that.
+func TestASetWhoseQuestionsEndedMayGo(t *testing.T) {
+	h := start(t, newFake(), settings(t))
+	h.up(t, `, "Live": {"Exec": ["true"]}`)
+	h.is(t, api.Right)
+	h.do(t, h.m.Stop("web"), nil)
+	h.is(t, api.Stopped)
+	h.do(t, h.m.Remove("web", true, true), nil)
+	testx.Eventually(t, 10*time.Second, func() error {
+		if n := len(h.s.Status().Sets); n > 0 {
+			return fmt.Errorf("it knows of %d sets that are gone", n)
+		}
+		return nil
+	})
+}
+
+// TestADeadDaemonsHealingIsGoneOn: one that died between the stop and the start of a
+// member stopped it, nobody by hand.
+func TestADeadDaemonsHealingIsGoneOn(t *testing.T) {
+	f, cfg := newFake(), settings(t)
+	h := start(t, f, cfg)
+	h.up(t, "")
+	h.is(t, api.Right)
+	calls := len(f.Calls())
+	f.FailAt(1, dockertest.KillAfter) // which is a stop
+	if err := f.Die("web.infra"); err != nil {
+		t.Fatal(err)
+	}
+	testx.Eventually(t, 10*time.Second, func() error {
+		if n := len(f.Calls()); n == calls {
+			return fmt.Errorf("%d calls", n-calls)
+		}
+		return nil
+	})
+	h.end()
+	f.Revive()
+	if s := f.String(); !strings.Contains(s, "exited with 143") {
+		t.Fatalf("nobody is down:\n%s", s)
+	}
+	later := start(t, f, cfg)
+	later.is(t, api.Right, appRuns, logRuns)
 }
