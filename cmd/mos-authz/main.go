@@ -6,47 +6,28 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
 
 	"github.com/mosdocker/mosdocker/authz"
-	"github.com/mosdocker/mosdocker/internal/config"
-	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/version"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Environ())
-	switch {
-	case err == nil || errors.Is(err, config.ErrDone):
-	case errors.Is(err, errConfig):
-		fmt.Fprintln(os.Stderr, "mos-authz: error:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "mos-authz: error:", err)
-		os.Exit(1)
-	}
-}
-
-// errConfig marks what the user must change before a start can succeed.
-var errConfig = errors.New("configuration")
+func main() { os.Exit(daemon.Code("mos-authz", run(os.Args[1:], os.Environ()))) }
 
 func run(args, env []string) error {
 	cfg := authz.Defaults()
-	if err := config.Load(config.Source{Name: "mos-authz", Args: args, Env: env}, &cfg); err != nil {
-		if errors.Is(err, config.ErrDone) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", errConfig, err)
+	if err := daemon.Load("mos-authz", args, env, &cfg); err != nil {
+		return err
 	}
-	log, err := logx.New(os.Stderr, logx.Config{Level: cfg.Log.Level, Format: cfg.Log.Format})
+	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errConfig, err)
+		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := daemon.UntilStopped(context.Background())
 	defer stop()
 	log.Info("starting", "version", version.String(), "policy", cfg.Policy)
 	d, err := authz.Open(cfg, log)

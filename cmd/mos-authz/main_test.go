@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mosdocker/mosdocker/authz/api"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/testx"
 )
 
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestCommandLinesThatCannotBeMeant end with exit code 2, before anything is done.
 func TestCommandLinesThatCannotBeMeant(t *testing.T) {
 	for _, args := range [][]string{{"-no-such-flag"}, {"-group", "docker"}, {"-docker_host", "tcp://x"}, {"-lookup", "x"}, {"-audit.size", "1"}, {"-log.level", "loud"}} {
-		if err := run(args, nil); !errors.Is(err, errConfig) {
+		if err := run(args, nil); !errors.Is(err, daemon.ErrConfig) {
 			t.Errorf("mos-authz %v: got %v", args, err)
 		}
 	}

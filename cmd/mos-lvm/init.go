@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/lvmvolume"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
@@ -44,13 +45,13 @@ func initialize(args, env []string) error {
 	case errors.Is(err, flag.ErrHelp):
 		return config.ErrDone
 	case err != nil:
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 	}
 	r := lvmvolume.InitRequest{VG: *vg, Devices: fs.Args(), Adopt: *adopt, ForceWipe: *wipe}
 	var err error
 	if *size != "" {
 		if r.Size, err = spec.ParseSize(*size); err != nil {
-			return fmt.Errorf("%w: -size: %w", errUsage, err)
+			return fmt.Errorf("%w: -size: %w", daemon.ErrConfig, err)
 		}
 	}
 	if r.PoolShare, err = share(*pool); err != nil {
@@ -81,7 +82,7 @@ func share(s string) (float64, error) {
 	n, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
 	fits := n >= 0 && n <= 95 // NaN does not
 	if err != nil || !fits || n != 0 && !strings.HasSuffix(s, "%") {
-		return 0, fmt.Errorf("%w: -pool: want 0 to 95%%, not %q", errUsage, s)
+		return 0, fmt.Errorf("%w: -pool: want 0 to 95%%, not %q", daemon.ErrConfig, s)
 	}
 	return n / 100, nil
 }

@@ -6,14 +6,10 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 
-	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/lvmvolume"
@@ -25,39 +21,21 @@ func main() {
 	if len(args) > 0 && args[0] == "init" {
 		run, args = initialize, args[1:]
 	}
-	err := run(args, os.Environ())
-	switch {
-	case err == nil || errors.Is(err, config.ErrDone):
-	case errors.Is(err, errUsage):
-		fmt.Fprintln(os.Stderr, "mos-lvm: error:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "mos-lvm: error:", err)
-		os.Exit(1)
-	}
+	os.Exit(daemon.Code("mos-lvm", run(args, os.Environ())))
 }
-
-// errUsage marks what the user must change before a start can succeed.
-var errUsage = errors.New("configuration")
 
 func load(args, env []string) (lvmvolume.Config, *logx.Logger, error) {
 	cfg := lvmvolume.Defaults()
-	if err := config.Load(config.Source{Name: "mos-lvm", Args: args, Env: env}, &cfg); err != nil {
-		if errors.Is(err, config.ErrDone) {
-			return cfg, nil, err
-		}
-		return cfg, nil, fmt.Errorf("%w: %w", errUsage, err)
+	if err := daemon.Load("mos-lvm", args, env, &cfg); err != nil {
+		return cfg, nil, err
 	}
-	log, err := logx.New(os.Stderr, logx.Config{Level: cfg.Log.Level, Format: cfg.Log.Format})
-	if err != nil {
-		return cfg, nil, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return cfg, log, nil
+	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)
+	return cfg, log, err
 }
 
-// untilStopped ends with the first signal that asks for it.
+// untilStopped is the context of the whole command.
 func untilStopped() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	return daemon.UntilStopped(context.Background())
 }
 
 func serve(args, env []string) error {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
 )
@@ -26,7 +27,7 @@ func TestShares(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", "80", "96%", "-1%", "x%", "%", "NaN%"} {
-		if got, err := share(in); !errors.Is(err, errUsage) {
+		if got, err := share(in); !errors.Is(err, daemon.ErrConfig) {
 			t.Errorf("%q: got %v, %v, want a refusal", in, got, err)
 		}
 	}
@@ -39,26 +40,26 @@ func TestCommandLinesThatCannotBeMeant(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"-no-such-flag"}, {"-type", "raid"}, {"-thin.warn", "2"}, {"-interval", "x"}, {"-config", bad}, {"-log.level", "loud"}} {
-		if err := serve(args, nil); !errors.Is(err, errUsage) {
+		if err := serve(args, nil); !errors.Is(err, daemon.ErrConfig) {
 			t.Errorf("mos-lvm %v: got %v", args, err)
 		}
 	}
 	for _, args := range [][]string{{"-no-such-flag"}, {"-size", "big"}, {"-size", "1g", "-pool", "200%"}, {"-config", bad}, {"-forget", "-config", bad}} {
-		if err := initialize(args, nil); !errors.Is(err, errUsage) {
+		if err := initialize(args, nil); !errors.Is(err, daemon.ErrConfig) {
 			t.Errorf("mos-lvm init %v: got %v", args, err)
 		}
 	}
 	if err := initialize([]string{"-h"}, nil); !errors.Is(err, config.ErrDone) {
 		t.Errorf("mos-lvm init -h: got %v", err)
 	}
-	if err := serve(nil, []string{"MOS_LVM_TYPE=raid"}); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "type") {
+	if err := serve(nil, []string{"MOS_LVM_TYPE=raid"}); !errors.Is(err, daemon.ErrConfig) || !strings.Contains(err.Error(), "type") {
 		t.Errorf("MOS_LVM_TYPE=raid: got %v", err)
 	}
 }
 
 func TestForgettingWhatIsNotOurs(t *testing.T) {
 	err := initialize([]string{"-forget", "-vg", "other"}, []string{"MOS_LVM_STATE_DIR=" + t.TempDir()})
-	if err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), "volume group other is not ours") {
+	if err == nil || errors.Is(err, daemon.ErrConfig) || !strings.Contains(err.Error(), "volume group other is not ours") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 )
 
-// daemon is the agent with its servers.
-type daemon struct {
+// server is the agent with its servers.
+type server struct {
 	cfg     Config
 	log     *logx.Logger
 	agent   *agent.Agent
@@ -28,8 +28,8 @@ type daemon struct {
 	sinks   *running
 }
 
-func newDaemon(cfg Config, log *logx.Logger) (*daemon, error) {
-	d := &daemon{cfg: cfg, log: log, sinks: new(running), sets: newSupervisor(cfg.Sets, log.Logger)}
+func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
+	d := &server{cfg: cfg, log: log, sinks: new(running), sets: newSupervisor(cfg.Sets, log.Logger)}
 	var err error
 	d.agent, err = agent.Open(cfg.Agent, log.Logger)
 	return d, err
@@ -38,7 +38,7 @@ func newDaemon(cfg Config, log *logx.Logger) (*daemon, error) {
 // setSinks makes what is measured go where the configuration says. No sample is
 // lost between the old sinks and the new ones. Faults of the configuration leave
 // the old ones.
-func (d *daemon) setSinks(ctx context.Context, cfg Config) error {
+func (d *server) setSinks(ctx context.Context, cfg Config) error {
 	t, err := prom.New(cfg.Prometheus)
 	list, berr := backends(&cfg)
 	if err := errors.Join(err, berr); err != nil {
@@ -53,7 +53,7 @@ func (d *daemon) setSinks(ctx context.Context, cfg Config) error {
 }
 
 // run serves and measures until ctx ends.
-func (d *daemon) run(ctx context.Context, reload <-chan os.Signal, load func() (Config, error)) error {
+func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (Config, error)) error {
 	var work sync.WaitGroup
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -79,18 +79,18 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	return errors.Join(err, tcp(), d.close())
 }
 
-func (d *daemon) close() error {
+func (d *server) close() error {
 	d.sinks.end()
 	return d.agent.Close()
 }
 
-func (d *daemon) view(f func(*metric.Sample)) { d.agent.View(f) }
+func (d *server) view(f func(*metric.Sample)) { d.agent.View(f) }
 
 // httpLimit is how long a scrape over TCP may take.
 const httpLimit = 10 * time.Second
 
 // listen serves the address of the configuration, if there is one, until stop is called.
-func (d *daemon) listen(ctx context.Context, h http.Handler) (stop func() error, err error) {
+func (d *server) listen(ctx context.Context, h http.Handler) (stop func() error, err error) {
 	if d.cfg.Listen == "" {
 		return func() error { return nil }, nil
 	}
@@ -113,7 +113,7 @@ func (d *daemon) listen(ctx context.Context, h http.Handler) (stop func() error,
 
 // reload takes over what a SIGHUP finds changed in the configuration: sinks and the
 // log's level. A faulty one changes nothing.
-func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, load func() (Config, error)) {
+func (d *server) reload(ctx context.Context, signals <-chan os.Signal, load func() (Config, error)) {
 	for {
 		select {
 		case <-ctx.Done():

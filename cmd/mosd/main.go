@@ -5,33 +5,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
 
-	"github.com/mosdocker/mosdocker/internal/config"
-	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/version"
 )
 
-func main() {
-	err := run(context.Background(), os.Args[1:], os.Environ())
-	switch {
-	case err == nil || errors.Is(err, config.ErrDone):
-	case errors.Is(err, errConfig):
-		fmt.Fprintln(os.Stderr, "mosd: error:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "mosd: error:", err)
-		os.Exit(1)
-	}
-}
-
-// errConfig marks what the user must change before a start can succeed.
-var errConfig = errors.New("configuration")
+func main() { os.Exit(daemon.Code("mosd", run(context.Background(), os.Args[1:], os.Environ()))) }
 
 func run(ctx context.Context, args, env []string) error {
 	if slices.ContainsFunc(args, func(a string) bool { return a == "-version" || a == "--version" }) {
@@ -40,21 +24,18 @@ func run(ctx context.Context, args, env []string) error {
 	}
 	load := func() (Config, error) {
 		cfg := Defaults()
-		err := config.Load(config.Source{Name: "mosd", Args: args, Env: env}, &cfg)
-		if err != nil && !errors.Is(err, config.ErrDone) {
-			err = fmt.Errorf("%w: %w", errConfig, err)
-		}
+		err := daemon.Load("mosd", args, env, &cfg)
 		return cfg, err
 	}
 	cfg, err := load()
 	if err != nil {
 		return err
 	}
-	log, err := logx.New(os.Stderr, logx.Config{Level: cfg.Log.Level, Format: cfg.Log.Format})
+	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errConfig, err)
+		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := daemon.UntilStopped(ctx)
 	defer stop()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)

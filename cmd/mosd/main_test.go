@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/testx"
 )
 
 func TestBadConfigurationIsNamedAtOnce(t *testing.T) {
 	err := run(t.Context(), []string{"-config=/dev/null", "-socket=x", "-listen=nowhere", "-agent.interval=1ms", "-prometheus.scopes=pod"}, nil)
-	if !errors.Is(err, errConfig) {
+	if !errors.Is(err, daemon.ErrConfig) {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{"socket: want", "listen: want HOST:PORT", "table agent: interval: want", "table prometheus: scopes: want"} {
