@@ -56,7 +56,11 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.probe(ctx, name, plan.Observed{})
 		return
 	}
-	if wait := untouched(o); wait > 0 {
+	replaced, wait := replacements(o)
+	for _, member := range replaced {
+		s.held.remove(name, member) // it was stopped for the other
+	}
+	if wait > 0 {
 		s.state(name, api.Updating, "a container is being replaced")
 		s.later(name, wait)
 		return
@@ -156,9 +160,9 @@ func causes(p plan.Plan) string {
 	return strings.Join(out, "; ")
 }
 
-// untouched is how long a set is still to be left alone, because one of its members
-// has two containers.
-func untouched(o plan.Observed) time.Duration {
+// replacements are the members that have two containers, and how long the set is still
+// to be left alone for that.
+func replacements(o plan.Observed) (members []string, wait time.Duration) {
 	type member struct {
 		n, live int
 		newest  time.Time
@@ -180,17 +184,17 @@ func untouched(o plan.Observed) time.Duration {
 			}
 		}
 	}
-	wait := time.Duration(0)
-	for _, m := range by {
+	for name, m := range by {
+		if m.n < 2 {
+			continue
+		}
 		alone := whileOneServes
 		if m.live == 0 {
 			alone = whileNoneDoes
 		}
-		if m.n > 1 {
-			wait = max(wait, alone-time.Since(m.newest))
-		}
+		members, wait = append(members, name), max(wait, alone-time.Since(m.newest))
 	}
-	return wait
+	return members, wait
 }
 
 // right says that there is nothing to heal.

@@ -337,3 +337,35 @@ func TestADeadDaemonsHealingIsGoneOn(t *testing.T) {
 	later := start(t, f, cfg)
 	later.is(t, api.Right, appRuns, logRuns)
 }
+
+// TestAReplacementIsLeftAlone for a while, by whoever it is; then one that was cut off
+// is taken back.
+func TestAReplacementIsLeftAlone(t *testing.T) {
+	synctest.Test(t, aReplacementIsLeftAlone)
+}
+
+func aReplacementIsLeftAlone(t *testing.T) {
+	h := start(t, newFake(), settings(t))
+	h.up(t, "")
+	h.is(t, api.Right)
+	s, err := spec.Decode("web.json", fmt.Appendf(nil, web, `, "Env": {"A": "1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.m.Plan(t.Context(), "web", s, h.m.Up(*s, plan.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.f.FailAt(2, dockertest.KillAfter) // made and stopped: nobody serves
+	if err := h.m.Run(t.Context(), p); !errors.Is(err, dockertest.ErrKilled) {
+		t.Fatal(err)
+	}
+	h.f.Revive()
+	time.Sleep(10 * time.Second)
+	h.is(t, api.Updating, "container web.app sha256:app:1 exited", "container web.app.r2 sha256:app:1 created")
+	time.Sleep(10 * time.Second)
+	h.is(t, api.Right, appRuns, logRuns)
+	if s := h.f.String(); strings.Contains(s, "web.app.r2") {
+		t.Errorf("left is\n%s", s)
+	}
+}
