@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -133,6 +134,8 @@ func TestSetLives(t *testing.T) {
 		h.Talks("client", "10.9.0.21")
 		limitsOf(t, h, "web.log", "10000", 20971520)
 
+		askedForTheWholeSet(t, h, file)
+
 		h.Set("stop", "web")
 		if got := h.Set("ls", "--format", "{{.State}}"); got != "stopped" {
 			t.Errorf("after stop it is %s", got)
@@ -148,6 +151,39 @@ func TestSetLives(t *testing.T) {
 		}
 		parentGone(t, h)
 	})
+}
+
+// askedForTheWholeSet: for another address the set must be made anew, which is refused
+// without a terminal and asked on one.
+func askedForTheWholeSet(t *testing.T, h *lab.Host, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(filepath.Dir(file), "other.json")
+	if err := os.WriteFile(other, bytes.ReplaceAll(data, []byte("10.9.0.21"), []byte("10.9.0.22")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := state(t, h, "web.infra", "web.app", "web.cache", "web.log")
+	if _, err := h.TrySet("up", other); err == nil || !strings.Contains(err.Error(), "--recreate") {
+		t.Errorf("another address: %v", err)
+	}
+	answer := func(word string) string {
+		line := "echo " + word + " | script -qec '" + strings.Join(h.SetCommand("up", other), " ") + "' /dev/null"
+		out, err := h.Exec(t.Context(), "sh", "-c", line)
+		return fmt.Sprint(out, err)
+	}
+	if out := answer("n"); !strings.Contains(out, "Continue? [y/N]") || !strings.Contains(out, "nothing was changed") {
+		t.Errorf("the answer is no: %s", out)
+	}
+	if now := state(t, h, "web.infra", "web.app", "web.cache", "web.log"); now != before {
+		t.Errorf("what was refused changed\n%s\nto\n%s", before, now)
+	}
+	answer("y")
+	h.Talks("client", "10.9.0.22")
+	h.Set("up", "--recreate", file)
+	h.Talks("client", "10.9.0.21")
 }
 
 // limitsOf checks a container's limits where the kernel has them.
