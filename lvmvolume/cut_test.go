@@ -87,11 +87,14 @@ func verbs() []verb {
 func TestEveryCutEndsWholeOrAbsent(t *testing.T) {
 	ways := map[string]lvmtest.Failure{
 		"refused": lvmtest.Refuse, "killed-before": lvmtest.KillBefore, "killed-committed": lvmtest.KillCommitted,
-		"killed-unfinished": lvmtest.KillUnfinished, "killed-after": lvmtest.KillAfter,
+		"killed-unfinished": lvmtest.KillUnfinished, "killed-after": lvmtest.KillAfter, "power-loss": lvmtest.PowerLoss,
 	}
 	for _, v := range verbs() {
 		for way, failure := range ways {
 			for _, then := range []string{"restart", "look", "repeat"} {
+				if failure == lvmtest.PowerLoss && then != "restart" {
+					continue // nobody is left to look
+				}
 				for n := 1; cut(t, v, fmt.Sprintf("%s, command %d %s, then %s", v.name, n, way, then), n, failure, then); n++ {
 					if n > 20 {
 						t.Fatalf("%s has no end", v.name)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
@@ -122,7 +124,14 @@ func (d *Driver) repairOne(ctx context.Context, v spec.Volume) error {
 	if len(p) > 0 {
 		d.event("info", "repair", e.v.Title(), p[0].Cause+": "+string(p[0].Op))
 	}
-	return d.run(ctx, p)
+	err := d.run(ctx, p)
+	if e.v.State != spec.Creating || e.v.Type != spec.Thin || !errdefs.IsDataLoss(err) {
+		return err
+	}
+	// LVM writes a new volume down before its pool has a device for it. When the power
+	// goes in between, the device never comes; nobody had it.
+	d.event("info", "repair", e.v.Title(), "its pool never had it: remove")
+	return d.run(ctx, plan.Plan{{Op: plan.Remove, Volume: e.v, Cause: "its pool never had it"}})
 }
 
 // sweepIdle runs sweeps: soon after a volume may have become idle, and while one is.

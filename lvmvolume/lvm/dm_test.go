@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm/lvmtest"
@@ -196,4 +198,23 @@ func TestDMPoolWithAStrayDeviceWorksOn(t *testing.T) {
 	must(t, r.Client.CreateSnapshot(t.Context(), lvm.Snapshot{VG: vg, Origin: "a", Name: "s", Active: true}))
 	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "b", Size: mib}))
 	must(t, r.Client.Remove(t.Context(), vg, "a", "b", "s"))
+}
+
+// The state that a loss of power leaves when LVM had written a new volume down, and
+// the pool had no device for it yet.
+func TestDMVolumeWithoutItsDeviceCanBeRemoved(t *testing.T) {
+	const vg = "mos-promised"
+	r := startPool(t, vg)
+	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "a", Size: mib})) // keeps the pool active
+	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "b", Size: mib}))
+	must(t, r.Client.Deactivate(t.Context(), vg, "b"))
+	if out, err := exec.Command("dmsetup", "message", lvm.DMName(vg, "p")+"-tpool", "0", "delete 2").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := r.Client.Activate(t.Context(), vg, "b"); !errdefs.IsDataLoss(err) {
+		t.Errorf("got %v", err)
+	}
+	must(t, r.Client.Remove(t.Context(), vg, "b"))
+	must(t, r.Client.CreateThin(t.Context(), lvm.Thin{VG: vg, Pool: "p", Name: "b", Size: mib}))
+	must(t, r.Client.Remove(t.Context(), vg, "a", "b"))
 }

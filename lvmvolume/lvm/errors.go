@@ -52,6 +52,7 @@ func rules() []rule {
 		r(`PVs? (are|is) missing|missing PV|couldn't find device|there are still partial LVs|partial (volume group|LV)`, errdefs.ErrFailedPrecondition,
 			"a device of the group is missing: bring it back, or see vgreduce --removemissing"),
 		r(`system ID`, errdefs.ErrFailedPrecondition, "the group belongs to another host"),
+		r(`reload ioctl on .* failed: No data available`, errdefs.ErrDataLoss, "the thin pool has no such device: power was lost before it had, or the pool was repaired"),
 		r(`already contain thin device`, errdefs.ErrFailedPrecondition, "a killed command left a device in the thin pool: remove it with dmsetup message"),
 		r(`manual repair required|check of pool .* failed|unexpected transaction|transaction_id mismatch|needs check|needs_check`, errdefs.ErrFailedPrecondition,
 			"the thin pool must be repaired while it is not active: see lvconvert --repair"),

@@ -51,6 +51,7 @@ func recorded() []mapped {
 		{"usage", 3, "  Option --errorwhenfull is unsupported with thin pools.\n  Run `lvcreate --help' for more information.", errdefs.ErrInvalidArgument},
 		{"stripes", 5, "  Number of stripes (2) must not exceed number of physical volumes (1)\n  Using default stripesize 64.00 KiB.", errdefs.ErrInvalidArgument},
 		{"stray", 5, "  device-mapper: message ioctl on  (253:2) failed: File exists\n  Failed to process message \"create_snap 2 1\".\n  Thin pool vgw-p-tpool (253:2) already contain thin device with device_id 2.\n  Manual intervention may be required to remove device dev_id=2 in thin pool metadata.\n  Failed to suspend thin snapshot origin vgw/a.", errdefs.ErrFailedPrecondition},
+		{"promised_2.03.31", 5, "  device-mapper: reload ioctl on  (253:3) failed: No data available", errdefs.ErrDataLoss},
 		{"pool_busy", 5, "  Device mos--killed-p-tpool (253:2) is used by another device.", errdefs.ErrFailedPrecondition},
 		{"lock", 5, "  Can't get lock for vgw.", errdefs.ErrUnavailable},
 		{"no_devices_file_2.03.31", 5, "  Devices file not found: /etc/lvm/devices/none.devices\n  Failed to set up devices.", errdefs.ErrNotFound},

@@ -18,7 +18,8 @@ import (
 // with MOS_FULL=1 (test/night volumes).
 func TestVolumesOnLVM(t *testing.T) {
 	s := installVolumes(t, vm.Config{DisksGiB: []int{6, 2, 1}}, "")
-	s.sh("vgcreate -q foreign /dev/disk/by-id/virtio-pv2 && lvcreate -q -an -L 64m -n theirs foreign")
+	// Else the host itself activates it after a power cut.
+	s.sh("vgcreate -q foreign /dev/disk/by-id/virtio-pv2 && lvcreate -q -an --setautoactivation n -L 64m -n theirs foreign")
 	theirs := s.foreign()
 	for _, part := range []struct {
 		name string

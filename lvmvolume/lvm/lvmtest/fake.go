@@ -28,6 +28,9 @@ const (
 	KillUnfinished                 // as before, but with devices that have no table
 	KillAfter                      // killed when all was done
 	LockUnavailable                // exit code 5 as LVM's lock could not be had
+	// PowerLoss is KillCommitted of a host: the thin pool never had the device of a new
+	// volume, and all commands are killed until [Fake.Reboot].
+	PowerLoss
 )
 
 // Fake is a machine with LVM and device mapper in memory. It implements
@@ -40,6 +43,7 @@ type Fake struct {
 	ids      int
 	commands int
 	fails    map[int]Failure
+	off      bool // the power is
 	lines    []string
 }
 
@@ -67,6 +71,7 @@ type lv struct {
 	active, open, suspended        bool
 	dirty                          bool // of a pool: it does not zero its chunks
 	unfinished, readOnly, check    bool
+	absent                         bool // of a thin volume: its pool has no device for it
 	minor                          int
 }
 
@@ -107,6 +112,9 @@ func (f *Fake) Run(ctx context.Context, c xexec.Cmd) ([]byte, error) {
 	failure, fail := f.fails[f.commands]
 	delete(f.fails, f.commands)
 	killed := &xexec.Error{Argv: c.Argv, Code: -1, Stderr: "", Err: ErrKilled}
+	if f.off {
+		return nil, killed
+	}
 	if fail {
 		switch failure {
 		case Refuse:
@@ -115,13 +123,15 @@ func (f *Fake) Run(ctx context.Context, c xexec.Cmd) ([]byte, error) {
 			return nil, exit(c, 5, "  Can't get lock for vg.")
 		case KillBefore:
 			return nil, killed
+		case PowerLoss:
+			f.off = true
 		case KillCommitted, KillUnfinished, KillAfter:
 		}
 	}
-	before := f.activeNames()
+	before, had := f.names(func(v *lv) bool { return v.active }), f.names(func(*lv) bool { return true })
 	r := f.run(parse(c))
 	if fail {
-		f.cut(failure, before)
+		f.cut(failure, before, had)
 		return nil, killed
 	}
 	if r.code != 0 {
@@ -134,11 +144,12 @@ func exit(c xexec.Cmd, code int, stderr string) error {
 	return &xexec.Error{Argv: c.Argv, Code: code, Stderr: strings.TrimSpace(stderr), Err: fmt.Errorf("exit status %d", code)}
 }
 
-func (f *Fake) activeNames() map[string]bool {
+// names are those of volumes, VG/LV.
+func (f *Fake) names(which func(*lv) bool) map[string]bool {
 	names := map[string]bool{}
 	for _, g := range f.groups {
 		for _, v := range g.lvs {
-			if v.active {
+			if which(v) {
 				names[g.name+"/"+v.name] = true
 			}
 		}
@@ -147,7 +158,7 @@ func (f *Fake) activeNames() map[string]bool {
 }
 
 // cut takes back what a killed command would not have come to.
-func (f *Fake) cut(how Failure, before map[string]bool) {
+func (f *Fake) cut(how Failure, before, had map[string]bool) {
 	if how == KillAfter {
 		return
 	}
@@ -156,6 +167,7 @@ func (f *Fake) cut(how Failure, before map[string]bool) {
 			if v.active && !before[g.name+"/"+v.name] {
 				v.active, v.unfinished = false, how == KillUnfinished
 			}
+			v.absent = v.absent || how == PowerLoss && v.kind == thin && !had[g.name+"/"+v.name]
 		}
 	}
 }
@@ -233,6 +245,7 @@ func (f *Fake) SetMissing(device string, missing bool) {
 func (f *Fake) Reboot() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.off = false
 	for _, g := range f.groups {
 		for _, v := range g.lvs {
 			v.active, v.open, v.suspended, v.unfinished = false, false, false, false

@@ -164,6 +164,8 @@ func (f *Fake) lvchange(k call, r *result) {
 		switch {
 		case k.has("refresh"):
 			v.suspended = false
+		case k.flag("activate") == "y" && v.absent:
+			r.fail("device-mapper: reload ioctl on  (253:%d) failed: No data available", v.minor)
 		case k.flag("activate") == "y":
 			v.active, v.unfinished = true, false
 		case k.has("activate"):
