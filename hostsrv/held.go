@@ -140,7 +140,7 @@ func (s *Supervisor) findHeld(name string, o plan.Observed, restarted bool) {
 		n[c.Member]++
 	}
 	for _, c := range o.Members {
-		if n[c.Member] == 1 && c.State == plan.Exited && c.Failed == "" && lasts(c) && (!restarted || c.Restart == "unless-stopped") {
+		if n[c.Member] == 1 && down(c) && lasts(c) && (!restarted || c.Restart == "unless-stopped") {
 			s.held.add(name, c.Member)
 		}
 	}
@@ -149,11 +149,16 @@ func (s *Supervisor) findHeld(name string, o plan.Observed, restarted bool) {
 // lasts says whether the Engine starts a container again, however it ended.
 func lasts(c plan.Container) bool { return c.Restart == "always" || c.Restart == "unless-stopped" }
 
-// ended are the members that ended, and that their restart policies leave so.
-func ended(o plan.Observed) []string {
+// ended are the members that ended, and that their restart policies leave so, or that
+// their Backoff starts again later; after the start of a host all of the latter are
+// started at once, and in order.
+func ended(o plan.Observed, started bool) []string {
 	var out []string
 	for _, c := range o.Members {
-		if c.State == plan.Exited && c.Failed == "" && !lasts(c) && (c.ExitCode == 0 || !strings.HasPrefix(c.Restart, "on-failure") || c.Restarts > 0) {
+		if own, ok := backoff(c); ok && started && own.StartsAgain(c.ExitCode) {
+			continue
+		}
+		if down(c) && !lasts(c) && (c.ExitCode == 0 || !strings.HasPrefix(c.Restart, "on-failure") || c.Restarts > 0) {
 			out = append(out, c.Member)
 		}
 	}

@@ -65,13 +65,14 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.later(name, wait)
 		return
 	}
-	s.heal(ctx, m, name, d, o)
+	s.heal(ctx, m, name, d, o, first || restarted)
 }
 
-// heal plans on what is there, and runs the plan.
-func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed) {
+// heal plans on what is there, and runs the plan. started says that the Engine was, or
+// this daemon.
+func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, started bool) {
 	held := s.held.of(name)
-	leave := append(ended(o), held...)
+	leave := append(ended(o, started), held...)
 	change, want := m.Again(name, true, leave...), (*spec.Set)(nil)
 	if d.set != nil {
 		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Keep: names(*d.set), Files: d.files}), d.set
@@ -82,7 +83,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	if len(p.Steps) == 0 {
-		s.right(ctx, name, held, o)
+		s.right(ctx, m, name, held, o)
 		return
 	}
 	s.mu.Lock()
@@ -197,8 +198,8 @@ func replacements(o plan.Observed) (members []string, wait time.Duration) {
 	return members, wait
 }
 
-// right says that there is nothing to heal.
-func (s *Supervisor) right(ctx context.Context, name string, held []string, o plan.Observed) {
+// right says that there is nothing to heal, but members that end again and again, maybe.
+func (s *Supervisor) right(ctx context.Context, m *setmgr.Manager, name string, held []string, o plan.Observed) {
 	s.held.mend(name, false)
 	s.mu.Lock()
 	x := s.of(name)
@@ -207,11 +208,11 @@ func (s *Supervisor) right(ctx context.Context, name string, held []string, o pl
 	}
 	x.Next = time.Time{}
 	s.mu.Unlock()
-	if len(held) > 0 {
-		s.state(name, api.Held, strings.Join(held, ", ")+" stopped by hand")
-	} else {
-		s.state(name, api.Right, "")
+	state, detail := s.startAgain(ctx, m, name, held, o)
+	if state == api.Right && len(held) > 0 {
+		state, detail = api.Held, strings.Join(held, ", ")+" stopped by hand"
 	}
+	s.state(name, state, detail)
 	s.probe(ctx, name, o)
 }
 

@@ -69,6 +69,7 @@ type set struct {
 	healed    time.Time // the last time
 	ids       []string  // of its containers
 	probes    map[string]*probe
+	ends      map[string]ends // by member that has a Backoff
 }
 
 // New makes a supervisor; Run runs it.
@@ -204,7 +205,7 @@ func (s *Supervisor) nudge() {
 func (s *Supervisor) of(name string) *set {
 	x := s.sets[name]
 	if x == nil {
-		x = &set{Set: api.Set{Name: name, State: api.Unknown, Since: time.Now()}, probes: map[string]*probe{}}
+		x = &set{Set: api.Set{Name: name, State: api.Unknown, Since: time.Now()}, probes: map[string]*probe{}, ends: map[string]ends{}}
 		s.sets[name] = x
 	}
 	return x

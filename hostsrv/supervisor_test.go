@@ -369,3 +369,77 @@ func aReplacementIsLeftAlone(t *testing.T) {
 		t.Errorf("left is\n%s", s)
 	}
 }
+
+// TestBackoffStartsAgain what ended, after the pauses that its spec has.
+func TestBackoffStartsAgain(t *testing.T) {
+	synctest.Test(t, backoffStartsAgain)
+}
+
+func backoffStartsAgain(t *testing.T) {
+	h := start(t, newFake(), settings(t))
+	h.up(t, `, "Backoff": {"Pauses": ["2s", "20s"], "Reset": "1m"}`)
+	h.is(t, api.Right, appRuns)
+	ends := func() {
+		t.Helper()
+		if err := h.f.Die("web.app"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	down := "container web.app sha256:app:1 exited"
+	for _, tt := range []struct{ runs, pause time.Duration }{
+		{5 * time.Second, 2 * time.Second},
+		{5 * time.Second, 20 * time.Second},
+		{50 * time.Second, 20 * time.Second},
+		{61 * time.Second, 2 * time.Second}, // it ran for longer than Reset
+		{time.Second, 20 * time.Second},
+	} {
+		time.Sleep(tt.runs)
+		ends()
+		time.Sleep(tt.pause - time.Second)
+		h.is(t, api.Waiting+" app ended with 137, end ", down, logRuns)
+		time.Sleep(2 * time.Second)
+		h.is(t, api.Right, appRuns, logRuns)
+	}
+	if x := h.s.Status().Sets[0]; x.Restarts != 5 || x.Heals != 0 || x.Failures != 0 {
+		t.Errorf("it is said as %+v", x)
+	}
+	// What is stopped by hand stays so.
+	ends()
+	time.Sleep(time.Second)
+	if err := h.f.Start(t.Context(), "web.app"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.f.Stop(t.Context(), "web.app", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	h.is(t, api.Held+" app stopped by hand", down)
+	// After the start of an Engine nobody waits.
+	h.f.Reboot()
+	time.Sleep(3 * time.Second)
+	h.is(t, api.Right, appRuns, logRuns)
+}
+
+// TestBackoffEnds when on-failure has counted to its end; a good end is none of it.
+func TestBackoffEnds(t *testing.T) {
+	synctest.Test(t, backoffEnds)
+}
+
+func backoffEnds(t *testing.T) {
+	h := start(t, newFake(), settings(t))
+	h.up(t, `, "Restart": "on-failure:2", "Backoff": {"Pauses": ["1s"]}`)
+	h.is(t, api.Right, appRuns)
+	for range 3 {
+		if err := h.f.Die("web.app"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+	}
+	h.is(t, api.Failing+" app ended with 137, end 3 in a row, and is not started again", "container web.app sha256:app:1 exited")
+	time.Sleep(time.Hour)
+	if x := h.s.Status().Sets[0]; x.Restarts != 2 {
+		t.Errorf("it is said as %+v", x)
+	}
+	h.do(t, h.m.Again("web", true), nil) // by hand
+	h.is(t, api.Right, appRuns)
+}

@@ -31,6 +31,8 @@ type Manager struct {
 	Auth func(image string) (string, error)
 	// Grow grows a volume; nil where its driver cannot be reached.
 	Grow func(ctx context.Context, volume string, size spec.Bytes) error
+	// Unkept is why no mosd keeps the sets, "" when one does or may.
+	Unkept string
 	// Dial reaches into a set's network; nil where that is not possible.
 	Dial Dial
 	// Said is told how the steps go, from several goroutines; nil is nobody.
@@ -54,7 +56,7 @@ func (m *Manager) Observe(ctx context.Context, set string, want *spec.Set) (plan
 	if err != nil {
 		return o, err
 	}
-	o.CanCap = m.NoCap
+	o.CanCap, o.Unkept = m.NoCap, m.Unkept
 	if m.Cap == nil {
 		return o, nil
 	}

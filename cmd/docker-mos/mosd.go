@@ -22,11 +22,13 @@ type mosd struct{ socket string }
 func newHost() *cobra.Command {
 	m := &mosd{}
 	cmd := group("host", "The host daemon mosd: how it keeps the sets of this host")
-	usual := cmp.Or(os.Getenv("MOS_MOSD_SOCKET"), api.DefaultSocket)
-	cmd.PersistentFlags().StringVar(&m.socket, "mosd-socket", usual, "Socket of mosd")
+	cmd.PersistentFlags().StringVar(&m.socket, "mosd-socket", mosdSocket(), "Socket of mosd")
 	cmd.AddCommand(m.status(), m.events())
 	return cmd
 }
+
+// mosdSocket is where mosd is asked unless a flag says.
+func mosdSocket() string { return cmp.Or(os.Getenv("MOS_MOSD_SOCKET"), api.DefaultSocket) }
 
 func (m *mosd) status() *cobra.Command {
 	type r = api.Set

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -63,6 +65,7 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 	if !e.Local {
 		return m, nil
 	}
+	m.Unkept = unkept(ctx)
 	m.Grow = func(ctx context.Context, volume string, size spec.Bytes) error {
 		socket := lvm.DefaultSocket
 		if other := os.Getenv("MOS_LVM_ADMIN"); other != "" {
@@ -72,6 +75,17 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 		return err
 	}
 	return m, nil
+}
+
+// unkept is why no mosd keeps the sets of this host.
+func unkept(ctx context.Context) string {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", mosdSocket())
+	if err != nil {
+		return fmt.Sprintf("mosd does that, and does not run on this host (%v): systemctl enable --now mosd starts it", err)
+	}
+	_ = c.Close()
+	return ""
 }
 
 // pass hands a command on to docker's own, for the container SET.MEMBER.

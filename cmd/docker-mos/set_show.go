@@ -37,7 +37,9 @@ type setRow struct {
 func rowOf(name string, o plan.Observed) setRow {
 	r := setRow{Name: name, State: "broken", Members: len(o.Members)}
 	for _, c := range o.Members {
-		if c.State == plan.Running && !c.Stranded && (c.Health == "" || c.Health == "healthy") || c.State == plan.Exited && c.ExitCode == 0 && c.Restart == "no" {
+		own, _ := spec.DecodeContainer(c.Spec) // of another release, maybe
+		done := c.State == plan.Exited && c.ExitCode == 0 && c.Restart == "no" && own.Options.Backoff == nil
+		if done || c.State == plan.Running && !c.Stranded && (c.Health == "" || c.Health == "healthy") {
 			r.Ready++
 		}
 	}

@@ -70,6 +70,7 @@ const (
 	Stopped  = "stopped"  // by docker set stop
 	Held     = "held"     // some of its containers were stopped by hand and are left so
 	Failing  = "failing"  // healing does not help
+	Waiting  = "waiting"  // some of its containers ended and are started again later, by their Backoff
 	Unknown  = "unknown"  // not looked at yet
 )
 
@@ -78,7 +79,7 @@ type Event struct {
 	// Seq counts events since mosd runs, from 1 on.
 	Seq    uint64    `json:"seq"`
 	At     time.Time `json:"at"`
-	Kind   string    `json:"kind"` // heal, healed, failed, live, engine, declared
+	Kind   string    `json:"kind"` // heal, healed, failed, live, restart, engine, declared
 	Set    string    `json:"set,omitempty"`
 	Member string    `json:"member,omitempty"`
 	Text   string    `json:"text"`

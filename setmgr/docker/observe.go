@@ -211,6 +211,7 @@ func containerOf(in container.InspectResponse) plan.Container {
 	c.Rev, _ = strconv.Atoi(l[label.Rev])
 	if s := in.State; s != nil {
 		c.State, c.ExitCode, c.Failed, c.OOM, c.PID, c.Started = plan.State(s.Status), s.ExitCode, s.Error, s.OOMKilled, s.Pid, when(s.StartedAt)
+		c.Finished = when(s.FinishedAt)
 		if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 			c.Health = string(s.Health.Status)
 		}

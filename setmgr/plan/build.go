@@ -128,6 +128,8 @@ func (l Limits) near(m Limits) bool {
 // policyOf is a container's restart policy by its spec.
 func policyOf(c spec.Container) string {
 	switch {
+	case c.Options.Backoff != nil:
+		return "no" // mosd starts it again
 	case c.Options.Restart != "":
 		return c.Options.Restart
 	case c.Options.Once:

@@ -15,6 +15,9 @@ import (
 // that the member has, at most one stays.
 func (b *builder) member(c spec.Container, needs []int) error {
 	hash, name := spec.HashContainer(c), render.MemberName(b.s.Name, c.Name)
+	if b.o.Unkept != "" && (c.Options.Live != nil || c.Options.Backoff != nil) {
+		b.warn(fmt.Sprintf("nobody starts container %s again by its %s: %s", name, map[bool]string{true: "Backoff", false: "Live"}[c.Options.Backoff != nil], b.o.Unkept))
+	}
 	var keep *Container
 	var rest []Container
 	for _, have := range b.of(c.Name) {

@@ -28,6 +28,9 @@ type Observed struct {
 	HasCap bool
 	// CanCap says whether this process may write the cgroup parent, else why not.
 	CanCap string
+	// Unkept is why nobody asks members by their Live and starts them by their Backoff,
+	// "" when mosd does, or when that is not known.
+	Unkept string
 }
 
 // Container is one of a set's containers as it is found.
@@ -49,6 +52,7 @@ type Container struct {
 	// Health is "" without a health check, else starting, healthy or unhealthy.
 	Health   string
 	Started  time.Time
+	Finished time.Time // of one that ended
 	Created  time.Time
 	Restarts int
 	PID      int

@@ -143,12 +143,12 @@ func restart(o spec.Options) (container.RestartPolicy, error) {
 	name, count, counted := strings.Cut(o.Restart, ":")
 	p := container.RestartPolicy{Name: container.RestartPolicyMode(name)}
 	switch {
-	case name == "" && o.Once:
+	case name == "" && o.Once, o.Backoff != nil: // mosd starts it again
 		p.Name = container.RestartPolicyDisabled
 	case name == "":
 		p.Name = container.RestartPolicyAlways
 	}
-	if counted {
+	if counted && o.Backoff == nil {
 		n, err := strconv.Atoi(count)
 		if err != nil {
 			return p, fmt.Errorf("%.20q is no number of retries", count)

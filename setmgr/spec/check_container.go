@@ -334,6 +334,7 @@ func (f *flaws) life(at string, o Options) {
 	case o.Once && policy != "" && policy != "no":
 		f.add(at+"/Restart", "a container that runs Once is not started again: drop Restart, or Once")
 	}
+	f.backoff(at+"/Backoff", o)
 	f.command(at+"/Hooks/PostStart", o.Hooks.PostStart, false)
 	f.command(at+"/Hooks/PreStop", o.Hooks.PreStop, false)
 	if !signal(o.Stop.Signal) {
@@ -360,6 +361,22 @@ func (f *flaws) life(at string, o Options) {
 		f.add(at+"/Log/Options", "the log driver none has no options: drop them, or choose another driver")
 	}
 	f.keyed(at+"/Log/Options", o.Log.Options)
+}
+
+func (f *flaws) backoff(at string, o Options) {
+	b := o.Backoff
+	switch {
+	case b == nil:
+		return
+	case o.Once || o.Restart == "no":
+		f.add(at, "a container that runs Once, or with Restart no, is not started again: drop Backoff, or that")
+	case len(b.Pauses) == 0:
+		f.add(at, `there are no Pauses: give some, such as ["1s", "10s", "1m"]`)
+	}
+	for i, p := range b.Pauses {
+		f.atLeast(at+"/Pauses/"+strconv.Itoa(i), p, 100*millisecond)
+	}
+	f.atLeast(at+"/Reset", b.Reset, millisecond)
 }
 
 // asksItself says whether a container is asked in itself whether it is ready, and

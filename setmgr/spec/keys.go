@@ -68,6 +68,10 @@ func sections() []section {
 			{"Timeout", "2s", "time for one answer.", nil},
 			{"Failures", "3", "wrong answers in a row until the container is restarted.", minimum()},
 		}},
+		{reflect.TypeFor[Backoff](), "When a container that ended is started again, as Restart says. mosd does so then, not the Engine, whose own pauses are 100ms, doubled up to 1m and forgotten after 10s.", []row{
+			{"Pauses", needed, `times such as ["1s", "10s", "1m"]: the first is waited after the first end, the last one after all others.`, nil},
+			{"Reset", "10m", "who ran so long has the first pause again.", nil},
+		}},
 		{reflect.TypeFor[HTTPProbe](), "The request of a probe.", []row{
 			{"Port", needed, "at 127.0.0.1 in the set's network.", port()},
 			{"Path", "/", "what is asked for.", pattern("^(/.*)?$")},
@@ -191,6 +195,7 @@ func lifeKeys() []row {
 		{"Ready", "none", "a question whether it is ready, at its start.", nil},
 		{"Live", "none", "a question whether it works, which mosd asks again and again; without mosd nobody does.", nil},
 		{"Restart", "always; no with Once", "no, on-failure, on-failure:N, always or unless-stopped.", pattern("^(no|always|unless-stopped|on-failure(:[0-9]+)?)?$")},
+		{"Backoff", "none", "pauses between restarts by mosd, in place of the Engine's.", nil},
 		{"Hooks", "none", "commands after its start and before its stop.", nil},
 		{"Stop", "of the image", "how it is stopped.", nil},
 		{"Update", "swap", "how it is replaced.", nil},

@@ -1,6 +1,10 @@
 package spec
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Set is a set as its file says: an infra container, which holds network, volume
 // and IPC, and the containers that share them. The names of the keys in a file are
@@ -109,6 +113,7 @@ type Options struct {
 	Ready     *Probe
 	Live      *Live
 	Restart   string // no, on-failure[:N], always, unless-stopped; "always" by default, "no" with Once
+	Backoff   *Backoff
 	Hooks     Hooks
 	Stop      Stop
 	Update    Update
@@ -203,6 +208,38 @@ type Live struct {
 // Probe is the question of l, none of its Health.
 func (l Live) Probe() Probe {
 	return Probe{Exec: l.Exec, HTTP: l.HTTP, TCP: l.TCP, Interval: l.Interval, Timeout: l.Timeout}
+}
+
+// Backoff says when a container that ended is started again. mosd does that then, and
+// not the engine, whose pauses are 100ms, doubled with each end up to 1m, and forgotten
+// after 10s.
+type Backoff struct {
+	Pauses []Duration // the first after the first end; the last one for all after it
+	Reset  Duration   // who ran so long has the first pause again; 10m by default
+}
+
+// StartsAgain says whether the container is to be started again after an end with an
+// exit code, not counting how often it ended before.
+func (o Options) StartsAgain(exit int) bool {
+	switch policy, _, _ := strings.Cut(o.Restart, ":"); policy {
+	case "":
+		return !o.Once
+	case "no":
+		return false
+	case "on-failure":
+		return exit != 0
+	}
+	return true
+}
+
+// Most is how often in a row an on-failure container is started again, 0 without end.
+func (o Options) Most() int {
+	_, count, _ := strings.Cut(o.Restart, ":")
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return 0 // none is given
+	}
+	return n
 }
 
 // HTTPProbe is well with a status of 200 to 399.

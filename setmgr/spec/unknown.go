@@ -173,6 +173,7 @@ func renamed() []advice {
 		{[]string{"poststart", "prestop", "lifecycle"}, "did you mean Hooks with its PostStart and PreStop?"},
 		{[]string{"oncomplete", "initcontainer"}, "did you mean Once?"},
 		{[]string{"restartpolicy"}, "did you mean Restart?"},
+		{[]string{"restartdelay", "restartbackoff"}, "did you mean Backoff?"},
 		{[]string{"rm", "autoremove", "d", "detach", "i", "interactive", "containername"}, "a set does that itself: drop it"},
 	}
 }
@@ -200,6 +201,7 @@ func ofParts() map[reflect.Type][]advice {
 			{[]string{"ro"}, "did you mean ReadOnly?"},
 			{[]string{"tmpfssize"}, "did you mean Size?"},
 		},
+		reflect.TypeFor[Backoff]():    {{[]string{"delay", "delays", "curve", "intervals"}, "did you mean Pauses?"}},
 		reflect.TypeFor[Dependency](): {{[]string{"name", "service", "on"}, "did you mean Container?"}},
 		reflect.TypeFor[Health]():     {{[]string{"test", "command", "exec"}, "did you mean Cmd?"}},
 		reflect.TypeFor[HTTPProbe]():  {{[]string{"url", "uri"}, "did you mean Path?"}},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -134,6 +135,44 @@ func TestSetsAreKept(t *testing.T) {
 			k.right()
 			k.Set("up", filepath.Join(filepath.Dir(file), "web.json"))
 			k.Set("rm", "-f", "-v", "web")
+			k.backsOff()
 		})
 	}
+}
+
+// backsOff sees a container started again by its Backoff; without mosd that is warned of.
+func (k *keeper) backsOff() {
+	k.t.Helper()
+	file := filepath.Join(k.t.TempDir(), "back.json")
+	text := fmt.Sprintf(`{"Name": "back", "Network": {"Name": "prod"}, "Containers": [{"Index": 0, "Name": "app", "Image": %q,
+		"Options": {"Command": ["sh", "-c", "sleep 1; exit 3"], "Restart": "on-failure:2", "Backoff": {"Pauses": ["1s", "3s"]}}}]}`, rig.Image)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	up := func() string {
+		out, err := k.Exec(k.t.Context(), "sh", "-c", strings.Join(k.SetCommand("up", "-q", file), " ")+" 2>&1")
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		return out
+	}
+	if out := up(); strings.Contains(out, "mosd") {
+		k.t.Errorf("docker set says %s", out)
+	}
+	testx.Eventually(k.t, 30*time.Second, func() error {
+		if got := k.Mos("host", "status", "--format", "{{.State}} {{.Detail}}"); got != "failing app ended with 3, end 3 in a row, and is not started again" {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if out := k.Mos("host", "events", "back"); strings.Count(out, " restart ") != 2 {
+		k.t.Errorf("the events are\n%s", out)
+	}
+	if err := k.Kill9("mosd"); err != nil {
+		k.t.Fatal(err)
+	}
+	if out := up(); !strings.Contains(out, "nobody starts container back.app again by its Backoff: mosd does that, and does not run on this host") {
+		k.t.Errorf("docker set says %s", out)
+	}
+	k.Set("rm", "-f", "back")
 }

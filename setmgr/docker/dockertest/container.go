@@ -40,6 +40,7 @@ type box struct {
 	unnamed  []string
 	created  time.Time
 	started  time.Time
+	finished time.Time
 }
 
 func (b *box) line(f *Fake) string {
@@ -309,7 +310,7 @@ func (f *Fake) again(b *box) {
 
 // stop takes a container's process away. Its networks stay, its addresses do not.
 func (f *Fake) stop(b *box, code int) {
-	b.state, b.code, b.pid = plan.Exited, code, 0
+	b.state, b.code, b.pid, b.finished = plan.Exited, code, 0, time.Now()
 	f.tell(b, "die")
 	for n := range b.nets {
 		b.nets[n] = plan.Net{}
