@@ -39,6 +39,12 @@ else
 	done </proc/self/cgroup
 fi
 
+# What the machine's own Docker and plugins mounted is none of this host's, and is not to
+# be held by it.
+awk '$5 ~ "^/var/lib/(docker|containerd|mos)/" { print $5 }' /proc/self/mountinfo | tac | while read -r path; do
+	umount -l "$path"
+done
+
 # What the host writes stays with it. Docker's and containerd's files are on the
 # plain file system, since an overlay cannot stand on an overlay, and ours, since
 # a file there is not the one that a loop device sees.
