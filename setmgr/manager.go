@@ -113,7 +113,7 @@ func (m *Manager) Update(set string, images map[string]string, renew bool) Chang
 			}
 			s.Containers[i].Image = images[name]
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Renew: renew, Keep: but(s, slices.Collect(maps.Keys(images)))})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Renew: renew, Down: o.Stopped(), Keep: but(s, slices.Collect(maps.Keys(images)))})
 	}
 }
 
@@ -164,7 +164,7 @@ func (m *Manager) Rollback(set string, to map[string]int, renew bool) Change {
 				return plan.Plan{}, fault.NotFound("image %s of container %s is not on this Engine any more: docker set update %s %s=IMAGE takes one that can be pulled", id, c.Name, set, c.Name)
 			}
 		}
-		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Renew: renew, Keep: but(s, slices.Collect(maps.Keys(to)))})
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Renew: renew, Down: o.Stopped(), Keep: but(s, slices.Collect(maps.Keys(to)))})
 	}
 }
 

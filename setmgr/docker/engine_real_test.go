@@ -168,7 +168,7 @@ func TestEngine(t *testing.T) {
 		if o, err = e.Observe(ctx, "web", nil); err != nil {
 			t.Fatal(err)
 		}
-		if c := o.Members[0]; c.Name != "web.app.r1" || c.Restart != "on-failure:3" || c.Limits.MEM != 150<<20 || o.Infra.Nets["side"].IP == "" {
+		if c := o.Members[0]; c.Name != "web.app.r1" || c.Restart != "on-failure:3" || c.Limits.MEM != 150<<20 || o.Infra.Nets["side"].IP == "" || len(o.Infra.Nets["side"].ID) != 64 {
 			t.Errorf("seen is %+v, %+v", c, o.Infra)
 		}
 		if pid, err := e.PID(ctx, app); err != nil || strconv.Itoa(pid) != strings.TrimSpace(h.MustDocker(t, "inspect", "-f", "{{.State.Pid}}", app)) {

@@ -236,7 +236,7 @@ func containerOf(in container.InspectResponse) plan.Container {
 	}
 	if in.NetworkSettings != nil {
 		for name, n := range in.NetworkSettings.Networks {
-			net := plan.Net{MAC: n.MacAddress.String()}
+			net := plan.Net{ID: n.NetworkID, MAC: n.MacAddress.String()}
 			if n.IPAddress.IsValid() {
 				net.IP = n.IPAddress.String()
 			}

@@ -28,6 +28,9 @@ func (b *builder) member(c spec.Container, needs []int) error {
 		}
 	}
 	inService := slices.ContainsFunc(rest, func(c Container) bool { return c.Name == name })
+	if b.opt.Down {
+		return b.exchange(c, rest, keep)
+	}
 	if keep == nil && len(rest) > 0 || keep != nil && keep.Name != name && inService {
 		return b.replace(c, rest, keep, needs)
 	}
@@ -162,7 +165,7 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 		b.start(c, s, stop)
 	case have.State == Running:
 		b.ready[c.Name] = 0
-		if have.Health == "starting" {
+		if have.Health == "starting" || c.Options.Ready != nil && b.followed(c) {
 			s.Member = c.Name
 			b.ready[c.Name] = b.wait(c, s, last)
 		}
@@ -178,6 +181,17 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 		b.start(c, s, append(needs, last)...)
 	}
 	return nil
+}
+
+// followed says whether one that waits for c is not up yet: a call that ended before it
+// was may have ended because c did not get ready.
+func (b *builder) followed(c spec.Container) bool {
+	return !b.opt.Heal && slices.ContainsFunc(b.s.Containers, func(d spec.Container) bool {
+		waits := d.Index > c.Index || slices.ContainsFunc(d.Options.DependsOn, func(x spec.Dependency) bool { return x.Container == c.Name })
+		return waits && !slices.ContainsFunc(b.of(d.Name), func(have Container) bool {
+			return have.live() || d.Options.Once && have.State == Exited && have.ExitCode == 0
+		})
+	})
 }
 
 func (b *builder) removeOne(c Container, cause string, needs ...int) int {

@@ -33,6 +33,11 @@ type Observed struct {
 	Unkept string
 }
 
+// Stopped says whether docker set stop stopped the set.
+func (o Observed) Stopped() bool {
+	return o.Infra != nil && o.Infra.Restart == "no" && !o.Infra.live()
+}
+
 // Container is one of a set's containers as it is found.
 type Container struct {
 	ID, Name string
@@ -73,7 +78,7 @@ type Container struct {
 }
 
 // Net is one connection.
-type Net struct{ IP, IP6, MAC string }
+type Net struct{ ID, IP, IP6, MAC string }
 
 // State is a state of a container as the Engine names it.
 type State string

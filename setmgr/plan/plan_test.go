@@ -282,3 +282,53 @@ func TestRemoveTakesNobodysVolume(t *testing.T) {
 		t.Errorf("%v, %v\n%s", err, p.Warnings, p)
 	}
 }
+
+// TestANetworkMayBeNamedByItsID: who is connected to it already stays so.
+func TestANetworkMayBeNamedByItsID(t *testing.T) {
+	s, w := web(t), newWorld()
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	s.Network.Name = id[:12]
+	w.o.Networks[id[:12]] = true
+	w.up(t, s)
+	for _, tt := range []struct {
+		id    string
+		steps int
+	}{{id, 0}, {"f" + id[1:], 1}} {
+		w.o.Infra.Nets = map[string]Net{"prod": {ID: tt.id}}
+		if p, err := Up(s, w.seen(), opt); err != nil || len(p.Steps) != tt.steps {
+			t.Errorf("in network %s: %v\n%s", tt.id, err, p)
+		}
+	}
+}
+
+// TestWhoIsNotReadyIsAskedAgain: a set whose start ended at a container that did not get
+// ready goes on only when it is.
+func TestWhoIsNotReadyIsAskedAgain(t *testing.T) {
+	s, w := web(t), newWorld()
+	s.Containers[0].Options.Ready = &spec.Probe{TCP: 80}
+	w.up(t, s)
+	waits := func() (n int) {
+		t.Helper()
+		p, err := Up(s, w.seen(), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, st := range p.Steps {
+			if st.Op == Wait && st.Member == s.Containers[0].Name {
+				n++
+			}
+		}
+		return n
+	}
+	if n := waits(); n != 0 {
+		t.Errorf("in a set that is up it is asked %d times", n)
+	}
+	for i, c := range w.o.Members {
+		if c.Member == s.Containers[len(s.Containers)-1].Name {
+			w.o.Members[i].State = Created
+		}
+	}
+	if n := waits(); n != 1 {
+		t.Errorf("with others to come it is asked %d times", n)
+	}
+}

@@ -51,6 +51,31 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	return nil
 }
 
+// exchange is replace in a set that is stopped: nobody is started.
+func (b *builder) exchange(c spec.Container, have []Container, fresh *Container) error {
+	name, cause := render.MemberName(b.s.Name, c.Name), "the set wants it"
+	if fresh != nil && fresh.Name == name {
+		return nil
+	}
+	if len(have) > 0 {
+		old, _ := serving(have, name)
+		cause = b.why(old, c)
+		if err := b.keepsData(old, "replaced", cause); err != nil {
+			return err
+		}
+	}
+	next, there, err := b.next(c, fresh, cause)
+	if err != nil {
+		return err
+	}
+	for _, o := range have {
+		there = max(there, b.removeOne(o, "it was replaced", there))
+	}
+	next.Op, next.Member, next.NewName, next.Cause = Rename, c.Name, name, "it serves when the set is started"
+	b.touch(next, there)
+	return nil
+}
+
 // keepsData refuses to remove a container whose unnamed volumes would go with it.
 func (b *builder) keepsData(old Container, done, cause string) error {
 	if len(old.Unnamed) == 0 || b.opt.Renew {

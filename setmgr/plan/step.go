@@ -107,6 +107,8 @@ type Options struct {
 	Keep []string
 	// Leave are members that stay down where they are.
 	Leave []string
+	// Down says that the set was stopped by hand, and stays so.
+	Down bool
 	// Recreate allows to make the whole set anew where its infra must change.
 	Recreate bool
 }

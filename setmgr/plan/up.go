@@ -157,6 +157,9 @@ func (b *builder) makeInfra() error {
 		b.connect(b.up)
 		return nil
 	}
+	if b.opt.Down {
+		return nil
+	}
 	if inf.Restart != "always" {
 		b.touch(Step{Op: Policy, Name: name, Target: inf.ID, Policy: "always", Cause: "the set is to run"})
 	}
@@ -176,7 +179,7 @@ func (b *builder) connect(after int) {
 		cause := "the set is to be connected to it"
 		s := Step{Op: Connect, Name: n.Name, Net: n, Made: b.infra, Container: render.InfraName(b.s.Name)}
 		if b.o.Infra != nil {
-			if _, there := b.o.Infra.Nets[n.Name]; there {
+			if b.o.Infra.connected(n.Name) {
 				continue
 			}
 			s.Target, cause = b.o.Infra.ID, "somebody disconnected the set from network "+n.Name
@@ -186,6 +189,20 @@ func (b *builder) connect(after int) {
 		s.Cause = cause
 		b.touch(s, after)
 	}
+}
+
+// connected says whether a container is in a network, by its name or by twelve digits of
+// its id at least.
+func (c Container) connected(network string) bool {
+	if _, there := c.Nets[network]; there {
+		return true
+	}
+	for _, n := range c.Nets {
+		if len(network) >= 12 && strings.HasPrefix(n.ID, network) {
+			return true
+		}
+	}
+	return false
 }
 
 // wave brings the containers of one index up, beside each other.

@@ -142,11 +142,14 @@ type verb struct {
 	want  *spec.Set
 	do    func(world) setmgr.Change
 	after *spec.Set // what must be there then; nil is nothing
+	down  bool      // and it must not run before it is started
 }
 
 func verbs(t *testing.T) []verb {
 	t.Helper()
 	one, two, small := web(t, "app:1", "2"), web(t, "app:2", "4"), web(t, "app:1", "1")
+	other := web(t, "app:1", "2")
+	other.Containers[1].Image = "app:2"
 	shared, back := web(t, "app:1", "2"), web(t, "app:1", "4")
 	shared.Containers[1].Options.CPU, shared.Containers[1].Options.MEM, shared.Containers[1].Options.Memory = 40, 0, 100<<20
 	there := func(w world) { w.up(t, one) }
@@ -154,27 +157,33 @@ func verbs(t *testing.T) []verb {
 		return func(w world) setmgr.Change { return w.m.Up(s, plan.Options{Files: confs()}) }
 	}
 	return []verb{
-		{"up", func(world) {}, &one, up(one), &one},
-		{"update", there, &two, up(two), &two},
-		{"resize", there, nil, func(w world) setmgr.Change { return w.m.Resize("web", plan.Limits{CPU: 1}, 0) }, &small},
+		{"up", func(world) {}, &one, up(one), &one, false},
+		{"update", there, &two, up(two), &two, false},
+		{"resize", there, nil, func(w world) setmgr.Change { return w.m.Resize("web", plan.Limits{CPU: 1}, 0) }, &small, false},
 		{"share", there, nil, func(w world) setmgr.Change {
 			return w.m.Reshare("web", map[string]setmgr.Share{"app": {CPU: 40, Memory: 100 << 20}})
-		}, &shared},
+		}, &shared, false},
 		{"rollback", func(w world) { w.up(t, one); w.up(t, two) }, nil, func(w world) setmgr.Change {
 			return w.m.Rollback("web", map[string]int{"app": 1, "log": 1}, false)
-		}, &back},
-		{"restart", there, nil, func(w world) setmgr.Change { return w.m.Restart("web") }, &one},
+		}, &back, false},
+		{"restart", there, nil, func(w world) setmgr.Change { return w.m.Restart("web") }, &one, false},
 		{"heal", func(w world) {
 			w.up(t, one)
 			if err := w.f.Die("web.infra"); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, func(w world) setmgr.Change { return w.m.Again("web", true) }, &one},
+		}, nil, func(w world) setmgr.Change { return w.m.Again("web", true) }, &one, false},
 		{"boot", func(w world) {
 			w.up(t, one)
 			w.f.Reboot("web.log", "web.app")
-		}, nil, func(w world) setmgr.Change { return w.m.Again("web", true) }, &one},
-		{"rm", there, nil, func(w world) setmgr.Change { return w.m.Remove("web", true, true) }, nil},
+		}, nil, func(w world) setmgr.Change { return w.m.Again("web", true) }, &one, false},
+		{"rm", there, nil, func(w world) setmgr.Change { return w.m.Remove("web", true, true) }, nil, false},
+		{"update of a stopped set", func(w world) {
+			w.up(t, one)
+			if err := w.do(t.Context(), nil, w.m.Stop("web")); err != nil {
+				t.Fatal(err)
+			}
+		}, nil, func(w world) setmgr.Change { return w.m.Update("web", map[string]string{"app": "app:2"}, false) }, &other, true},
 	}
 }
 
@@ -235,6 +244,14 @@ func (v verb) check(t *testing.T, w world, what string) {
 			}
 		}
 		return
+	}
+	if v.down {
+		if s := w.f.String(); strings.Contains(s, "running") {
+			t.Errorf("%s: it runs:\n%s", what, s)
+		}
+		if err := w.do(t.Context(), nil, w.m.Again("web", false)); err != nil {
+			t.Errorf("%s: start: %v", what, err)
+		}
 	}
 	for _, name := range []string{"web.app", "web.log"} {
 		for path, want := range map[string]string{"/etc/conf": "conf", "/etc/text": "text"} {
