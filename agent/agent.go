@@ -67,10 +67,9 @@ func Open(cfg Config, log *slog.Logger) (*Agent, error) {
 }
 
 func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
-	daemonJSON, _ := os.ReadFile(cfg.DaemonJSON) // an Engine needs none
 	a := &Agent{
 		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{},
-		dirs: docker.Dirs{Root: cfg.DockerRoot, Exec: cfg.DockerExec}.FindDirs(daemonJSON),
+		dirs: cfg.Engine(),
 	}
 	name := cfg.host()
 	a.sample.Host = name

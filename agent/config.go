@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mosdocker/mosdocker/agent/docker"
 	"github.com/mosdocker/mosdocker/internal/config"
 )
 
@@ -50,6 +51,12 @@ func (c *Config) Check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Engine is where the Engine keeps things.
+func (c *Config) Engine() docker.Dirs {
+	daemonJSON, _ := os.ReadFile(c.DaemonJSON) // an Engine needs none
+	return docker.Dirs{Root: c.DockerRoot, Exec: c.DockerExec}.FindDirs(daemonJSON)
 }
 
 func (c *Config) host() string {

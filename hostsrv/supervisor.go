@@ -268,6 +268,11 @@ func (s *Supervisor) due(ctx context.Context) time.Duration {
 	return wait
 }
 
+// Note keeps an event of another part of the daemon. Its set is "" for none.
+func (s *Supervisor) Note(ctx context.Context, kind, set, text string) {
+	s.note(ctx, kind, set, "", text)
+}
+
 // note keeps an event for those who ask. The caller does not hold mu.
 func (s *Supervisor) note(ctx context.Context, kind, set, member, text string) {
 	s.log.InfoContext(ctx, "noted", "kind", kind, "set", set, "member", member, "text", text)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent/metric"
 	"github.com/mosdocker/mosdocker/agent/sink/prom"
 	"github.com/mosdocker/mosdocker/hostsrv"
+	"github.com/mosdocker/mosdocker/hostsrv/cgpersist"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 )
@@ -24,6 +26,7 @@ type server struct {
 	log     *logx.Logger
 	agent   *agent.Agent
 	sets    *hostsrv.Supervisor
+	cgroups *cgpersist.Keeper
 	metrics atomic.Pointer[prom.Text]
 	sinks   *running
 }
@@ -31,8 +34,17 @@ type server struct {
 func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 	d := &server{cfg: cfg, log: log, sinks: new(running), sets: newSupervisor(cfg.Sets, log.Logger)}
 	var err error
-	d.agent, err = agent.Open(cfg.Agent, log.Logger)
-	return d, err
+	if d.agent, err = agent.Open(cfg.Agent, log.Logger); err != nil {
+		return nil, err
+	}
+	d.cgroups, err = cgpersist.Open(cgpersist.Config{
+		Records: filepath.Join(cfg.StateDir, "cgroup"), State: filepath.Join(cfg.Sets.State, "cgroup.json"), Engine: cfg.Agent.Engine(),
+		Note: func(ctx context.Context, set, text string) { d.sets.Note(ctx, "cgroup", set, text) },
+	}, log.Logger)
+	if err != nil {
+		return nil, errors.Join(err, d.agent.Close())
+	}
+	return d, nil
 }
 
 // setSinks makes what is measured go where the configuration says. No sample is
@@ -64,16 +76,24 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		d.metrics.Load().Handler(d.view).ServeHTTP(w, r)
 	})
+	mux.HandleFunc("GET /metrics/cgroup", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_ = d.cgroups.WriteMetrics(w) // who scrapes may be gone
+	})
 	d.sets.Register(mux)
+	admin := http.NewServeMux() // what changes things is on the unix socket only
+	admin.Handle("/", mux)
+	d.cgroups.Register(admin)
 	tcp, err := d.listen(ctx, mux)
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
 	work.Go(func() { d.agent.Run(ctx) })
 	work.Go(func() { d.sets.Run(ctx) })
+	work.Go(func() { d.cgroups.Run(ctx) })
 	work.Go(func() { d.reload(ctx, reload, load) })
 	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})
-	err = srv.Run(ctx, pluginsrv.Socket{Name: "mosd", Path: d.cfg.Socket, Handler: mux})
+	err = srv.Run(ctx, pluginsrv.Socket{Name: "mosd", Path: d.cfg.Socket, Handler: admin})
 	end()
 	work.Wait()
 	return errors.Join(err, tcp(), d.close())
@@ -81,7 +101,7 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 
 func (d *server) close() error {
 	d.sinks.end()
-	return d.agent.Close()
+	return errors.Join(d.cgroups.Close(), d.agent.Close())
 }
 
 func (d *server) view(f func(*metric.Sample)) { d.agent.View(f) }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"github.com/mosdocker/mosdocker/internal/near"
 )
 
 func (f *flaws) container(s *Set, c Container, at string) {
@@ -173,8 +175,8 @@ func (f *flaws) rights(at string, o Options) {
 
 // meant is a question for the one that was meant, or what else is to be said.
 func meant(plain string, known []string, or string) string {
-	if near := nearest(strings.ToLower(strings.ReplaceAll(plain, "_", "")), known); near != "" {
-		return ": did you mean " + near + "?"
+	if k := near.Of(strings.ToLower(strings.ReplaceAll(plain, "_", "")), known); k != "" {
+		return ": did you mean " + k + "?"
 	}
 	return or
 }

@@ -3,6 +3,8 @@ package spec
 import (
 	"slices"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/near"
 )
 
 // order checks what containers wait for. names has their places in the list.
@@ -40,7 +42,7 @@ func (f *flaws) dependency(at string, c Container, d Dependency, cs []Container,
 		for _, c := range cs {
 			known = append(known, c.Name)
 		}
-		f.add(at+"/Container", "the set has no container %.60q%s", d.Container, meant(fold(d.Container), known, ": name one of "+short(strings.Join(known, ", "))))
+		f.add(at+"/Container", "the set has no container %.60q%s", d.Container, meant(near.Fold(d.Container), known, ": name one of "+short(strings.Join(known, ", "))))
 		return
 	}
 	on := cs[i]

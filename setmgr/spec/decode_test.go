@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mosdocker/mosdocker/internal/near"
 )
 
 const origin = `{ "Name": "web", "CPU": 4, "MEM": "8g",
@@ -89,11 +91,11 @@ func TestAdviceIsReachable(t *testing.T) {
 	for of, list := range types {
 		seen := map[string]bool{}
 		for _, k := range keysOf(of) {
-			seen[fold(k)] = true
+			seen[near.Fold(k)] = true
 		}
 		for _, a := range list {
 			for _, key := range a.keys {
-				if seen[key] || fold(key) != key {
+				if seen[key] || near.Fold(key) != key {
 					t.Errorf("%s: advice for %s is never given", of, key)
 				}
 				seen[key] = true

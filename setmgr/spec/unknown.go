@@ -4,27 +4,29 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/near"
 )
 
 // unknown says what to do about a key that t does not have: where it belongs, what
 // it is called here, or which ones there are.
 func unknown(t reflect.Type, key string) string {
 	const no = "there is no such key: "
-	plain := fold(key)
+	plain := near.Fold(key)
 	if s := elsewhere(t, plain); s != "" {
 		return no + s
 	}
 	known := keysOf(t)
 	for _, k := range known {
-		if fold(k) == plain {
+		if near.Fold(k) == plain {
 			return no + "did you mean " + k + "?"
 		}
 	}
 	if s := level(t, plain); s != "" {
 		return no + s
 	}
-	if near := nearest(plain, known); near != "" {
-		return no + "did you mean " + near + "?"
+	if k := near.Of(plain, known); k != "" {
+		return no + "did you mean " + k + "?"
 	}
 	return no + "there are " + strings.Join(known, ", ")
 }
@@ -40,17 +42,12 @@ func level(t reflect.Type, plain string) string {
 		where string
 	}{{options, "in Options of a container"}, {container, "beside Options of a container"}, {set, "at the top of the set"}} {
 		for _, k := range keysOf(other.of) {
-			if fold(k) == plain {
+			if near.Fold(k) == plain {
 				return "write " + k + " " + other.where
 			}
 		}
 	}
 	return ""
-}
-
-// fold makes shm-size, shm_size and ShmSize one.
-func fold(s string) string {
-	return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s))
 }
 
 func keysOf(t reflect.Type) []string {
@@ -59,42 +56,6 @@ func keysOf(t reflect.Type) []string {
 		out = append(out, f.Name)
 	}
 	return out
-}
-
-// nearest is the one of known that differs by a few letters only.
-func nearest(plain string, known []string) string {
-	best, least := "", len(plain)/3+1
-	for _, k := range known {
-		if d := distance(plain, fold(k), least); d < least || d == least && best == "" && d < len(plain) {
-			best, least = k, d
-		}
-	}
-	return best
-}
-
-// distance is how many letters are to be changed, added or dropped; more than most
-// is not counted.
-func distance(a, b string, most int) int {
-	if len(a) > len(b)+most || len(b) > len(a)+most {
-		return most + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		left := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := left
-			if a[i] != b[j] {
-				change++
-			}
-			left = row[j+1]
-			row[j+1] = min(change, left+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // advice is what is said of keys, folded, that docker run or Compose have and a set

@@ -1,0 +1,139 @@
+package cgpersist
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/mosdocker/mosdocker/agent/cgroup"
+	"github.com/mosdocker/mosdocker/agent/docker"
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/internal/near"
+	"github.com/mosdocker/mosdocker/setmgr/label"
+	"github.com/mosdocker/mosdocker/setmgr/render"
+)
+
+// subject is a target with its cgroup.
+type subject struct {
+	target Target
+	set    string // that it is, or is a container of
+	path   string // "" while there is none
+	unit   string // of systemd
+	wants  []want
+}
+
+// want is one setting of a subject.
+type want struct {
+	name, value, source string
+}
+
+// The sources of what is wanted.
+const byRecord = "record"
+
+// subjects are all targets that have settings.
+func (k *Keeper) subjects(found []cgroup.Found) []subject {
+	here := k.here(found)
+	var out []subject
+	for _, t := range slices.Sorted(maps.Keys(k.want)) {
+		s, there := here[t]
+		if !there {
+			s = subject{target: t, set: t.Set()}
+		}
+		for _, name := range slices.Sorted(maps.Keys(k.want[t])) {
+			s.wants = append(s.wants, want{name, k.want[t][name], byRecord})
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// here is what runs, by its target.
+func (k *Keeper) here(found []cgroup.Found) map[Target]subject {
+	out := map[Target]subject{}
+	now := map[string]known{}
+	for _, f := range found {
+		c, ok := k.container(f.ID)
+		if !ok {
+			continue
+		}
+		now[f.ID] = c
+		set := c.Labels[label.Set]
+		scope, slice := unit(f.Path)
+		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope}
+		if parent := parentOf(f.Path); set != "" && path.Base(parent) == path.Base(render.Parent(render.Facts{}, set)) {
+			t := Target(setPrefix + set)
+			out[t] = subject{target: t, set: set, path: parent, unit: slice}
+		}
+	}
+	k.known = now
+	return out
+}
+
+// container is what its Engine's files tell of one. They are read again when they
+// change; those that are not there are of another Engine.
+func (k *Keeper) container(id string) (known, bool) {
+	stamp := k.cfg.Engine.Stamp(id)
+	old, ok := k.known[id]
+	if ok && (old.stamp == stamp || stamp == (docker.Stamp{})) {
+		return old, true
+	}
+	c, err := k.cfg.Engine.Read(id)
+	if err != nil {
+		return old, ok // it is being written, or was never ours
+	}
+	return known{c, stamp}, true
+}
+
+// resolve is the target that a user means: the name of a container, its id or a
+// beginning of that, or set/NAME. It must be known to the Engine, or have settings.
+func (k *Keeper) resolve(ref string) (Target, error) {
+	t := Target(strings.TrimPrefix(ref, "container/"))
+	if err := t.valid(); err != nil {
+		return t, err
+	}
+	if k.want[t] != nil {
+		return t, nil
+	}
+	entries, err := os.ReadDir(path.Join(k.cfg.Engine.Root, "containers"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return t, err
+	}
+	var names []string
+	var byID []Target
+	for _, e := range entries {
+		c, err := k.cfg.Engine.Read(e.Name())
+		if err != nil {
+			continue // it is being removed
+		}
+		names = append(names, c.Name)
+		if set := c.Labels[label.Set]; set != "" {
+			names = append(names, setPrefix+set)
+		}
+		if strings.HasPrefix(e.Name(), string(t)) {
+			byID = append(byID, Target(c.Name))
+		}
+	}
+	const least = 4 // of an id
+	switch {
+	case slices.Contains(names, string(t)):
+		return t, nil
+	case len(byID) == 1 && len(t) >= least:
+		return byID[0], nil
+	case slices.Contains(names, setPrefix+string(t)):
+		return t, fault.NotFound("there is no container %.60q on this host: write set/%s for the set of that name", string(t), string(t))
+	}
+	hint := ": docker ps -a shows its containers, docker set ls its sets"
+	if k := near.Of(near.Fold(string(t)), names); k != "" {
+		hint = fmt.Sprintf(": did you mean %s?", k)
+	}
+	what := fmt.Sprintf("container %.60q", string(t))
+	if set := t.Set(); set != "" {
+		what = fmt.Sprintf("set %.60q", set)
+	}
+	return t, fault.NotFound("there is no %s on this host%s", what, hint)
+}
