@@ -1,6 +1,7 @@
 package lvmvolume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -20,11 +21,14 @@ type Config struct {
 	Socket      string          `toml:"socket" doc:"Unix socket that Docker calls; ignored when systemd hands one over."`
 	Admin       string          `toml:"admin" doc:"Unix socket of the admin API, which docker mos volume uses."`
 	StateDir    string          `toml:"state_dir" doc:"Directory of mount points, loop images and trial groups."`
+	MountDir    string          `toml:"mount_dir" doc:"Directory that volumes are mounted in; empty is mnt in the state directory."`
+	LVMDir      string          `toml:"lvm_dir" doc:"System directory of LVM, which has the devices file."`
 	DockerHost  string          `toml:"docker_host" doc:"Socket of the Docker Engine, used beside the calls to learn names and to pause containers."`
 	Type        string          `toml:"type" doc:"Type of volumes that name none: auto, thin, linear, striped or loop. Auto is thin where a volume group has a thin pool, else linear, else loop."`
 	VG          string          `toml:"vg" doc:"Volume group of volumes that name none; empty is the first of those that mos-lvm init knows."`
 	Pool        string          `toml:"pool" doc:"Name of the thin pool in a volume group that has several."`
-	DevicesFile string          `toml:"devices_file" doc:"LVM devices file that lists our disks, below /etc/lvm/devices. Groups on other disks are never touched."`
+	DevicesFile string          `toml:"devices_file" doc:"LVM devices file that lists our disks, in devices below lvm_dir. Groups on other disks are never touched."`
+	Udev        bool            `toml:"udev" doc:"LVM waits for udev, which makes the nodes of devices. Without, LVM makes them and waits for nobody, as it must in a container."`
 	LoopSpare   Size            `toml:"loop_spare" doc:"What loop images leave free on their file system."`
 	Linger      config.Duration `toml:"linger" doc:"How long a volume stays mounted after its last container."`
 	Interval    config.Duration `toml:"interval" doc:"Time between two looks at all that there is."`
@@ -53,10 +57,12 @@ func Defaults() Config {
 		Socket:      "/run/docker/plugins/mos-lvm.sock",
 		Admin:       api.DefaultSocket,
 		StateDir:    api.DefaultState,
+		LVMDir:      "/etc/lvm",
 		DockerHost:  "unix:///run/docker.sock",
 		Type:        "auto",
 		Pool:        "mos-pool",
 		DevicesFile: "mos-lvm.devices",
+		Udev:        true,
 		LoopSpare:   512 << 20,
 		Linger:      config.Duration{Duration: 10 * time.Second},
 		Interval:    config.Duration{Duration: time.Minute},
@@ -76,13 +82,13 @@ func (c *Config) Check() error {
 	if c.Type != "auto" && !slices.Contains(spec.Types(), spec.Type(c.Type)) {
 		fault("type: want auto, thin, linear, striped or loop, not %q", c.Type)
 	}
-	for _, p := range [][2]string{{"socket", c.Socket}, {"admin", c.Admin}, {"state_dir", c.StateDir}} {
+	for _, p := range [][2]string{{"socket", c.Socket}, {"admin", c.Admin}, {"state_dir", c.StateDir}, {"mount_dir", c.mountDir()}, {"lvm_dir", c.LVMDir}} {
 		if !filepath.IsAbs(p[1]) {
 			fault("%s: want an absolute path, not %q", p[0], p[1])
 		}
 	}
 	if strings.Contains(c.DevicesFile, "/") || c.DevicesFile == "" {
-		fault("devices_file: want a name below /etc/lvm/devices, not %q", c.DevicesFile)
+		fault("devices_file: want a name without a folder, not %q", c.DevicesFile)
 	}
 	if c.Interval.Duration < time.Second {
 		fault("interval: want 1s at least, not %v", c.Interval)
@@ -117,9 +123,10 @@ func (c *Config) levels() plan.Levels {
 	return plan.Levels{Extend: c.Thin.Extend, Warn: c.Thin.Warn, Refuse: c.Thin.Refuse, Pause: c.Thin.Pause}
 }
 
-// loopDir, mountDir and trialDir are below the state directory.
+// loopDir, mountDir and trialDir are below the state directory, unless the mount
+// directory is elsewhere.
 func (c *Config) loopDir() string  { return filepath.Join(c.StateDir, "loop") }
-func (c *Config) mountDir() string { return filepath.Join(c.StateDir, "mnt") }
+func (c *Config) mountDir() string { return cmp.Or(c.MountDir, filepath.Join(c.StateDir, "mnt")) }
 func (c *Config) trialDir() string { return filepath.Join(c.StateDir, "disk") }
 
 // Size is a number of bytes that reads and writes "20g" in binary units.

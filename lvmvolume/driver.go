@@ -56,13 +56,12 @@ func Open(cfg Config, log *logx.Logger) (*Driver, error) {
 
 // machine is what a driver drives.
 type machine struct {
-	run    xexec.Runner
-	disk   disk
-	lvmDir string // LVM's system folder; empty is /etc/lvm
+	run  xexec.Runner
+	disk disk
 }
 
 func open(cfg Config, log *logx.Logger, m machine) (*Driver, error) {
-	c, err := lvm.New(lvm.Config{Runner: m.run, DevicesFile: cfg.DevicesFile, SystemDir: m.lvmDir})
+	c, err := lvm.New(lvm.Config{Runner: m.run, DevicesFile: cfg.DevicesFile, SystemDir: cfg.LVMDir, NoUdev: !cfg.Udev})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,6 @@ type rig struct {
 	lvm  *lvmtest.Fake
 	disk *fakeDisk
 	cfg  Config
-	dir  string // LVM's system folder
 }
 
 // vg0 is the group of most rigs: two disks of 40 GiB with a pool of 20 GiB.
@@ -58,13 +57,14 @@ func newRig(t *testing.T, set ...func(*Config)) *rig {
 func bareRig(t *testing.T, set ...func(*Config)) *rig {
 	t.Helper()
 	cfg := Defaults()
-	cfg.StateDir, cfg.DockerHost = t.TempDir(), "unix:///nonexistent/docker.sock"
+	cfg.StateDir, cfg.LVMDir, cfg.DockerHost = t.TempDir(), t.TempDir(), "unix:///nonexistent/docker.sock"
+	cfg.Socket = "/nonexistent/mos-lvm.sock" // this machine may run a mos-lvm
 	cfg.LoopSpare = 0
 	for _, f := range set {
 		f(&cfg)
 	}
 	f := lvmtest.NewFake(40*gib, 40*gib, 40*gib)
-	r := &rig{t: t, lvm: f, disk: &fakeDisk{lvm: f, made: map[string]int{}, text: map[string]string{}}, cfg: cfg, dir: t.TempDir()}
+	r := &rig{t: t, lvm: f, disk: &fakeDisk{lvm: f, made: map[string]int{}, text: map[string]string{}}, cfg: cfg}
 	r.restart()
 	return r
 }
@@ -81,7 +81,7 @@ func (r *rig) restart() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if r.Driver, err = open(cfg, log, machine{run: r.lvm, disk: r.disk, lvmDir: r.dir}); err != nil {
+	if r.Driver, err = open(cfg, log, machine{run: r.lvm, disk: r.disk}); err != nil {
 		r.t.Fatal(err)
 	}
 }

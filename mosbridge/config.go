@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type Config struct {
 	DockerHost  string          `toml:"docker_host" doc:"Socket of the Docker Engine, read beside the calls to learn names and what still exists."`
 	OVSRunDir   string          `toml:"ovs_run_dir" doc:"Directory with the sockets of Open vSwitch."`
 	Datapath    string          `toml:"datapath" doc:"auto, kernel or userspace: the datapath of new bridges; auto takes the kernel's where there is one."`
+	IPTables    string          `toml:"iptables" doc:"Program for the rules of Docker that ours must stand beside: iptables, iptables-nft or iptables-legacy, and those named alike for IPv6."`
 	RestoreWait bool            `toml:"restore_wait" doc:"Make a starting ovs-vswitchd wait for the replay of flows, where all bridges are ours."`
 	Interval    config.Duration `toml:"interval" doc:"Time between two repairs."`
 	RepairLimit config.Duration `toml:"repair_limit" doc:"Time that one repair may take."`
@@ -41,6 +43,7 @@ func Defaults() Config {
 		DockerHost:  "unix:///run/docker.sock",
 		OVSRunDir:   "/run/openvswitch",
 		Datapath:    "auto",
+		IPTables:    "iptables",
 		RestoreWait: true,
 		Interval:    config.Duration{Duration: 30 * time.Second},
 		RepairLimit: config.Duration{Duration: 30 * time.Second},
@@ -60,6 +63,9 @@ func (c *Config) Check() error {
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, ok := datapaths()[c.Datapath]; !ok {
 		fault("datapath: want auto, kernel or userspace, not %q", c.Datapath)
+	}
+	if !slices.Contains([]string{"iptables", "iptables-nft", "iptables-legacy"}, c.IPTables) {
+		fault("iptables: want iptables, iptables-nft or iptables-legacy, not %q", c.IPTables)
 	}
 	for key, v := range map[string]string{"socket": c.Socket, "admin": c.Admin, "state_dir": c.StateDir, "ovs_run_dir": c.OVSRunDir} {
 		if !strings.HasPrefix(v, "/") {

@@ -3,6 +3,7 @@ package mosbridge
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,7 @@ func open(cfg Config, log *logx.Logger, db *store.DB) (*Driver, error) {
 	if err != nil {
 		return nil, errors.Join(err, sw.Close())
 	}
-	fw := firewall.New(firewall.Config{Runner: xexec.Host{}, Log: log.Logger})
+	fw := firewall.New(firewall.Config{Runner: xexec.Host{}, Log: log.Logger, IPTables: cfg.IPTables, IP6Tables: "ip6" + strings.TrimPrefix(cfg.IPTables, "ip")})
 	d := &Driver{
 		cfg: cfg, log: log, db: db, rec: rec, addrs: addrs, engine: eng,
 		fab:     newFabric(sw, fw, rec, ovs.Datapath(datapaths()[cfg.Datapath]), log.Logger),

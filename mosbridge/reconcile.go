@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mosdocker/mosdocker/internal/drivername"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/mosbridge/ovs"
 	"github.com/mosdocker/mosdocker/mosbridge/plan"
@@ -172,7 +173,7 @@ func (d *Driver) mayDestroy(ctx context.Context) error {
 		return fmt.Errorf("the record is empty but bridges of ours exist, and nobody says whether they are in use: start docker: %w", err)
 	}
 	for _, n := range k.networks {
-		if n.Driver == Name {
+		if drivername.Is(n.Driver, Name) {
 			return fault.Conflict("the record in %s is empty, but docker has network %s of mosbridge: is the right directory mounted? If the record is lost, remove the network and create it again", d.cfg.StateDir, n.Name)
 		}
 	}

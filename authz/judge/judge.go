@@ -10,6 +10,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/drivername"
 	"github.com/mosdocker/mosdocker/setmgr/label"
 )
 
@@ -219,7 +220,7 @@ func (j *judge) decide() *denial {
 		if d := j.found("volume", c.Ref, err); d != nil {
 			return d
 		}
-		if c.Action == "volume.rm" && f.Driver == "mos-lvm" && f.Users > 0 && !j.p.Infra {
+		if c.Action == "volume.rm" && drivername.Is(f.Driver, "mos-lvm") && f.Users > 0 && !j.p.Infra {
 			j.object = "volume " + f.Name
 			return deny("builtin: volume", "volume %s is in use by %d: stop its containers first", f.Name, f.Users)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/drivername"
 )
 
 // volume decides on a new volume.
@@ -41,7 +42,7 @@ func (j *judge) driver(driver string, options map[string]string) *denial {
 			return deny("limits.local_options", "options for the driver local are not allowed: they mount any path or device of the host")
 		case driver != "local" && !policy.In(j.l.VolumeOptions, k):
 			return deny("limits.volume_options", "option %.80s of volumes is not allowed; these are: %s", k, strings.Join(j.l.VolumeOptions, ", "))
-		case driver == "mos-lvm" && k == "from":
+		case drivername.Is(driver, "mos-lvm") && k == "from":
 			name, _, _ := strings.Cut(v, "@")
 			f, err := j.look.Volume(name)
 			if d := j.found("volume", name, err); d != nil {

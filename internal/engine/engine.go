@@ -12,6 +12,8 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
+
+	"github.com/mosdocker/mosdocker/internal/drivername"
 )
 
 // Limit is how long one question may take when its context has no earlier
@@ -117,7 +119,7 @@ func (e *Engine) Networks(ctx context.Context, driver string) ([]Network, error)
 			return err
 		}
 		for _, n := range list.Items {
-			if !isDriver(n.Driver, driver) && !isDriver(n.IPAM.Driver, driver) {
+			if !drivername.Is(n.Driver, driver) && !drivername.Is(n.IPAM.Driver, driver) {
 				continue
 			}
 			one, err := c.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{})
@@ -132,13 +134,6 @@ func (e *Engine) Networks(ctx context.Context, driver string) ([]Network, error)
 		return nil
 	})
 	return out, err
-}
-
-// isDriver reports whether have names the driver. A managed plugin shows as
-// NAME:TAG.
-func isDriver(have, driver string) bool {
-	name, _, _ := strings.Cut(have, ":")
-	return have == driver || name == driver
 }
 
 func networkOf(n network.Inspect) Network {

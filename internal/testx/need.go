@@ -46,6 +46,8 @@ const (
 	NFT Needs = "nft"
 	// Prometheus is its server's program.
 	Prometheus Needs = "prometheus"
+	// Registry is Debian's registry of images.
+	Registry Needs = "registry"
 	// DM is the kernel's device mapper with LVM's programs.
 	DM Needs = "dm"
 	// Compose is docker compose, where test/setup/compose puts it: in
@@ -103,6 +105,8 @@ func check(w Needs) error {
 		return programs("podman", "crun", "runc", "catatonit", "/usr/lib/podman/netavark")
 	case Prometheus:
 		return programs("prometheus")
+	case Registry:
+		return programs("docker-registry")
 	case DM:
 		return errors.Join(root(), programs("lvm", "dmsetup"), deviceMapper())
 	}

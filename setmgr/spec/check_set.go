@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mosdocker/mosdocker/internal/drivername"
 )
 
 func index(path string, i int) string { return path + "/" + strconv.Itoa(i) }
@@ -127,10 +129,10 @@ func (f *flaws) volume(s *Set) {
 	if v.Driver != "" && !line(v.Driver) {
 		f.add(at+"/Driver", "%.60q is no name of a driver: docker info lists those that there are", v.Driver)
 	}
-	if v.Size > 0 && v.Driver != "" && v.Driver != ownDriver {
+	if v.Size > 0 && v.Driver != "" && !drivername.Is(v.Driver, ownDriver) {
 		f.add(at+"/Size", "the driver %.60s has no sizes that we know: drop Size, write what it has into Options, or take %s", v.Driver, ownDriver)
 	}
-	if _, ok := v.Options["size"]; ok && (v.Driver == "" || v.Driver == ownDriver) {
+	if _, ok := v.Options["size"]; ok && (v.Driver == "" || drivername.Is(v.Driver, ownDriver)) {
 		f.add(at+"/Options/size", "the size stands beside the options, where it can be changed: write Size")
 	}
 	f.keyed(at+"/Options", v.Options)

@@ -308,6 +308,7 @@ func TestPossible(t *testing.T) {
 		"signal first":             func(_ *Set, o *Options) { o.Stop.Signal = "RTMIN" },
 		"host network":             func(s *Set, _ *Options) { s.Network = Network{Name: "host"}; s.Hostname = "a.b" },
 		"own volume of the driver": func(s *Set, _ *Options) { s.Volume = &Volume{Driver: "local", Options: map[string]string{"size": "1"}} },
+		"managed plugin":           func(s *Set, _ *Options) { s.Volume = &Volume{Driver: "mos-lvm:latest", Size: 1 << 30} },
 		"mount on its own path":    func(_ *Set, o *Options) { o.Mounts = []Mount{{Path: "/x"}, {Type: MountTmpfs, Path: "/data"}} },
 		"ready and health":         func(_ *Set, o *Options) { o.Health = &Health{Cmd: []string{"CMD", "/ok"}} },
 		"dependency in one index": func(s *Set, _ *Options) {

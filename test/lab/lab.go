@@ -134,7 +134,7 @@ func (h *Host) record() {
 	if h.Volumes != nil {
 		commands = append(commands, "cat /proc/self/mountinfo", "ls -la /var/lib/mos/mos-lvm/loop /var/lib/mos/mos-lvm/mnt", "docker volume ls")
 	}
-	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(h.daemons[0])), "state"))
+	f, err := os.Create(filepath.Join(filepath.Dir(h.Log(rig.Dockerd)), "state"))
 	if err != nil {
 		h.tb.Log(err)
 		return

@@ -49,9 +49,13 @@ func (h *Host) Loops() ([]string, error) {
 			continue // detached meanwhile
 		}
 		image := strings.TrimSpace(string(b))
-		if !strings.HasPrefix(image, ImageDir) {
+		// Of a mount namespace that is no more, as of a managed plugin's earlier life,
+		// the kernel tells the path below the mount.
+		at := strings.LastIndex(image, "/mos-lvm/loop/")
+		if at < 0 {
 			continue
 		}
+		image = filepath.Join(filepath.Dir(filepath.Dir(ImageDir)), image[at:])
 		if _, err := os.Lstat(h.Path(image)); err == nil || strings.HasSuffix(image, " (deleted)") {
 			out = append(out, filepath.Base(filepath.Dir(filepath.Dir(file)))+" "+image)
 		}
