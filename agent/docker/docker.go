@@ -49,7 +49,8 @@ type Container struct {
 // Volume is a named or unnamed volume, not a folder of the host.
 type Volume struct {
 	Name   string
-	Source string // path on the host
+	Source string // path on the host, "" while a plugin has not mounted it
+	Driver string
 }
 
 // Stamp changes when a container's files do.
@@ -96,8 +97,8 @@ func (d Dirs) Read(id string) (Container, error) {
 		out.Started = c.State.StartedAt
 	}
 	for _, m := range c.MountPoints {
-		if m.Type == "volume" && m.Source != "" {
-			out.Volumes = append(out.Volumes, Volume{m.Name, m.Source})
+		if m.Type == "volume" {
+			out.Volumes = append(out.Volumes, Volume{m.Name, m.Source, m.Driver})
 		}
 	}
 	slices.SortFunc(out.Volumes, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })

@@ -18,6 +18,7 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/cgpersist"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
+	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
 )
 
 // server is the agent with its servers.
@@ -39,7 +40,8 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 	}
 	d.cgroups, err = cgpersist.Open(cgpersist.Config{
 		Records: filepath.Join(cfg.StateDir, "cgroup"), State: filepath.Join(cfg.Sets.State, "cgroup.json"), Engine: cfg.Agent.Engine(),
-		Note: func(ctx context.Context, set, text string) { d.sets.Note(ctx, "cgroup", set, text) },
+		Volumes: volume.New("").Volumes,
+		Note:    func(ctx context.Context, set, text string) { d.sets.Note(ctx, "cgroup", set, text) },
 	}, log.Logger)
 	if err != nil {
 		return nil, errors.Join(err, d.agent.Close())

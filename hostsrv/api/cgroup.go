@@ -11,11 +11,11 @@ import (
 
 // CgroupSetting is one setting of a cgroup that mosd keeps in force.
 type CgroupSetting struct {
-	// Target is the name of a container, or set/NAME.
+	// Target is the name of a container, set/NAME or volume/NAME.
 	Target  string `json:"target"`
 	Setting string `json:"setting"`
 	Value   string `json:"value"` // as it is to be, sizes in bytes
-	// Source is record, for what docker mos cgroup set wrote.
+	// Source is one of the sources of settings.
 	Source string `json:"source"`
 	// State is held, waiting or faulty, and Detail says why.
 	State  string `json:"state"`
@@ -26,6 +26,12 @@ type CgroupSetting struct {
 	Repairs  int       `json:"repairs"`
 	Repaired time.Time `json:"repaired,omitzero"`
 }
+
+// The sources of settings.
+const (
+	CgroupByRecord = "record" // docker mos cgroup set
+	CgroupByVolume = "volume" // the iops and bps of a volume
+)
 
 // The states of settings.
 const (

@@ -130,7 +130,7 @@ func (k *Keeper) swap(ctx context.Context, t Target, values map[string]string, n
 	}
 	var errs []error
 	for _, r := range k.rowsOf(t) {
-		if r.Source == byRecord && r.State == api.CgroupFaulty && slices.Contains(names, r.Setting) {
+		if r.Source == api.CgroupByRecord && r.State == api.CgroupFaulty && slices.Contains(names, r.Setting) {
 			errs = append(errs, fault.Conflict("%s: %s", t, r.Detail))
 		}
 	}

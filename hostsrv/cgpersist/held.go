@@ -32,6 +32,8 @@ type group struct {
 type atom struct {
 	setting.Atom
 
+	// Source is where it is wanted.
+	Source string `json:"source"`
 	Before string `json:"before"` // what others want it to be
 	Kernel string `json:"kernel"` // what was read when Value had been written, "" while that was not
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent/cgroup"
 	"github.com/mosdocker/mosdocker/agent/docker"
 	"github.com/mosdocker/mosdocker/hostsrv/api"
+	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/setmgr/setting"
 )
 
@@ -22,6 +23,8 @@ type Config struct {
 	Records string // folder of what is to be, which lasts
 	State   string // file of what was before, which need not outlive the host's start
 	Engine  docker.Dirs
+	// Volumes lists those of mos-lvm.
+	Volumes func(ctx context.Context) ([]volume.Volume, error)
 	// Note tells what was done of itself, for docker mos host events; set is "" for a
 	// container of none.
 	Note func(ctx context.Context, set, text string)
@@ -42,12 +45,15 @@ type Keeper struct {
 	kernel  kernel
 	dirs    *cgroup.Watch
 	files   *cgroup.Watch
+	kick    chan struct{} // of capacity 1: look at once
+	ask     chan struct{} // of capacity 1: learn of volumes
 
 	mu      sync.Mutex // guards all below
 	want    map[Target]map[string]string
 	faults  map[string]error // of records, by their file
 	held    *held
-	known   map[string]known // containers by their id
+	known   map[string]known  // containers that run, by their id
+	limits  map[string]limits // of volumes by their name, nil while mos-lvm was not heard
 	rows    []api.CgroupSetting
 	repairs map[repaired]count
 	said    map[string]string // faults that were logged, by target and setting
@@ -87,7 +93,7 @@ func Open(cfg Config, log *slog.Logger) (*Keeper, error) {
 
 func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Keeper, error) {
 	k := &Keeper{
-		cfg: cfg, log: log, records: records{cfg.Records}, kernel: kernel{tree, openSystemd()},
+		cfg: cfg, log: log, records: records{cfg.Records}, kernel: kernel{tree, openSystemd()}, kick: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		known: map[string]known{}, repairs: map[repaired]count{}, said: map[string]string{}, rows: []api.CgroupSetting{},
 	}
 	var err error
@@ -111,6 +117,9 @@ func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Keeper, error) {
 
 // Run keeps settings in force until ctx ends. What is in force stays so.
 func (k *Keeper) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { k.learn(ctx) })
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	follow := time.NewTimer(0) // a first look at once
@@ -130,6 +139,7 @@ func (k *Keeper) Run(ctx context.Context) {
 				}
 			}
 		case <-k.files.C:
+		case <-k.kick:
 		case <-tick.C:
 		}
 		k.mu.Lock()
@@ -198,6 +208,9 @@ func (k *Keeper) keep(ctx context.Context, s subject, w want, wanted map[string]
 	if err == nil && k.kernel.version() == 1 && s.target.Set() != "" {
 		err = notForSets(w.name)
 	}
+	if err == nil {
+		err = s.fault
+	}
 	if err == nil && s.path == "" {
 		return api.CgroupWaiting, "", "it does not run"
 	}
@@ -208,6 +221,9 @@ func (k *Keeper) keep(ctx context.Context, s subject, w want, wanted map[string]
 		}
 		if wanted[s.path] == nil {
 			wanted[s.path] = map[string]bool{}
+		}
+		if wanted[s.path][a.Key()] {
+			continue // by somebody before it
 		}
 		wanted[s.path][a.Key()] = true
 		var repair bool
@@ -263,7 +279,7 @@ func (k *Keeper) hold(ctx context.Context, s subject, a setting.Atom, w want) (g
 		h.Before, repair = now, true // what others want now
 	}
 	// Before the act, so that a daemon that dies here is followed by one that knows.
-	h.Atom, h.Kernel = a, ""
+	h.Atom, h.Source, h.Kernel = a, w.source, ""
 	if err := k.held.save(); err != nil {
 		return now, false, err
 	}
@@ -301,7 +317,7 @@ func (k *Keeper) takeBack(ctx context.Context, wanted map[string]map[string]bool
 			continue
 		}
 		for key, h := range g.Atoms {
-			if wanted[p][key] {
+			if wanted[p][key] || h.Source == api.CgroupByVolume && k.limits == nil {
 				continue
 			}
 			if err := k.restore(ctx, p, g, h); err != nil {

@@ -42,6 +42,9 @@ func (t Target) String() string {
 	if set := t.Set(); set != "" {
 		return "set " + set
 	}
+	if name, is := strings.CutPrefix(string(t), volumePrefix); is {
+		return "volume " + name
+	}
 	return "container " + string(t)
 }
 

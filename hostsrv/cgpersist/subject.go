@@ -12,6 +12,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/agent/cgroup"
 	"github.com/mosdocker/mosdocker/agent/docker"
+	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/near"
 	"github.com/mosdocker/mosdocker/setmgr/label"
@@ -25,15 +26,13 @@ type subject struct {
 	path   string // "" while there is none
 	unit   string // of systemd
 	wants  []want
+	fault  error // why it can have none
 }
 
 // want is one setting of a subject.
 type want struct {
 	name, value, source string
 }
-
-// The sources of what is wanted.
-const byRecord = "record"
 
 // subjects are all targets that have settings.
 func (k *Keeper) subjects(found []cgroup.Found) []subject {
@@ -45,11 +44,15 @@ func (k *Keeper) subjects(found []cgroup.Found) []subject {
 			s = subject{target: t, set: t.Set()}
 		}
 		for _, name := range slices.Sorted(maps.Keys(k.want[t])) {
-			s.wants = append(s.wants, want{name, k.want[t][name], byRecord})
+			s.wants = append(s.wants, want{name, k.want[t][name], api.CgroupByRecord})
 		}
 		out = append(out, s)
 	}
-	return out
+	paths := map[string]string{}
+	for _, f := range found {
+		paths[f.ID] = f.Path
+	}
+	return append(out, k.volumes(paths)...) // last: what somebody set by hand is for him to know
 }
 
 // here is what runs, by its target.

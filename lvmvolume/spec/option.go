@@ -24,14 +24,14 @@ type Option struct {
 // Options is the table of all options of `docker volume create -o`, sorted by key.
 func Options() []Option {
 	return []Option{
-		{Key: "bps", Value: "RATE", Default: "none", Copied: true, Help: "most bytes a second, such as 100m; recorded and shown, not enforced yet.", set: setBPS},
+		{Key: "bps", Value: "RATE", Default: "none", Copied: true, Help: "most bytes a second, such as 100m, read and written each; mosd enforces it, see cgroup-settings.md.", set: setBPS},
 		{Key: "from", Value: "VOLUME[@SNAPSHOT]", Default: "none", Help: "make the volume a copy of another one, or of a snapshot.", set: setFrom},
 		{Key: "fs", Value: "ext4|xfs", Default: "ext4", Copied: true, Help: "file system.", set: setFS},
 		{
 			Key: "gid", Value: "NUMBER", Default: "0", Copied: true, Help: "group of the volume's directory.",
 			set: func(v *Volume, s string) (err error) { v.GID, err = owner(s); return err },
 		},
-		{Key: "iops", Value: "NUMBER", Default: "none", Copied: true, Help: "most operations a second; recorded and shown, not enforced yet.", set: setIOPS},
+		{Key: "iops", Value: "NUMBER", Default: "none", Copied: true, Help: "most operations a second, reads and writes each; mosd enforces it, see cgroup-settings.md.", set: setIOPS},
 		{Key: "mode", Value: "OCTAL", Default: "0755", Copied: true, Help: "mode of the volume's directory.", set: setMode},
 		{Key: "mountopts", Value: "OPTION,…", Default: "none", Copied: true, Help: "mount options, such as noatime.", set: setMountOpts},
 		{

@@ -20,7 +20,12 @@ type cgroups struct {
 
 func newCgroups(t *testing.T, engine rig.Engine) *cgroups {
 	t.Helper()
-	h := lab.New(t, rig.Config{Engine: engine}).Hosts[0]
+	return startCgroups(t, lab.New(t, rig.Config{Engine: engine}).Hosts[0])
+}
+
+// startCgroups starts mosd on a host.
+func startCgroups(t *testing.T, h *lab.Host) *cgroups {
+	t.Helper()
 	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: []string{lab.Program(t, "mosd"), "-sets.keep=none"}, Ready: func() error {
 		_, err := h.TryMos("cgroup", "ls")
 		return err
@@ -66,6 +71,18 @@ func (c *cgroups) becomes(what string, limit time.Duration, files map[string]str
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// device is that of what a container has mounted at a path.
+func (c *cgroups) device(container, path string) string {
+	c.t.Helper()
+	for line := range strings.Lines(c.D("exec", container, "cat", "/proc/self/mountinfo")) {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == path {
+			return f[2]
+		}
+	}
+	c.t.Fatalf("%s has nothing at %s", container, path)
+	return ""
 }
 
 // TestCgroupSettingsLast: settings that Docker has no option for hold through what
@@ -182,4 +199,53 @@ func TestCgroupSettingsThatCannotBe(t *testing.T) {
 	}
 	c.D("start", "web")
 	c.becomes("start", time.Second, map[string]string{c.file("web", "cpu", "cpu.shares"): "512"})
+}
+
+// TestVolumesKeepTheirRates: what a volume was made with holds for each container that
+// has it, from its start on, and goes with the volume.
+func TestVolumesKeepTheirRates(t *testing.T) {
+	c := startCgroups(t, lab.NewVolumes(t, rig.Config{Engine: rig.Engine20}).Hosts[0])
+	c.Create("slow", "size=64m", "bps=2m", "iops=400")
+	c.Create("free", "size=64m")
+	c.D("run", "-d", "--name", "one", "--stop-timeout", "0", "-v", "slow:/slow", "-v", "free:/free", rig.Image, "sleep", "100000")
+	c.D("run", "-d", "--name", "two", "--stop-timeout", "0", "-v", "slow:/data", rig.Image, "sleep", "100000")
+	device := c.device("one", "/slow")
+	for _, name := range []string{"one", "two"} {
+		c.becomes("start of "+name, time.Second, map[string]string{
+			c.file(name, "blkio", "blkio.throttle.read_bps_device"):   device + " 2097152",
+			c.file(name, "blkio", "blkio.throttle.write_bps_device"):  device + " 2097152",
+			c.file(name, "blkio", "blkio.throttle.read_iops_device"):  device + " 400",
+			c.file(name, "blkio", "blkio.throttle.write_iops_device"): device + " 400",
+		})
+	}
+	write := func(to string) time.Duration {
+		begin := time.Now()
+		c.D("exec", "one", "dd", "if=/dev/zero", "of="+to+"/f", "bs=256k", "count=32", "oflag=direct") // 8 MiB
+		return time.Since(begin).Round(time.Millisecond)
+	}
+	slow, free := write("/slow"), write("/free")
+	t.Logf("8 MiB at 2 MiB/s took %v, without a limit %v", slow, free)
+	if slow < 3500*time.Millisecond || slow > 8*time.Second || free > slow/2 {
+		t.Error("want about 4 s, and much less without a limit")
+	}
+	if out := c.Mos("cgroup", "ls", "--format", "{{.Target}} {{.Source}} {{.State}}"); out != "volume/slow volume held\nvolume/slow volume held" {
+		t.Errorf("the list is\n%s", out)
+	}
+	// What is set by hand for the device comes first; the volume's comes back with unset.
+	wbps := c.file("one", "blkio", "blkio.throttle.write_bps_device")
+	c.Mos("cgroup", "set", "one", "io.max="+device+" wbps=4m")
+	c.becomes("by hand", 0, map[string]string{wbps: device + " 4194304"})
+	c.Mos("cgroup", "unset", "one", "io.max")
+	c.becomes("unset", 0, map[string]string{wbps: device + " 2097152"})
+	// Without mos-lvm a new mosd leaves what is in force.
+	if err := errors.Join(c.Stop("mosd"), c.Stop(lab.Lvm), c.Start("mosd")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	c.becomes("without mos-lvm", 0, map[string]string{wbps: device + " 2097152"})
+	if err := c.Start(lab.Lvm); err != nil {
+		t.Fatal(err)
+	}
+	c.D("restart", "one")
+	c.becomes("docker restart", 15*time.Second, map[string]string{wbps: c.device("one", "/slow") + " 2097152"})
 }
