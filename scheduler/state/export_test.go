@@ -1,0 +1,7 @@
+package state
+
+// OpenWith opens a store as a program would that knows these migrations.
+var OpenWith = open
+
+// Migration is a step from one version of the schema to the next.
+type Migration = migration
