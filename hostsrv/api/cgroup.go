@@ -30,6 +30,7 @@ type CgroupSetting struct {
 // The sources of settings.
 const (
 	CgroupByRecord = "record" // docker mos cgroup set
+	CgroupBySpec   = "spec"   // Cgroup in the file of a set
 	CgroupByVolume = "volume" // the iops and bps of a volume
 )
 

@@ -62,23 +62,27 @@ func (k *Keeper) Set(ctx context.Context, ref string, values map[string]string) 
 	all := map[string]string{}
 	maps.Copy(all, k.want[t])
 	maps.Copy(all, parsed)
-	if err := setting.Clash(all); err != nil {
-		return nil, err
-	}
-	if err := k.possible(t, parsed); err != nil {
+	if err := k.possible(t, parsed, all); err != nil {
 		return nil, err
 	}
 	return k.swap(ctx, t, all, slices.Collect(maps.Keys(parsed)))
 }
 
-// possible says what of the settings cannot be on this host, or not for this target.
-func (k *Keeper) possible(t Target, values map[string]string) error {
+// possible says what of the settings cannot be on this host, for this target, or beside
+// all that it is to have.
+func (k *Keeper) possible(t Target, values, all map[string]string) error {
 	found, err := k.scan()
 	if err != nil {
 		return err
 	}
-	at := k.here(found)[t].path
-	trial := at
+	s := k.here(found)[t]
+	together := map[string]string{}
+	maps.Copy(together, s.spec)
+	maps.Copy(together, all)
+	if err := setting.Clash(together); err != nil {
+		return err
+	}
+	at, trial := s.path, s.path
 	if trial == "" && len(found) > 0 {
 		trial = found[0].Path // the kernel has the same files for all
 	}

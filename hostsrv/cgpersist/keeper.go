@@ -64,6 +64,7 @@ type known struct {
 	docker.Container
 
 	stamp docker.Stamp
+	spec  map[string]string // settings that a set's file gives it
 }
 
 // repaired names what is counted, and count is how often and when last.

@@ -109,10 +109,15 @@ func id(n int) string { return fmt.Sprintf("%064x", n+1) }
 // container makes the files and the cgroup of one.
 func (h *host) container(n int, name string) {
 	h.t.Helper()
+	h.labelled(n, name, "{}")
+}
+
+func (h *host) labelled(n int, name, labels string) {
+	h.t.Helper()
 	dir := filepath.Join(h.cfg.Engine.Root, "containers", id(n))
 	err := errors.Join(
 		os.MkdirAll(dir, 0o755),
-		os.WriteFile(dir+"/config.v2.json", fmt.Appendf(nil, `{"Name":"/%s","State":{},"Config":{}}`, name), 0o600),
+		os.WriteFile(dir+"/config.v2.json", fmt.Appendf(nil, `{"Name":"/%s","State":{},"Config":{"Labels":%s}}`, name, labels), 0o600),
 		os.WriteFile(dir+"/hostconfig.json", []byte(`{"NetworkMode":"none"}`), 0o600),
 	)
 	if err != nil {
@@ -283,6 +288,32 @@ func TestRunSeesWhatHappens(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What a set's file gives a member holds, unless it is given another value by hand.
+func TestSettingsOfASetsFile(t *testing.T) {
+	h := newHost(t)
+	h.labelled(0, "web.app", `{"mos.set":"web","mos.role":"member","mos.member":"app","mos.spec":"{\"Name\":\"app\",\"Image\":\"x\",\"Options\":{\"Cgroup\":{\"cpu.weight\":\"200\"}}}"}`)
+	source := func(want string) {
+		t.Helper()
+		rows, err := h.List(t.Context(), "web.app")
+		h.must(err)
+		if len(rows) != 1 || rows[0].Source != want || rows[0].State != api.CgroupHeld {
+			t.Errorf("got %+v, want it from %s", rows, want)
+		}
+	}
+	source(api.CgroupBySpec)
+	h.must(h.weighs(0, 200))
+	h.set("web.app", "cpu.weight", "300")
+	source(api.CgroupByRecord)
+	h.must(h.weighs(0, 300))
+	if _, err := h.Set(t.Context(), "web.app", map[string]string{"cpu.idle": "1"}); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a clash with the file: %v", err)
+	}
+	_, err := h.Unset(t.Context(), "web.app", []string{"cpu.weight"})
+	h.must(err)
+	source(api.CgroupBySpec)
+	h.must(h.weighs(0, 200))
 }
 
 // What the kernel refuses takes the whole call back.

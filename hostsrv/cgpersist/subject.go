@@ -17,14 +17,17 @@ import (
 	"github.com/mosdocker/mosdocker/internal/near"
 	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/render"
+	"github.com/mosdocker/mosdocker/setmgr/setting"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // subject is a target with its cgroup.
 type subject struct {
 	target Target
-	set    string // that it is, or is a container of
-	path   string // "" while there is none
-	unit   string // of systemd
+	set    string            // that it is, or is a container of
+	path   string            // "" while there is none
+	unit   string            // of systemd
+	spec   map[string]string // what a set's file gives it
 	wants  []want
 	fault  error // why it can have none
 }
@@ -37,14 +40,25 @@ type want struct {
 // subjects are all targets that have settings.
 func (k *Keeper) subjects(found []cgroup.Found) []subject {
 	here := k.here(found)
-	var out []subject
-	for _, t := range slices.Sorted(maps.Keys(k.want)) {
-		s, there := here[t]
-		if !there {
-			s = subject{target: t, set: t.Set()}
+	for t := range k.want {
+		if _, there := here[t]; !there {
+			here[t] = subject{target: t, set: t.Set()}
 		}
-		for _, name := range slices.Sorted(maps.Keys(k.want[t])) {
-			s.wants = append(s.wants, want{name, k.want[t][name], api.CgroupByRecord})
+	}
+	var out []subject
+	for _, t := range slices.Sorted(maps.Keys(here)) {
+		s := here[t]
+		wants := maps.Clone(s.spec)
+		if wants == nil {
+			wants = map[string]string{}
+		}
+		maps.Copy(wants, k.want[t])
+		for _, name := range slices.Sorted(maps.Keys(wants)) {
+			source := api.CgroupBySpec
+			if _, own := k.want[t][name]; own {
+				source = api.CgroupByRecord
+			}
+			s.wants = append(s.wants, want{name, wants[name], source})
 		}
 		out = append(out, s)
 	}
@@ -67,7 +81,7 @@ func (k *Keeper) here(found []cgroup.Found) map[Target]subject {
 		now[f.ID] = c
 		set := c.Labels[label.Set]
 		scope, slice := unit(f.Path)
-		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope}
+		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope, spec: c.spec}
 		if parent := parentOf(f.Path); set != "" && path.Base(parent) == path.Base(render.Parent(render.Facts{}, set)) {
 			t := Target(setPrefix + set)
 			out[t] = subject{target: t, set: set, path: parent, unit: slice}
@@ -89,7 +103,30 @@ func (k *Keeper) container(id string) (known, bool) {
 	if err != nil {
 		return old, ok // it is being written, or was never ours
 	}
-	return known{c, stamp}, true
+	now := known{Container: c, stamp: stamp, spec: old.spec}
+	if !ok {
+		now.spec = specOf(c.Labels)
+	}
+	return now, true
+}
+
+// specOf is what the file of a set gives one of its members, in the form of
+// setting.Parse. Labels never change in a container's life.
+func specOf(labels map[string]string) map[string]string {
+	if labels[label.Role] != label.RoleMember {
+		return nil
+	}
+	c, err := spec.DecodeContainer(labels[label.Spec])
+	if err != nil {
+		return nil // of a release that knows more: docker set tells it
+	}
+	out := map[string]string{}
+	for name, value := range c.Options.Cgroup {
+		if v, err := setting.Parse(name, value); err == nil { // it was checked when it was made
+			out[name] = v
+		}
+	}
+	return out
 }
 
 // resolve is the target that a user means: the name of a container, its id or a

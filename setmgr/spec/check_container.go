@@ -11,6 +11,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/mosdocker/mosdocker/internal/near"
+	"github.com/mosdocker/mosdocker/setmgr/setting"
 )
 
 func (f *flaws) container(s *Set, c Container, at string) {
@@ -32,6 +33,7 @@ func (f *flaws) container(s *Set, c Container, at string) {
 	f.mounts(s, o.Mounts, at+"/Mounts")
 	f.files(at, o)
 	f.rights(at, o)
+	f.cgroup(at+"/Cgroup", o.Cgroup)
 	f.devices(at+"/Devices", o.Devices)
 	f.life(at, o)
 	f.health(at+"/Health", o.Health)
@@ -141,6 +143,22 @@ func (f *flaws) ofVolume(s *Set, m Mount, at string) {
 	p := m.Subpath
 	if p != "" && (path.IsAbs(p) || path.Clean(p) != p || p == "." || p == ".." || strings.HasPrefix(p, "../") || strings.ContainsAny(p, "\x00\n")) {
 		f.add(at+"/Subpath", "%.100q is no clean path inside of the volume: write one such as logs/app, without . and ..", p)
+	}
+}
+
+// cgroup checks settings of a container's cgroup.
+func (f *flaws) cgroup(at string, settings map[string]string) {
+	parsed := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		value, err := setting.Parse(name, settings[name])
+		if err != nil {
+			f.add(join(at, name), "%v", err)
+			continue
+		}
+		parsed[name] = value
+	}
+	if err := setting.Clash(parsed); err != nil {
+		f.add(at, "%v", err)
 	}
 }
 

@@ -183,6 +183,7 @@ func rightKeys() []row {
 		{"Privileged", "false", "whether it has all rights on the host.", nil},
 		{"Init", "false", "whether an init of the Engine reaps processes; not with PID.", nil},
 		{"PIDs", "no limit", "the most processes.", minimum()},
+		{"Cgroup", "none", "settings of its cgroup that no Engine has, by their names in cgroup version 2, see cgroup-settings.md; mosd keeps them, without mosd nobody does. The settings that docker mos cgroup set gives the container go before.", nil},
 		{"OOMScoreAdj", "0", "how soon it is killed when the host lacks memory, -1000 to 1000.", between(-1000, 1000)},
 	}
 }

@@ -18,6 +18,10 @@ func pairs(keys ...string) *rapid.Generator[map[string]string] {
 	return rapid.MapOfN(rapid.SampledFrom(keys), rapid.SampledFrom([]string{"1", "1:2", "4096"}), 0, 2)
 }
 
+func settings() *rapid.Generator[map[string]string] {
+	return rapid.MapOfN(rapid.SampledFrom([]string{"cpu.max.burst", "cpu.weight", "pids.max"}), rapid.SampledFrom([]string{"1", "4096"}), 0, 2)
+}
+
 func one(of ...string) *rapid.Generator[string] {
 	return rapid.SampledFrom(append(of, ""))
 }
@@ -69,7 +73,7 @@ func drawOptions(t *rapid.T, s Set, o *Options, share float64) {
 		CPU: rapid.Float64Range(0.01, share).Draw(t, "cpu"), MEM: rapid.Float64Range(1, share).Draw(t, "mem"),
 		Command: rapid.SliceOfN(rapid.StringMatching(`[^\x00]*`), 0, 3).Draw(t, "command"),
 		Env:     rapid.MapOfN(rapid.StringMatching(`[A-Za-z_./~-]+`), rapid.StringMatching(`[^\x00]*`), 0, 3).Draw(t, "env"),
-		User:    one("1000:1000").Draw(t, "user"), TTY: rapid.Bool().Draw(t, "tty"), Ulimits: pairs("core", "nofile").Draw(t, "ulimits"),
+		User:    one("1000:1000").Draw(t, "user"), TTY: rapid.Bool().Draw(t, "tty"), Cgroup: settings().Draw(t, "cgroup"), Ulimits: pairs("core", "nofile").Draw(t, "ulimits"),
 		CapAdd: texts("NET_ADMIN", "ALL").Draw(t, "cap"), PIDs: rapid.IntRange(0, 1<<20).Draw(t, "pids"),
 		OOMScoreAdj: rapid.IntRange(-1000, 1000).Draw(t, "oom"), Once: rapid.Bool().Draw(t, "once"),
 		Ready:  optional(t, func() Probe { return Probe{TCP: 80, Deadline: durations().Draw(t, "deadline")} }),

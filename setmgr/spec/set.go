@@ -103,6 +103,8 @@ type Options struct {
 	Privileged  bool
 	Init        bool // an init of the engine reaps processes
 	PIDs        int  // the most processes; 0 is no limit
+	// Cgroup is settings beyond the Engine's, see package setting; mosd keeps them.
+	Cgroup      map[string]string
 	OOMScoreAdj int
 
 	// Once marks an init container: it runs to its end, with code 0, before those

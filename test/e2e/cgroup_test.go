@@ -249,3 +249,47 @@ func TestVolumesKeepTheirRates(t *testing.T) {
 	c.D("restart", "one")
 	c.becomes("docker restart", 15*time.Second, map[string]string{wbps: c.device("one", "/slow") + " 2097152"})
 }
+
+// TestCgroupSettingsOfSets: of a set's file, and of a set as a whole.
+func TestCgroupSettingsOfSets(t *testing.T) {
+	c := startCgroups(t, lab.NewSets(t, rig.Config{Engine: rig.Engine20}).Hosts[0])
+	file := func(weight string) string {
+		return lab.File(t, `{"Name": "web", "CPU": 1, "MEM": "200m", "Network": {"Name": "none"}, "Containers": [{"Name": "app", "Image": "`+rig.Image+`",
+			"Options": {"MEM": 50, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}, "Cgroup": {"cpu.weight": "`+weight+`", "memory.low": "20m"}}}]}`)
+	}
+	c.Set("up", file("50"))
+	of := func(controller, group, name string) string {
+		return fmt.Sprintf("/proc/%d/root/sys/fs/cgroup/%s/mosset.slice/mosset-web.slice/%s/%s", c.Holder(), controller, group, name)
+	}
+	app := c.D("inspect", "-f", "{{.Id}}", "web.app")
+	files := map[string]string{
+		of("cpu", app, "cpu.shares"):                    "512",
+		of("memory", app, "memory.soft_limit_in_bytes"): "20971520",
+	}
+	c.becomes("docker set up", time.Second, files)
+	c.Mos("cgroup", "set", "set/web", "pids.max=77", "cpu.max.burst=40000")
+	files[of("pids", "", "pids.max")] = "77"
+	files[of("cpu", "", "cpu.cfs_burst_us")] = "40000"
+	c.becomes("of the set", 0, files)
+	c.MosRefused("pids.max of cgroup /mosset.slice/mosset-web.slice is 77", "cgroup", "set", "web.app", "pids.max=78")
+	c.MosRefused("give it to each container", "cgroup", "set", "set/web", "cpuset.cpus=0")
+	c.Set("restart", "web")
+	c.becomes("docker set restart", time.Second, files)
+	c.Set("resize", "--cpus", "0.5", "web")
+	c.becomes("docker set resize", time.Second, files)
+	c.Set("stop", "web")
+	c.Set("start", "web")
+	c.becomes("docker set start", time.Second, files)
+	if out, err := c.TrySet("up", file("wide")); err == nil || !strings.Contains(err.Error(), "/Containers/0/Options/Cgroup/cpu.weight: cpu.weight: \"wide\" is no number") {
+		t.Errorf("a bad file: %s, %v", out, err)
+	}
+	c.Set("up", file("25"))
+	now := c.D("inspect", "-f", "{{.Id}}", "web.app")
+	if now == app {
+		t.Error("the container is the old one")
+	}
+	c.becomes("another file", time.Second, map[string]string{of("cpu", now, "cpu.shares"): "256", of("pids", "", "pids.max"): "77"})
+	c.Mos("cgroup", "unset", "--all", "set/web")
+	c.becomes("unset", 0, map[string]string{of("pids", "", "pids.max"): "max", of("cpu", "", "cpu.cfs_burst_us"): "0"})
+	c.Set("rm", "-f", "web")
+}
