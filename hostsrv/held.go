@@ -21,6 +21,8 @@ import (
 type held struct {
 	path string
 	log  *slog.Logger
+	// fresh says that no daemon was here since the host started.
+	fresh bool
 
 	mu sync.Mutex // guards all below
 	by map[string][]string
@@ -45,6 +47,9 @@ func openHeld(dir string, log *slog.Logger) *held {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// Members that are down and could run are left so at the first look anyway.
 		log.Warn("which members were stopped by hand is not known", "err", err)
+	}
+	if h.fresh = errors.Is(err, fs.ErrNotExist); h.fresh {
+		h.save()
 	}
 	maps.Copy(h.by, k.Held)
 	maps.Copy(h.mending, k.Mending)

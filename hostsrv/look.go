@@ -65,17 +65,22 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.later(name, wait)
 		return
 	}
-	s.heal(ctx, m, name, d, o, first || restarted)
+	s.heal(ctx, m, name, d, o, first || restarted, (restarted || first && s.held.fresh) && booted(o))
+}
+
+// booted says whether the Engine started the set anew a short while ago.
+func booted(o plan.Observed) bool {
+	return o.Infra != nil && o.Infra.State == plan.Running && time.Since(o.Infra.Started) < sinceBoot
 }
 
 // heal plans on what is there, and runs the plan. started says that the Engine was, or
-// this daemon.
-func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, started bool) {
+// this daemon; boot that the Engine started the set.
+func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, started, boot bool) {
 	held := s.held.of(name)
 	leave := append(ended(o, started), held...)
-	change, want := m.Again(name, true, leave...), (*spec.Set)(nil)
+	change, want := m.Again(name, plan.Options{Heal: true, Leave: leave, Boot: boot}), (*spec.Set)(nil)
 	if d.set != nil {
-		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Keep: names(*d.set), Files: d.files}), d.set
+		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Boot: boot, Keep: names(*d.set), Files: d.files}), d.set
 	}
 	p, err := m.Plan(ctx, name, want, change)
 	if err != nil {

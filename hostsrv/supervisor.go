@@ -32,6 +32,7 @@ const (
 	mostDelay  = 5 * time.Minute        // between two tries to heal
 	relapse    = time.Minute            // a set that needs healing again before did not heal
 	atOnce     = 4                      // sets that are looked at
+	sinceBoot  = 5 * time.Minute        // that an Engine started a set counts as its start
 	mostEvents = 1000                   // are kept for docker mos host events
 )
 

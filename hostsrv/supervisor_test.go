@@ -162,6 +162,47 @@ func TestTheOrderOfABootIsHealed(t *testing.T) {
 	h.is(t, api.Right, appRuns, logRuns)
 }
 
+// TestWhoCameTooEarlyIsStartedAgain: after the start of an Engine, and of it alone, a
+// member that was started before one that it waits for is started again, once.
+func TestWhoCameTooEarlyIsStartedAgain(t *testing.T) {
+	f, cfg := newFake(), settings(t)
+	h := start(t, f, cfg)
+	h.up(t, `, "Ready": {"Exec": ["true"]}`)
+	h.is(t, api.Right, appRuns, logRuns)
+	stops := func() int { return strings.Count(strings.Join(f.Calls(), "\n"), "stop web.log") }
+	for i, order := range [][]string{{"web.infra", "web.app", "web.log"}, {"web.infra", "web.log", "web.app"}} {
+		f.Reboot(order...)
+		h.is(t, api.Right, appRuns, logRuns)
+		time.Sleep(2 * cfg.Resync.Duration)
+		h.is(t, api.Right, appRuns, logRuns)
+		if n := stops(); n != i {
+			t.Errorf("booted in the order of %q log was stopped %d times, want %d", order, n, i)
+		}
+	}
+	// An app that is restarted by hand is no boot, neither for a daemon that comes later.
+	before := stops()
+	h.do(t, h.m.Restart("web", "app"), nil)
+	h.end()
+	later := start(t, f, cfg)
+	later.is(t, api.Right, appRuns, logRuns)
+	time.Sleep(2 * cfg.Resync.Duration)
+	if n := stops(); n != before {
+		t.Errorf("a restart of app by hand stopped log %d times", n-before)
+	}
+	later.end()
+	// A daemon that comes first after a boot has not seen it, and knows.
+	f.Reboot("web.infra", "web.log", "web.app")
+	cfg.State = t.TempDir()
+	first := start(t, f, cfg)
+	testx.Eventually(t, 10*time.Second, func() error {
+		if n := stops(); n != before+1 {
+			return fmt.Errorf("log was stopped %d times", n-before)
+		}
+		return nil
+	})
+	first.is(t, api.Right, appRuns, logRuns)
+}
+
 // TestItFightsNobody: what was stopped by hand stays so, also for a daemon that comes
 // later, until somebody starts it.
 func TestItFightsNobody(t *testing.T) {
@@ -186,7 +227,7 @@ func TestItFightsNobody(t *testing.T) {
 	h.is(t, api.Stopped, "container web.app sha256:app:1 exited")
 	time.Sleep(2 * cfg.Resync.Duration)
 	h.is(t, api.Stopped, "container web.app sha256:app:1 exited", "container web.log sha256:log:7 exited")
-	h.do(t, h.m.Again("web", false), nil)
+	h.do(t, h.m.Again("web", plan.Options{}), nil)
 	h.is(t, api.Right, appRuns, logRuns)
 	h.do(t, h.m.Remove("web", true, true), nil)
 	testx.Eventually(t, 10*time.Second, func() error {
@@ -440,6 +481,6 @@ func backoffEnds(t *testing.T) {
 	if x := h.s.Status().Sets[0]; x.Restarts != 2 {
 		t.Errorf("it is said as %+v", x)
 	}
-	h.do(t, h.m.Again("web", true), nil) // by hand
+	h.do(t, h.m.Again("web", plan.Options{Heal: true}), nil) // by hand
 	h.is(t, api.Right, appRuns)
 }

@@ -75,18 +75,19 @@ func (m *Manager) Up(s spec.Set, opt plan.Options) Change {
 	}
 }
 
-// Again plans that a set runs as its containers tell; with heal what was stopped by
-// docker set stop stays so, and members that are to be left where they are down.
-func (m *Manager) Again(set string, heal bool, leave ...string) Change {
+// Again plans that a set runs as its containers tell; with Heal what was stopped by
+// docker set stop stays so.
+func (m *Manager) Again(set string, opt plan.Options) Change {
 	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
 		s, err := plan.Spec(o, set)
 		if err != nil {
 			return plan.Plan{}, err
 		}
-		if heal && o.Infra.Restart == "no" {
+		if opt.Heal && o.Infra.Restart == "no" {
 			return plan.Plan{Set: set, Warnings: []string{"set " + set + " was stopped by hand: docker set start " + set + " starts it"}}, nil
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Heal: heal, Leave: leave, Keep: but(s, nil)})
+		opt.InfraImage, opt.Keep = m.InfraName, but(s, nil)
+		return m.upNow(ctx, s, opt)
 	}
 }
 

@@ -300,7 +300,7 @@ func (s *sets) stop() *cobra.Command {
 
 func (s *sets) start() *cobra.Command {
 	return s.onSet("start [OPTIONS] SET", "Start a set that was stopped", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
-		return m.Again(a[0], false)
+		return m.Again(a[0], plan.Options{})
 	}))
 }
 
@@ -339,7 +339,7 @@ func (s *sets) heal() *cobra.Command {
 		}
 		var errs []error
 		for _, set := range args {
-			errs = append(errs, ch.run(cmd, set, nil, func(m *setmgr.Manager) setmgr.Change { return m.Again(set, true) }))
+			errs = append(errs, ch.run(cmd, set, nil, func(m *setmgr.Manager) setmgr.Change { return m.Again(set, plan.Options{Heal: true}) }))
 		}
 		return errors.Join(errs...)
 	}

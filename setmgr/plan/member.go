@@ -159,8 +159,11 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
 	case have.State == Exited && slices.Contains(b.opt.Leave, c.Name):
 		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
-	case have.State == Running && (have.Stranded || b.up != 0):
+	case have.State == Running && (have.Stranded || b.up != 0 || b.early(c) != ""):
 		s.Cause = "its network is not that of the infra any more"
+		if !have.Stranded && b.up == 0 {
+			s.Cause = fmt.Sprintf("it was started before %s, which it waits for", b.early(c))
+		}
 		stop := b.stop(have, s.Cause, append(needs, last)...)
 		b.start(c, s, stop)
 	case have.State == Running:
@@ -183,14 +186,42 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 	return nil
 }
 
-// followed says whether one that waits for c is not up yet: a call that ended before it
-// was may have ended because c did not get ready.
+// waits says whether c waits for d.
+func waits(c, d spec.Container) bool {
+	return slices.ContainsFunc(c.Options.DependsOn, func(x spec.Dependency) bool { return x.Container == d.Name }) ||
+		d.Index < c.Index && (d.Options.Ready != nil || d.Options.Health != nil)
+}
+
+// ahead says whether c waits for d and was, after a boot, not started after it.
+func (b *builder) ahead(c, d spec.Container) bool {
+	if !b.opt.Boot || !waits(c, d) || d.Options.Once || slices.Contains(b.opt.Leave, d.Name) {
+		return false
+	}
+	return slices.ContainsFunc(b.of(c.Name), func(have Container) bool {
+		return b.started[d.Name] != 0 || slices.ContainsFunc(b.of(d.Name), func(first Container) bool { return first.Started.After(have.Started) })
+	})
+}
+
+// early is the name of one that c is ahead of.
+func (b *builder) early(c spec.Container) string {
+	for _, d := range b.s.Containers {
+		if b.ahead(c, d) {
+			return d.Name
+		}
+	}
+	return ""
+}
+
+// followed says whether one that waits for c is to be started: a call that ended before
+// it was may have ended because c did not get ready.
 func (b *builder) followed(c spec.Container) bool {
-	return !b.opt.Heal && slices.ContainsFunc(b.s.Containers, func(d spec.Container) bool {
-		waits := d.Index > c.Index || slices.ContainsFunc(d.Options.DependsOn, func(x spec.Dependency) bool { return x.Container == c.Name })
-		return waits && !slices.ContainsFunc(b.of(d.Name), func(have Container) bool {
+	if b.opt.Heal && !b.opt.Boot {
+		return false
+	}
+	return slices.ContainsFunc(b.s.Containers, func(d spec.Container) bool {
+		return waits(d, c) && !slices.Contains(b.opt.Leave, d.Name) && (b.ahead(d, c) || !slices.ContainsFunc(b.of(d.Name), func(have Container) bool {
 			return have.live() || d.Options.Once && have.State == Exited && have.ExitCode == 0
-		})
+		}))
 	})
 }
 

@@ -102,6 +102,9 @@ type Options struct {
 	Renew bool
 	// Heal leaves what the user stopped as it is.
 	Heal bool
+	// Boot says that the Engine has just started all that it found: members that were
+	// started before one that they wait for are started again.
+	Boot bool
 	// Keep are members that nobody asked to change: their containers stay, whatever
 	// the names of their images mean by now.
 	Keep []string

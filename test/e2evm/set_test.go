@@ -2,6 +2,7 @@ package e2evm
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,7 +14,8 @@ import (
 // capped is a set in the VM.
 type capped struct {
 	*system
-	dir string // its cgroup parent
+	dir  string // its cgroup parent, from the root
+	unit string // of a container in it: %s is the id
 }
 
 // file writes the set's file. The second container has no limit of memory of its own.
@@ -42,7 +44,7 @@ func (c capped) holds(cpu, memory, busy string) {
 
 // of is the cgroup of a container.
 func (c capped) of(member string) string {
-	return c.dir + "/" + "docker-$(docker inspect -f '{{.Id}}' web-1." + member + ").scope"
+	return c.dir + "/" + fmt.Sprintf(c.unit, "$(docker inspect -f '{{.Id}}' web-1."+member+")")
 }
 
 // share is how much of a core those in a cgroup get, by the kernel's own clocks. The
@@ -112,7 +114,7 @@ func (s *system) capsFirst() {
 // TestSetsOnSystemd: a set on a host of service, whose cgroups systemd drives: the
 // caps hold busy loops and memory, lie in a slice, and are there after the power was
 // cut. So are those of the boot unit, which is for Engines that drive cgroups by
-// themselves.
+// themselves; the long form has one.
 func TestSetsOnSystemd(t *testing.T) {
 	s := install(t, vm.Config{})
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.9.0.0/24 prod")
@@ -123,7 +125,7 @@ func TestSetsOnSystemd(t *testing.T) {
 	if !strings.HasPrefix(slice, "mosset-") || !strings.HasSuffix(slice, ".slice") || strings.Count(slice, "-") != 1 {
 		t.Errorf("the cgroup parent is %s", slice)
 	}
-	c := capped{system: s, dir: "/sys/fs/cgroup/mosset.slice/" + slice}
+	c := capped{system: s, dir: "/sys/fs/cgroup/mosset.slice/" + slice, unit: "docker-%s.scope"}
 	c.holds("100000", "209715200", "80000")
 	c.measured()
 	before := s.sh("docker inspect -f '{{.State.Pid}} {{.State.StartedAt}}' web-1.infra web-1.app web-1.busy")
@@ -152,8 +154,34 @@ func TestSetsOnSystemd(t *testing.T) {
 
 	s.sh("docker set rm -f -v web-1")
 	s.want("ls -d "+c.dir+" /etc/systemd/system.control/mosset* 2>/dev/null | wc -l", "0")
+	if os.Getenv("MOS_FULL") != "" {
+		s.onCgroupfs()
+	}
 	s.sh("docker network rm prod")
 	s.want("docker ps -aq | wc -l", "0")
 	s.sh("docker mos volume trash purge --all --force >/dev/null")
 	s.settle(time.Minute, "docker mos audit")
+}
+
+// onCgroupfs is the same on an Engine that drives cgroups by itself.
+func (s *system) onCgroupfs() {
+	s.t.Helper()
+	s.sh(`echo '{"exec-opts": ["native.cgroupdriver=cgroupfs"]}' >/etc/docker/daemon.json && systemctl restart docker`)
+	s.want("docker info -f '{{.CgroupDriver}} {{.CgroupVersion}}'", "cgroupfs 2")
+	s.sh("docker set up --progress plain /root/web.json")
+	c := capped{system: s, dir: "/sys/fs/cgroup" + s.sh("docker set inspect -f '{{.cgroupParent}}' web-1"), unit: "%s"}
+	c.holds("100000", "209715200", "80000")
+	s.sh("dmesg --clear")
+	c.measured()
+	s.sh("docker set resize --cpus 0.5 --memory 120m web-1 && sync")
+	c.holds("50000", "125829120", "40000")
+	s.MustPowerCut(s.t)
+	s.settle(3*time.Minute, "docker version >/dev/null")
+	s.capsFirst()
+	c.total("50000", "125829120") // members may be down until they are healed
+	s.t.Log(s.sh("docker set heal --progress plain --all 2>&1"))
+	s.want("docker set ls --format '{{.State}} {{.Ready}} {{.IP}}'", "running 2/2 10.9.0.21")
+	c.holds("50000", "125829120", "40000")
+	s.sh("docker set rm -f -v web-1")
+	s.want("ls -d "+c.dir+" 2>/dev/null | wc -l", "0")
 }

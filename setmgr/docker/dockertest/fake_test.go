@@ -172,11 +172,11 @@ func verbs(t *testing.T) []verb {
 			if err := w.f.Die("web.infra"); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, func(w world) setmgr.Change { return w.m.Again("web", true) }, &one, false},
+		}, nil, func(w world) setmgr.Change { return w.m.Again("web", plan.Options{Heal: true}) }, &one, false},
 		{"boot", func(w world) {
 			w.up(t, one)
 			w.f.Reboot("web.log", "web.app")
-		}, nil, func(w world) setmgr.Change { return w.m.Again("web", true) }, &one, false},
+		}, nil, func(w world) setmgr.Change { return w.m.Again("web", plan.Options{Heal: true}) }, &one, false},
 		{"rm", there, nil, func(w world) setmgr.Change { return w.m.Remove("web", true, true) }, nil, false},
 		{"update of a stopped set", func(w world) {
 			w.up(t, one)
@@ -249,7 +249,7 @@ func (v verb) check(t *testing.T, w world, what string) {
 		if s := w.f.String(); strings.Contains(s, "running") {
 			t.Errorf("%s: it runs:\n%s", what, s)
 		}
-		if err := w.do(t.Context(), nil, w.m.Again("web", false)); err != nil {
+		if err := w.do(t.Context(), nil, w.m.Again("web", plan.Options{})); err != nil {
 			t.Errorf("%s: start: %v", what, err)
 		}
 	}
@@ -346,7 +346,7 @@ func TestHealAfterACut(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.f.Revive()
-			if err := w.do(t.Context(), nil, w.m.Again("web", true)); err != nil {
+			if err := w.do(t.Context(), nil, w.m.Again("web", plan.Options{Heal: true})); err != nil {
 				t.Errorf("call %d (%d): heal: %v\n%s", n+1, how, err, w.f)
 			}
 			o, err := w.m.Observe(t.Context(), "web", nil)
@@ -376,7 +376,7 @@ func TestHealKeepsWhatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, verb := range []setmgr.Change{
-		w.m.Again("web", true), w.m.Again("web", false),
+		w.m.Again("web", plan.Options{Heal: true}), w.m.Again("web", plan.Options{}),
 		w.m.Update("web", map[string]string{"log": "log:8"}, false), w.m.Rollback("web", map[string]int{"log": 0}, false),
 	} {
 		if err := w.do(t.Context(), nil, verb); err != nil {

@@ -175,7 +175,7 @@ func TestAnyChangeGoesOn(t *testing.T) {
 		if rapid.Bool().Draw(t, "heal") && !whole {
 			// Of a container that was made and not started nobody but the spec's file
 			// has the files.
-			if err := w.do(t.Context(), nil, w.m.Again("web", true)); err != nil && !strings.Contains(err.Error(), "/etc/conf") {
+			if err := w.do(t.Context(), nil, w.m.Again("web", plan.Options{Heal: true})); err != nil && !strings.Contains(err.Error(), "/etc/conf") {
 				t.Errorf("heal after %s: %v\n%s", said, err, w.f)
 			}
 		}
