@@ -177,7 +177,11 @@ func badFormat(err error) error {
 
 // print lists the objects that the filters let through.
 func (l *list[T]) print(cmd *cobra.Command, objects []T) error {
-	out := cmd.OutOrStdout()
+	return l.to(cmd.OutOrStdout(), cmd.ErrOrStderr(), objects)
+}
+
+// to is print to other streams.
+func (l *list[T]) to(out, errs io.Writer, objects []T) error {
 	objects = slices.DeleteFunc(slices.Clone(objects), func(t T) bool { return !l.wanted(t) })
 	if l.quiet {
 		for _, o := range objects {
@@ -202,7 +206,7 @@ func (l *list[T]) print(cmd *cobra.Command, objects []T) error {
 		return err
 	}
 	if table && len(objects) == 0 && l.empty != "" {
-		remark(cmd.ErrOrStderr(), "%s", l.empty)
+		remark(errs, "%s", l.empty)
 		return nil
 	}
 	return l.rows(out, t, table, objects)

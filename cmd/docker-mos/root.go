@@ -63,7 +63,7 @@ func (a *app) command() *cobra.Command {
 		a.lvm.socketFlag(c.Flags(), a.lvm.flag)
 	}
 	cmd.AddCommand(both...)
-	cmd.AddCommand(network{a.bridge}.group(), volume{a.lvm}.group(), newAuthz(), newHost(), newCgroup())
+	cmd.AddCommand(network{a.bridge}.group(), volume{a.lvm}.group(), newAuthz(), newHost(), newTop(), newCgroup())
 	ownHelp(cmd)
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent"
 	"github.com/mosdocker/mosdocker/agent/metric"
 	"github.com/mosdocker/mosdocker/agent/sink/prom"
+	"github.com/mosdocker/mosdocker/agent/top"
 	"github.com/mosdocker/mosdocker/hostsrv"
 	"github.com/mosdocker/mosdocker/hostsrv/cgpersist"
 	"github.com/mosdocker/mosdocker/internal/logx"
@@ -83,6 +84,7 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 		_ = d.cgroups.WriteMetrics(w) // who scrapes may be gone
 	})
 	d.sets.Register(mux)
+	top.New(d.view).Register(mux)
 	admin := http.NewServeMux() // what changes things is on the unix socket only
 	admin.Handle("/", mux)
 	d.cgroups.Register(admin)

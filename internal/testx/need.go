@@ -46,6 +46,8 @@ const (
 	NFT Needs = "nft"
 	// Prometheus is its server's program.
 	Prometheus Needs = "prometheus"
+	// Browser is Chromium.
+	Browser Needs = "browser"
 	// Registry is Debian's registry of images.
 	Registry Needs = "registry"
 	// DM is the kernel's device mapper with LVM's programs.
@@ -105,6 +107,8 @@ func check(w Needs) error {
 		return programs("podman", "crun", "runc", "catatonit", "/usr/lib/podman/netavark")
 	case Prometheus:
 		return programs("prometheus")
+	case Browser:
+		return programs("chromium")
 	case Registry:
 		return programs("docker-registry")
 	case DM:

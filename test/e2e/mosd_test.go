@@ -22,12 +22,12 @@ type keeper struct {
 	socket string
 }
 
-func keep(t *testing.T, engine rig.Engine, liveRestore bool) *keeper {
+func keep(t *testing.T, engine rig.Engine, liveRestore bool, flags ...string) *keeper {
 	t.Helper()
 	h := lab.NewSets(t, rig.Config{Engine: engine, LiveRestore: liveRestore}).Hosts[0]
 	h.Network("prod", "--subnet", "10.9.0.0/24")
 	k := &keeper{h, t, h.Path("/run/mos/mosd.sock")}
-	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: []string{lab.Program(t, "mosd"), "-sets.resync=2s"}, Ready: func() error {
+	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: append([]string{lab.Program(t, "mosd"), "-sets.resync=2s"}, flags...), Ready: func() error {
 		_, err := h.TryMos("host", "status", "-q")
 		if err != nil && strings.Contains(err.Error(), "the Engine is absent") {
 			return nil // it starts before dockerd

@@ -284,7 +284,13 @@ func (h *Host) Mos(args ...string) string {
 
 // TryMos is [Host.Mos] for what may fail.
 func (h *Host) TryMos(args ...string) (string, error) {
-	return h.Exec(context.WithoutCancel(h.tb.Context()), append([]string{Program(h.tb, "docker-mos"), "mos"}, args...)...)
+	return h.Exec(context.WithoutCancel(h.tb.Context()), h.MosCommand(args...)...)
+}
+
+// MosCommand is the command line of docker mos.
+func (h *Host) MosCommand(args ...string) []string {
+	h.tb.Helper()
+	return append([]string{Program(h.tb, "docker-mos"), "mos"}, args...)
 }
 
 // Set runs `docker set` on the host and fails the test when that fails; it returns
