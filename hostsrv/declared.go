@@ -108,6 +108,9 @@ func (s *Supervisor) readFile(ctx context.Context, path string) error {
 		}
 	}
 	s.declared[set.Name] = declared{path, set, files, stamp}
+	if x := s.sets[set.Name]; x != nil {
+		x.Failures, x.hold = 0, time.Time{} // what failed may be mended
+	}
 	s.mu.Unlock()
 	s.note(ctx, "declared", set.Name, "", path+" was read")
 	s.mark(set.Name, 0)

@@ -3,6 +3,7 @@ package hostsrv
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ const (
 func (s *Supervisor) look(ctx context.Context, name string) {
 	s.mu.Lock()
 	m, d, x := s.m, s.declared[name], s.of(name)
-	first, restarted := !x.seen, x.restarted
+	first, restarted, booting := !x.seen, x.restarted, x.booting
 	s.mu.Unlock()
 	unlock, free, err := m.TryLock(ctx, name)
 	if err != nil || !free {
@@ -40,6 +41,11 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 	if o.Infra == nil && len(o.Members) == 0 && d.set == nil {
 		s.forget(name)
 		return
+	}
+	for _, c := range o.Members {
+		if c.State == plan.Running {
+			s.held.remove(name, c.Member) // its start was not heard
+		}
 	}
 	if (first || restarted) && !s.held.mends(name) {
 		s.findHeld(name, o, restarted)
@@ -65,7 +71,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.later(name, wait)
 		return
 	}
-	s.heal(ctx, m, name, d, o, first || restarted, (restarted || first && s.held.fresh) && booted(o))
+	s.heal(ctx, m, name, d, o, first || restarted, booting || (restarted || first && s.held.fresh) && booted(o))
 }
 
 // booted says whether the Engine started the set anew a short while ago.
@@ -77,14 +83,40 @@ func booted(o plan.Observed) bool {
 // this daemon; boot that the Engine started the set.
 func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, started, boot bool) {
 	held := s.held.of(name)
-	leave := append(ended(o, started), held...)
-	change, want := m.Again(name, plan.Options{Heal: true, Leave: leave, Boot: boot}), (*spec.Set)(nil)
-	if d.set != nil {
-		change, want = m.Up(*d.set, plan.Options{Heal: true, Leave: leave, Boot: boot, Keep: names(*d.set), Files: d.files}), d.set
+	// It never waits for a container with the set's lock in hand: who waits for one that
+	// is not ready is started by a later look.
+	opt := plan.Options{Heal: true, Leave: append(ended(o, started), held...), Boot: boot, NoWait: true, Ready: map[string]bool{}}
+	p, err := s.plan(ctx, m, name, d, opt)
+	for more := true; err == nil && more; {
+		more = false
+		for _, member := range p.Ask {
+			if !opt.Ready[member] && s.isReady(ctx, m, o, member) {
+				opt.Ready[member], more = true, true
+			}
+		}
+		if more {
+			p, err = s.plan(ctx, m, name, d, opt)
+		}
 	}
-	p, err := m.Plan(ctx, name, want, change)
 	if err != nil {
 		s.failed(ctx, name, err)
+		return
+	}
+	s.mu.Lock()
+	x := s.of(name)
+	x.booting = boot && len(p.Later) > 0
+	staged := x.staged
+	x.staged = len(p.Later) > 0
+	s.mu.Unlock()
+	if len(p.Steps) == 0 && len(p.Later) > 0 {
+		s.held.mend(name, false)
+		var text []string
+		for _, member := range slices.Sorted(maps.Keys(p.Later)) {
+			text = append(text, member+" waits for "+p.Later[member])
+		}
+		s.state(name, api.Waiting, strings.Join(text, "; "))
+		s.probe(ctx, name, o)
+		s.later(name, askAgain)
 		return
 	}
 	if len(p.Steps) == 0 {
@@ -92,12 +124,11 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	s.mu.Lock()
-	x := s.of(name)
 	wait := x.delay() - time.Since(x.healed)
 	s.mu.Unlock()
 	if wait > 0 {
 		s.state(name, api.Failing, "it was healed, and that did not last: "+causes(p))
-		s.later(name, wait)
+		s.notBefore(name, wait)
 		return
 	}
 	starts := 0
@@ -113,8 +144,10 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	err = run(ctx, m, p)
 	s.mu.Lock()
 	x.Heals++
-	x.Restarts += starts
-	again := time.Since(x.healed) < relapse
+	if err == nil {
+		x.Restarts += starts
+	}
+	again := !staged && time.Since(x.healed) < relapse
 	x.healed = time.Now()
 	if err == nil && again {
 		x.Failures++ // it did not last
@@ -245,16 +278,46 @@ func (s *Supervisor) failed(ctx context.Context, name string, err error) {
 	if !said {
 		s.note(ctx, "failed", name, "", err.Error())
 	}
-	s.later(name, delay)
+	s.notBefore(name, delay)
 }
 
-// later looks at a set again after a while, and not before.
+// later looks at a set again after a while, or when something happens to it.
 func (s *Supervisor) later(name string, after time.Duration) {
 	s.mu.Lock()
 	x := s.of(name)
 	x.dirty, x.next = true, time.Now().Add(after)
 	s.mu.Unlock()
 	s.nudge()
+}
+
+// notBefore looks at a set again after a while, whatever happens to it.
+func (s *Supervisor) notBefore(name string, after time.Duration) {
+	s.mu.Lock()
+	s.of(name).hold = time.Now().Add(after)
+	s.mu.Unlock()
+	s.later(name, after)
+}
+
+// plan is how a set is healed, or made as its file says.
+func (s *Supervisor) plan(ctx context.Context, m *setmgr.Manager, name string, d declared, opt plan.Options) (plan.Plan, error) {
+	if d.set == nil {
+		return m.Plan(ctx, name, nil, m.Again(name, opt))
+	}
+	opt.Keep, opt.Files = names(*d.set), d.files
+	return m.Plan(ctx, name, d.set, m.Up(*d.set, opt))
+}
+
+// isReady asks a member that runs its Ready probe, once.
+func (s *Supervisor) isReady(ctx context.Context, m *setmgr.Manager, o plan.Observed, member string) bool {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for _, c := range o.Members {
+		own, err := spec.DecodeContainer(c.Spec)
+		if err == nil && c.Member == member && c.State == plan.Running && own.Options.Ready != nil {
+			return m.Ask(ctx, *own.Options.Ready, c.ID) == nil
+		}
+	}
+	return false
 }
 
 // state says how a set does.

@@ -26,14 +26,16 @@ type Open func(ctx context.Context) (*setmgr.Manager, Engine, error)
 
 // The times of a supervisor.
 const (
-	settle     = 200 * time.Millisecond // from an event on, for what comes with it
-	busy       = time.Second            // until a set that others change is looked at again
-	reconnect  = 500 * time.Millisecond // until an absent Engine is asked again
-	mostDelay  = 5 * time.Minute        // between two tries to heal
-	relapse    = time.Minute            // a set that needs healing again before did not heal
-	atOnce     = 4                      // sets that are looked at
-	sinceBoot  = 5 * time.Minute        // that an Engine started a set counts as its start
-	mostEvents = 1000                   // are kept for docker mos host events
+	settle       = 200 * time.Millisecond // from an event on, for what comes with it
+	busy         = time.Second            // until a set that others change is looked at again
+	reconnect    = 500 * time.Millisecond // until an absent Engine is asked again
+	mostDelay    = 5 * time.Minute        // between two tries to heal
+	relapse      = time.Minute            // a set that needs healing again before did not heal
+	atOnce       = 4                      // sets that are looked at
+	askAgain     = 2 * time.Second        // until a member that others wait for is asked again
+	readyTimeout = time.Second            // for one answer to that
+	sinceBoot    = 5 * time.Minute        // that an Engine started a set counts as its start
+	mostEvents   = 1000                   // are kept for docker mos host events
 )
 
 // Supervisor keeps the sets of one Engine. Its methods may be called at once.
@@ -66,11 +68,15 @@ type set struct {
 	seen    bool // was looked at
 	// restarted says that the Engine was, since the last look.
 	restarted bool
-	next      time.Time
-	healed    time.Time // the last time
-	ids       []string  // of its containers
-	probes    map[string]*probe
-	ends      map[string]ends // by member that has a Backoff
+	// booting says that members that were started too early, at a boot, wait still, and
+	// staged that the last healing left some for later.
+	booting, staged bool
+
+	next, hold time.Time // of the next look, and before which there is none
+	healed     time.Time // the last time
+	ids        []string  // of its containers
+	probes     map[string]*probe
+	ends       map[string]ends // by member that has a Backoff
 }
 
 // New makes a supervisor; Run runs it.
@@ -186,7 +192,11 @@ func (s *Supervisor) mark(name string, after time.Duration) {
 	s.mu.Lock()
 	if s.cfg.Keep == "all" || s.declared[name].path != "" || s.sets[name] != nil {
 		x := s.of(name)
-		if at := time.Now().Add(after); !x.dirty && x.next.Before(at) {
+		at := time.Now().Add(after)
+		if at.Before(x.hold) {
+			at = x.hold
+		}
+		if !x.dirty || at.Before(x.next) {
 			x.next = at
 		}
 		x.dirty = true

@@ -136,6 +136,7 @@ const (
 
 // TestADeadInfraIsHealed: members follow into the new network without hands.
 func TestADeadInfraIsHealed(t *testing.T) {
+	t.Parallel()
 	h := start(t, newFake(), settings(t))
 	h.up(t, "")
 	h.is(t, api.Right, appRuns, logRuns)
@@ -154,6 +155,7 @@ func TestADeadInfraIsHealed(t *testing.T) {
 
 // TestTheOrderOfABootIsHealed: members that came before their infra start after it.
 func TestTheOrderOfABootIsHealed(t *testing.T) {
+	t.Parallel()
 	f := newFake()
 	h := start(t, f, settings(t))
 	h.up(t, "")
@@ -165,6 +167,7 @@ func TestTheOrderOfABootIsHealed(t *testing.T) {
 // TestWhoCameTooEarlyIsStartedAgain: after the start of an Engine, and of it alone, a
 // member that was started before one that it waits for is started again, once.
 func TestWhoCameTooEarlyIsStartedAgain(t *testing.T) {
+	t.Parallel()
 	f, cfg := newFake(), settings(t)
 	h := start(t, f, cfg)
 	h.up(t, `, "Ready": {"Exec": ["true"]}`)
@@ -206,6 +209,7 @@ func TestWhoCameTooEarlyIsStartedAgain(t *testing.T) {
 // TestItFightsNobody: what was stopped by hand stays so, also for a daemon that comes
 // later, until somebody starts it.
 func TestItFightsNobody(t *testing.T) {
+	t.Parallel()
 	f, cfg := newFake(), settings(t)
 	h := start(t, f, cfg)
 	h.up(t, "")
@@ -241,6 +245,7 @@ func TestItFightsNobody(t *testing.T) {
 // TestDeclaredSets are made from their files, changed with them, and a faulty file
 // changes nothing.
 func TestDeclaredSets(t *testing.T) {
+	t.Parallel()
 	cfg := settings(t)
 	cfg.Keep = "declared"
 	h := start(t, newFake(), cfg)
@@ -311,6 +316,7 @@ func whatDoesNotWorkIsRestarted(t *testing.T) {
 
 // TestWhatCannotBeHealedIsSaid, and tried later and later.
 func TestWhatCannotBeHealedIsSaid(t *testing.T) {
+	t.Parallel()
 	f := newFake()
 	h := start(t, f, settings(t))
 	h.up(t, "")
@@ -338,6 +344,7 @@ func TestWhatCannotBeHealedIsSaid(t *testing.T) {
 // TestASetWhoseQuestionsEndedMayGo: questions end with docker set stop, and the set
 // goes after that.
 func TestASetWhoseQuestionsEndedMayGo(t *testing.T) {
+	t.Parallel()
 	h := start(t, newFake(), settings(t))
 	h.up(t, `, "Live": {"Exec": ["true"]}`)
 	h.is(t, api.Right)
@@ -355,6 +362,7 @@ func TestASetWhoseQuestionsEndedMayGo(t *testing.T) {
 // TestADeadDaemonsHealingIsGoneOn: one that died between the stop and the start of a
 // member stopped it, nobody by hand.
 func TestADeadDaemonsHealingIsGoneOn(t *testing.T) {
+	t.Parallel()
 	f, cfg := newFake(), settings(t)
 	h := start(t, f, cfg)
 	h.up(t, "")
@@ -483,4 +491,100 @@ func backoffEnds(t *testing.T) {
 	}
 	h.do(t, h.m.Again("web", plan.Options{Heal: true}), nil) // by hand
 	h.is(t, api.Right, appRuns)
+}
+
+// declare writes the file of a set.
+func (h host) declare(t *testing.T, cfg hostsrv.Config, containers string) {
+	t.Helper()
+	text := `{"Name": "web", "Network": {"Name": "prod"}, "Containers": [` + containers + `]}`
+	if err := errors.Join(os.MkdirAll(cfg.Declared, 0o700), os.WriteFile(filepath.Join(cfg.Declared, "web.json"), []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// free says that somebody who wants to change the set can.
+func (h host) free(t *testing.T) {
+	t.Helper()
+	for range 20 {
+		unlock, free, err := h.m.TryLock(t.Context(), "web")
+		if err == nil && free {
+			unlock()
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("the set is locked all the time")
+}
+
+const appIsThere = "container web.app sha256:app:1 created"
+
+// TestNobodyIsKeptWaiting: a container that runs to its end, and does not end, holds up
+// those behind it, and nobody who wants to change the set.
+func TestNobodyIsKeptWaiting(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{0, 3} {
+		cfg := settings(t)
+		h := start(t, newFake(), cfg)
+		h.m.EngineID += fmt.Sprint(code)
+		h.declare(t, cfg, `{"Index": 0, "Name": "mig", "Image": "log:7", "Options": {"Once": true}}, {"Index": 1, "Name": "app", "Image": "app:1"}`)
+		h.is(t, api.Waiting+" app waits for mig, which runs to its end first", appIsThere, "container web.mig sha256:log:7 running")
+		h.free(t)
+		if err := h.f.Die("web.infra"); err != nil { // and it is healed meanwhile
+			t.Fatal(err)
+		}
+		h.is(t, api.Waiting+" app waits for mig, which runs to its end first", appIsThere, "container web.mig sha256:log:7 running")
+		if err := h.f.End("web.mig", code); err != nil {
+			t.Fatal(err)
+		}
+		if code == 0 {
+			h.is(t, api.Right, appRuns)
+		} else {
+			h.is(t, api.Waiting+" app waits for mig, which ended with 3", appIsThere)
+		}
+		if x := h.s.Status().Sets[0]; x.Failures > 0 {
+			t.Errorf("it is said as %+v", x)
+		}
+	}
+}
+
+// TestWhoIsNotReadyIsAskedUntilItIs, and those behind it are started then.
+func TestWhoIsNotReadyIsAskedUntilItIs(t *testing.T) {
+	t.Parallel()
+	cfg := settings(t)
+	h := start(t, newFake(), cfg)
+	h.declare(t, cfg, `{"Index": 0, "Name": "db", "Image": "log:7", "Options": {"Ready": {"Exec": ["test", "-e", "/ok"]}}}, {"Index": 1, "Name": "app", "Image": "app:1"}`)
+	h.is(t, api.Waiting+" app waits for db, which is to be ready", appIsThere, "container web.db sha256:log:7 running")
+	h.free(t)
+	if _, _, err := h.f.Exec(t.Context(), "web.db", []string{"touch", "/ok"}); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, api.Right, appRuns)
+}
+
+// TestAReplacementThatEndedIsSeenAtOnce, though a set with two containers of a member is
+// left alone for a while.
+func TestAReplacementThatEndedIsSeenAtOnce(t *testing.T) {
+	t.Parallel()
+	h := start(t, newFake(), settings(t))
+	h.up(t, "")
+	h.is(t, api.Right)
+	s, err := spec.Decode("web.json", fmt.Appendf(nil, web, `, "Env": {"A": "1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.m.Plan(t.Context(), "web", s, h.m.Up(*s, plan.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.f.FailAt(1, dockertest.KillAfter) // made: the old one serves
+	if err := h.m.Run(t.Context(), p); !errors.Is(err, dockertest.ErrKilled) {
+		t.Fatal(err)
+	}
+	h.f.Revive()
+	h.is(t, api.Updating)
+	h.do(t, h.m.Up(*s, plan.Options{}), s)
+	if err := h.f.Die("web.infra"); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, api.Right, appRuns, logRuns)
 }

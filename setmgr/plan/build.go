@@ -17,7 +17,9 @@ type builder struct {
 	up      int            // the step after which it runs, 0 when it does
 	ready   map[string]int // by member: the step after which it is ready, 0 when it is
 	started map[string]int // by member: the step after which it runs
-	before  []int          // what must be over before anything is touched
+	// unready are members that others wait for, with NoWait, and what each is to do.
+	unready map[string]string
+	before  []int // what must be over before anything is touched
 	// past is by member the container that served when the plan began, and last the
 	// highest revision of those that it had.
 	past map[string]Container
@@ -27,7 +29,7 @@ type builder struct {
 
 func newBuilder(s spec.Set, o Observed, opt Options) *builder {
 	o.Members = slices.Clone(o.Members)
-	b := &builder{s: s, o: o, opt: opt, p: Plan{Set: s.Name}, ready: map[string]int{}, started: map[string]int{}, past: map[string]Container{}, last: map[string]int{}}
+	b := &builder{s: s, o: o, opt: opt, p: Plan{Set: s.Name}, unready: map[string]string{}, ready: map[string]int{}, started: map[string]int{}, past: map[string]Container{}, last: map[string]int{}}
 	for _, c := range o.inService(s.Name) {
 		b.past[c.Member], b.last[c.Member] = c, b.of(c.Member)[0].Rev
 	}

@@ -41,7 +41,9 @@ func (b *builder) member(c spec.Container, needs []int) error {
 		}
 		s := Step{Name: name, Made: made, Cause: "it is new"}
 		put, err := b.put(c, s, made)
-		b.start(c, s, append(needs, made, put)...)
+		if err == nil && !b.later(c, false) {
+			b.start(c, s, append(needs, made, put)...)
+		}
 		return err
 	}
 	return b.keep(c, *keep, rest, needs)
@@ -112,8 +114,55 @@ func (b *builder) start(c spec.Container, s Step, needs ...int) (ready int) {
 		hook.Op, hook.Cmd, hook.Cause = Hook, cmd, "it was started"
 		id = b.add(hook, id)
 	}
+	if b.opt.NoWait {
+		b.ready[c.Name] = id
+		if what := awaited(c); what != "" {
+			b.unready[c.Name] = what
+		}
+		return id
+	}
 	b.ready[c.Name] = b.wait(c, s, id)
 	return b.ready[c.Name]
+}
+
+// hasHealth says whether a spec has a health check; one with NONE takes that of the image away.
+func hasHealth(o spec.Options) bool {
+	return o.Health != nil && (len(o.Health.Cmd) == 0 || o.Health.Cmd[0] != "NONE")
+}
+
+// awaited is what a container that was started is to do before those that wait for it
+// are, "" when they need not wait.
+func awaited(c spec.Container) string {
+	switch o := c.Options; {
+	case o.Once:
+		return "runs to its end first"
+	case hasHealth(o):
+		return "is to be healthy"
+	case o.Ready != nil:
+		return "is to be ready"
+	}
+	return ""
+}
+
+// later says whether a member is not to be started yet, and notes that. One that ran
+// before waits for nobody who runs Once.
+func (b *builder) later(c spec.Container, ran bool) bool {
+	for _, d := range b.s.Containers {
+		what := b.unready[d.Name]
+		if what == "" || !waits(c, d) || ran && d.Options.Once {
+			continue
+		}
+		if b.p.Later == nil {
+			b.p.Later = map[string]string{}
+		}
+		b.p.Later[c.Name] = d.Name + ", which " + what
+		b.unready[c.Name] = "waits itself"
+		if d.Options.Ready != nil && len(b.of(d.Name)) > 0 && b.started[d.Name] == 0 && !slices.Contains(b.p.Ask, d.Name) {
+			b.p.Ask = append(b.p.Ask, d.Name)
+		}
+		return true
+	}
+	return false
 }
 
 // deadline is how long a container may take to be healthy unless its Update says; a
@@ -122,7 +171,7 @@ const deadline = spec.Duration(5 * time.Minute)
 
 // wait waits for a container that was started, if there is anything to wait for.
 func (b *builder) wait(c spec.Container, s Step, after int) int {
-	s.Op, s.Probe, s.Health, s.Once = Wait, c.Options.Ready, c.Options.Health != nil, c.Options.Once
+	s.Op, s.Probe, s.Health, s.Once = Wait, c.Options.Ready, hasHealth(c.Options), c.Options.Once
 	if s.Within = c.Options.Update.Deadline; s.Within == 0 && s.Health {
 		s.Within = deadline
 	}
@@ -159,16 +208,27 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
 	case have.State == Exited && slices.Contains(b.opt.Leave, c.Name):
 		b.warn(fmt.Sprintf("container %s was stopped by hand: it is left so", name))
+		if c.Options.Once {
+			b.unready[c.Name] = fmt.Sprintf("ended with %d", have.ExitCode)
+		}
 	case have.State == Running && (have.Stranded || b.up != 0 || b.early(c) != ""):
 		s.Cause = "its network is not that of the infra any more"
 		if !have.Stranded && b.up == 0 {
 			s.Cause = fmt.Sprintf("it was started before %s, which it waits for", b.early(c))
 		}
+		if b.later(c, true) {
+			return nil
+		}
 		stop := b.stop(have, s.Cause, append(needs, last)...)
 		b.start(c, s, stop)
 	case have.State == Running:
 		b.ready[c.Name] = 0
-		if have.Health == "starting" || c.Options.Ready != nil && b.followed(c) {
+		switch ask := c.Options.Once || c.Options.Ready != nil; {
+		case b.opt.NoWait && have.Health == "starting":
+			b.unready[c.Name] = "is to be healthy"
+		case b.opt.NoWait && ask && !b.opt.Ready[c.Name]:
+			b.unready[c.Name] = awaited(c)
+		case !b.opt.NoWait && (have.Health == "starting" || ask && b.followed(c)):
 			s.Member = c.Name
 			b.ready[c.Name] = b.wait(c, s, last)
 		}
@@ -180,6 +240,9 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 				return err
 			}
 		}
+		if b.later(c, have.State != Created) {
+			return nil
+		}
 		s.Cause = "it is " + string(have.State)
 		b.start(c, s, append(needs, last)...)
 	}
@@ -189,7 +252,7 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 // waits says whether c waits for d.
 func waits(c, d spec.Container) bool {
 	return slices.ContainsFunc(c.Options.DependsOn, func(x spec.Dependency) bool { return x.Container == d.Name }) ||
-		d.Index < c.Index && (d.Options.Ready != nil || d.Options.Health != nil)
+		d.Index < c.Index && (d.Options.Ready != nil || hasHealth(d.Options) || d.Options.Once)
 }
 
 // ahead says whether c waits for d and was, after a boot, not started after it.
@@ -215,9 +278,6 @@ func (b *builder) early(c spec.Container) string {
 // followed says whether one that waits for c is to be started: a call that ended before
 // it was may have ended because c did not get ready.
 func (b *builder) followed(c spec.Container) bool {
-	if b.opt.Heal && !b.opt.Boot {
-		return false
-	}
 	return slices.ContainsFunc(b.s.Containers, func(d spec.Container) bool {
 		return waits(d, c) && !slices.Contains(b.opt.Leave, d.Name) && (b.ahead(d, c) || !slices.ContainsFunc(b.of(d.Name), func(have Container) bool {
 			return have.live() || d.Options.Once && have.State == Exited && have.ExitCode == 0

@@ -331,4 +331,17 @@ func TestWhoIsNotReadyIsAskedAgain(t *testing.T) {
 	if n := waits(); n != 1 {
 		t.Errorf("with others to come it is asked %d times", n)
 	}
+	// Nor is one that runs to its end taken for ended.
+	s.Containers[0].Options.Ready, s.Containers[0].Options.Once = nil, true
+	w = newWorld()
+	w.up(t, s)
+	for i, c := range w.o.Members {
+		w.o.Members[i].State = Created
+		if c.Member == s.Containers[0].Name {
+			w.o.Members[i].State = Running
+		}
+	}
+	if n := waits(); n != 1 {
+		t.Errorf("one that runs to its end is waited for %d times", n)
+	}
 }

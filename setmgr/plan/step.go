@@ -89,6 +89,10 @@ type File struct {
 type Plan struct {
 	Set   string
 	Steps []Step
+	// Later are members that are not started yet, and what each waits for; of those
+	// that they wait for Ask are to be asked whether they are ready.
+	Later map[string]string
+	Ask   []string
 	// Warnings are what the user should know and nobody does anything about.
 	Warnings []string
 }
@@ -105,6 +109,10 @@ type Options struct {
 	// Boot says that the Engine has just started all that it found: members that were
 	// started before one that they wait for are started again.
 	Boot bool
+	// NoWait leaves for later who waits for one that is not ready yet: Plan.Later tells.
+	NoWait bool
+	// Ready are members that answered their Ready probes just now, with NoWait.
+	Ready map[string]bool
 	// Keep are members that nobody asked to change: their containers stay, whatever
 	// the names of their images mean by now.
 	Keep []string

@@ -12,13 +12,16 @@ import (
 // Die kills a container's process behind the Engine's back. By its policy it comes
 // back, an infra container in a new network namespace: those that shared the old one
 // live on in that, stranded.
-func (f *Fake) Die(id string) error {
+func (f *Fake) Die(id string) error { return f.End(id, killed) }
+
+// End is Die with an exit code.
+func (f *Fake) End(id string, code int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer f.wake()
 	b, err := f.find(id)
 	if err == nil && b.state == plan.Running {
-		f.end(b, killed)
+		f.end(b, code)
 	}
 	return err
 }
