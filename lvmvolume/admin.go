@@ -25,6 +25,7 @@ type (
 func (d *Driver) Serve(ctx context.Context) error {
 	s := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger, Registry: d.metrics.registry})
 	d.Register(s)
+	defer context.AfterFunc(ctx, d.cutImports)()
 	return s.Run(
 		ctx,
 		pluginsrv.Socket{Name: "mos-lvm.socket", Path: d.cfg.Socket, Handler: s.Handler()},

@@ -39,8 +39,11 @@ type Driver struct {
 	sweepSoon  chan struct{} // a volume may be idle
 	ripe       later         // records to write when there is time
 	watch      watchdog
-	engineSeen atomic.Bool // see blind
-	exporting  sync.Map    // names of volumes that are exported as they are, or titles of snapshots that are
+	engineSeen atomic.Bool   // see blind
+	stall      time.Duration // that the sender of an import may stand still
+	imports    sync.Map      // by their senders: what ends them
+	importing  sync.Map      // names of volumes that are imported
+	exporting  sync.Map      // names of volumes that are exported as they are, or titles of snapshots that are
 
 	mu     sync.Mutex // guards all below
 	events []event
@@ -74,6 +77,7 @@ func open(cfg Config, log *logx.Logger, m machine) (*Driver, error) {
 		disk:      m.disk,
 		fs:        filesystem.FS{Runner: m.run},
 		started:   time.Now(),
+		stall:     stallLimit,
 		trial:     map[string]io.Closer{},
 		nudge:     make(chan struct{}, 1),
 		sweepSoon: make(chan struct{}, 1),

@@ -1,13 +1,8 @@
 package lvmvolume
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -15,12 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
-	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 	"github.com/mosdocker/mosdocker/lvmvolume/stream"
@@ -69,7 +61,7 @@ func (d *Driver) openSource(ctx context.Context, ref string) (s *source, err err
 		s.v = snap
 		s.done = append(s.done, func() { d.dropExport(ctx, snap) })
 	default:
-		if err := d.exported(e.v.Name); err != nil {
+		if err := d.streaming(e.v.Name); err != nil {
 			return s, err
 		}
 		unlock, err := d.lock(ctx, e.v.Name)
@@ -150,18 +142,18 @@ func (d *Driver) serveExport(w http.ResponseWriter, r *http.Request) {
 	d.log.InfoContext(ctx, "volume exported", "volume", s.v.Title(), "sha256", sum.Digest.String(), "took", time.Since(start))
 }
 
-// patient gives the reader of an export a while for each piece: one that stands
-// still must not keep the volume for ever.
+// stallLimit is how long the other side of an export or import may stand still:
+// it must not keep the volume for ever.
+const stallLimit = 2 * time.Minute
+
+// patient gives the reader of an export a while for each piece.
 type patient struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
 }
 
-// readerLimit is that while.
-const readerLimit = 2 * time.Minute
-
 func (p *patient) Write(b []byte) (int, error) {
-	_ = p.rc.SetWriteDeadline(time.Now().Add(readerLimit)) // a recorder has none
+	_ = p.rc.SetWriteDeadline(time.Now().Add(stallLimit)) // a recorder has none
 	return p.w.Write(b)
 }
 
@@ -186,122 +178,4 @@ func (d *Driver) headerOf(v spec.Volume) stream.Header {
 		h.Used = int64(min(e.usage.Used, v.Size))
 	}
 	return h
-}
-
-func (d *Driver) serveImport(w http.ResponseWriter, r *http.Request) {
-	out := newLines(w)
-	_ = http.NewResponseController(w).EnableFullDuplex() // progress while the body comes
-	// A caller whose connection ends while it sends does not hear why.
-	defer func() { _, _ = io.Copy(io.Discard, r.Body) }()
-	q := r.URL.Query()
-	req := spec.Request{Name: q.Get("name")}
-	if err := json.Unmarshal([]byte(q.Get("options")), &req.Options); err != nil {
-		out.end(api.Plan{}, fault.Invalid("request: options: %w", err))
-		return
-	}
-	dry := q.Get("dryRun") == "true"
-	p, v, err := d.load(r.Context(), req, r.Body, dry, out.progress)
-	if err != nil {
-		out.end(api.Plan{}, err)
-		return
-	}
-	out.end(d.done(apiPlan(p), v.Name, dry), nil)
-}
-
-// load makes a volume of a stream.
-func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry bool, said func(string, uint64, uint64)) (plan.Plan, spec.Volume, error) {
-	var head bytes.Buffer
-	h, err := stream.Info(io.TeeReader(in, &head))
-	if err != nil {
-		return nil, spec.Volume{}, err
-	}
-	if r, err = adopt(r, h); err != nil {
-		return nil, spec.Volume{}, err
-	}
-	unlock, err := d.lock(ctx, r.Name)
-	if err != nil {
-		return nil, spec.Volume{}, err
-	}
-	defer unlock()
-	if _, ok := d.idx.named(r.Name); ok {
-		return nil, spec.Volume{}, fault.Exists("there is a volume %s already: import under another name", r.Name)
-	}
-	v, _, at, err := d.wish(r)
-	if err != nil {
-		return nil, v, err
-	}
-	if v.Size < uint64(h.Size) {
-		return nil, v, fault.Invalid("size %s is smaller than the %s of the volume in the stream", spec.Bytes(v.Size), spec.Bytes(h.Size))
-	}
-	purge, err := d.admit(ctx, at, v, v.Size, dry)
-	if err != nil {
-		return nil, v, err
-	}
-	p := append(plan.Purge(purge, d.useAtWorst, time.Now(), "its space is needed"), plan.Import(v, v.Created)...)
-	if dry {
-		return p, v, nil
-	}
-	return p, v, d.bear(ctx, v, p, purge, func(ctx context.Context) error {
-		run := newRunner(d)
-		defer run.close()
-		run.fill = func(ctx context.Context, dev string) error {
-			return fill(ctx, v, dev, io.MultiReader(&head, in), said)
-		}
-		return run.run(ctx, p)
-	})
-}
-
-// adopt gives a request what the stream says and the user did not.
-func adopt(r spec.Request, h stream.Header) (spec.Request, error) {
-	if fs, given := r.Options["fs"]; given && fs != string(h.FS) {
-		return r, fault.Invalid("option fs=%.20s: the stream holds %s, and an import keeps it", fs, h.FS)
-	}
-	opts := map[string]string{"size": strconv.FormatInt(h.Size, 10)}
-	for _, key := range []string{"uid", "gid", "mode", "mountopts", "iops", "bps"} {
-		// What gives power over the host is for the user to say, not for a stream.
-		if v, ok := h.Options[key]; ok && (key != "mountopts" || !grants(v)) {
-			opts[key] = v
-		}
-	}
-	maps.Copy(opts, r.Options)
-	opts["fs"] = string(h.FS)
-	if r.Name == "" {
-		r.Name = h.Volume
-	}
-	r.Options = opts
-	return r, nil
-}
-
-// grants says whether mount options allow devices or other users' rights.
-func grants(opts string) bool {
-	return slices.ContainsFunc(strings.Split(opts, ","), func(o string) bool { return o == "dev" || o == "suid" })
-}
-
-// fill writes the stream to the device and looks whether a file system came of it.
-func fill(ctx context.Context, v spec.Volume, dev string, in io.Reader, said func(string, uint64, uint64)) error {
-	f, err := os.OpenFile(dev, os.O_RDWR|unix.O_EXCL, 0)
-	if err != nil {
-		return err
-	}
-	open := func(stream.Header) (stream.Sink, error) {
-		return stream.NewFileSink(f, v.Type == spec.Thin || v.Type == spec.Loop), nil
-	}
-	last := time.Now()
-	_, err = stream.Read(ctx, in, open, func(p stream.Progress) {
-		if time.Since(last) > 500*time.Millisecond {
-			last = time.Now()
-			said(v.Name, uint64(p.Position), uint64(p.Size))
-		}
-	})
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	got, err := filesystem.Probe(dev)
-	if err != nil {
-		return err
-	}
-	if string(got.Type) != string(v.FS) {
-		return fault.Invalid("the stream holds %q, not the %s that it says", got.Type, v.FS)
-	}
-	return nil
 }

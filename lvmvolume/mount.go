@@ -14,21 +14,28 @@ import (
 // lock waits for a volume's turn. A call that was given up meanwhile does nothing
 // any more.
 func (d *Driver) lock(ctx context.Context, name string) (unlock func(), err error) {
-	if err := d.exported(name); err != nil {
+	if err := d.streaming(name); err != nil {
 		return nil, err
 	}
-	unlock = d.names.Lock(name)
-	if err := context.Cause(ctx); err != nil {
+	unlock, err = d.names.LockContext(ctx, name)
+	if err == nil && ctx.Err() != nil {
 		unlock()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return nil, fault.Unavailable("volume %.80s was busy until now: %w", name, err)
 	}
 	return unlock, nil
 }
 
-// exported refuses what would have to wait for the reader of an export.
-func (d *Driver) exported(name string) error {
+// streaming refuses what would have to wait for the other side of an export or an
+// import.
+func (d *Driver) streaming(name string) error {
 	if _, yes := d.exporting.Load(name); yes {
 		return fault.Conflict("volume %s is being exported: try again when that is over", name)
+	}
+	if _, yes := d.importing.Load(name); yes {
+		return fault.Conflict("an import of volume %s is under way: try again when that is over", name)
 	}
 	return nil
 }

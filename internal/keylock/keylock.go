@@ -2,7 +2,10 @@
 // done in turn and different objects do not wait for each other.
 package keylock
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Locks is a lock per name: calls for one object wait for each other, calls
 // for different ones do not. The zero value is ready.
@@ -12,31 +15,54 @@ type Locks struct {
 }
 
 type counted struct {
-	sync.Mutex
-	users int
+	turn  chan struct{} // of one: full while somebody has the lock
+	users int           // who have it or wait for it; guarded by Locks.mu
 }
 
 // Lock waits for the name's lock and returns what gives it back.
 func (k *Locks) Lock(name string) (unlock func()) {
+	c := k.join(name)
+	c.turn <- struct{}{}
+	return func() { k.unlock(name, c) }
+}
+
+// LockContext is Lock that gives up when ctx ends, with its cause.
+func (k *Locks) LockContext(ctx context.Context, name string) (unlock func(), err error) {
+	c := k.join(name)
+	select {
+	case c.turn <- struct{}{}:
+		return func() { k.unlock(name, c) }, nil
+	case <-ctx.Done():
+		k.leave(name, c)
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (k *Locks) join(name string) *counted {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.locks == nil {
 		k.locks = map[string]*counted{}
 	}
 	c := k.locks[name]
 	if c == nil {
-		c = &counted{}
+		c = &counted{turn: make(chan struct{}, 1)}
 		k.locks[name] = c
 	}
 	c.users++
-	k.mu.Unlock()
-	c.Lock()
-	return func() {
-		c.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if c.users--; c.users == 0 {
-			delete(k.locks, name)
-		}
+	return c
+}
+
+func (k *Locks) unlock(name string, c *counted) {
+	<-c.turn
+	k.leave(name, c)
+}
+
+func (k *Locks) leave(name string, c *counted) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.users--; c.users == 0 {
+		delete(k.locks, name)
 	}
 }
 

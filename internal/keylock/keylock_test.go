@@ -1,6 +1,8 @@
 package keylock_test
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -42,4 +44,26 @@ func TestNamesDoNotWaitForEachOther(t *testing.T) {
 		t.Fatal("b is free")
 	}
 	unlock()
+}
+
+func TestWhoWaitsCanGiveUp(t *testing.T) {
+	var k keylock.Locks
+	unlock := k.Lock("a")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	time.AfterFunc(10*time.Millisecond, func() { cancel(enough) })
+	if _, err := k.LockContext(ctx, "a"); !errors.Is(err, enough) {
+		t.Errorf("got %v", err)
+	}
+	unlock()
+	again, ok := k.TryLock("a")
+	if !ok {
+		t.Fatal("who gave up has it")
+	}
+	again()
+	free, err := k.LockContext(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free()
 }

@@ -75,11 +75,11 @@ func known(err error) bool {
 }
 
 // stopped replaces what a cancelled context made go wrong by the context's own
-// error; errors with a reason of their own stay.
+// cause; errors with a reason of their own stay.
 func stopped(ctx context.Context, err error, verb string, at int64) error {
 	var damage *DamageError
 	if err == nil || ctx.Err() == nil || errors.As(err, &damage) {
 		return err
 	}
-	return fmt.Errorf("%s the stream, stopped at byte %d: %w", verb, at, ctx.Err())
+	return fmt.Errorf("%s the stream, stopped at byte %d: %w", verb, at, context.Cause(ctx))
 }
