@@ -216,7 +216,7 @@ func (b *Batch) add(g guard, op clientv3.Op, size int) {
 	b.guards = append(b.guards, g)
 	b.ops = append(b.ops, op)
 	b.touched = append(b.touched, g.key)
-	b.size += size + 2*len(g.key) // the comparison and the question
+	b.size += size + len(g.key) // the comparison
 }
 
 func (b *Batch) key(r api.Resource) (string, error) {

@@ -11,11 +11,13 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/scheduler/api"
@@ -28,9 +30,11 @@ import (
 // holder at most, each acknowledged batch stands in the store's history whole and at its
 // revision. MOS_ROUNDS is the number of kills (3), MOS_SEED where chance begins.
 func TestKills(t *testing.T) {
+	t.Parallel()
 	seed, rounds := number(t, "MOS_SEED", 1), number(t, "MOS_ROUNDS", 3)
 	for _, servers := range []int{1, 3} {
 		t.Run(fmt.Sprintf("servers=%d", servers), func(t *testing.T) {
+			t.Parallel()
 			newSiege(t, servers, uint64(seed)).run(rounds)
 		})
 	}
@@ -58,6 +62,8 @@ type siege struct {
 	seed    uint64
 	began   time.Time
 	start   int64 // revision
+	watched atomic.Int64
+	told    []state.Change // by the store, at the end
 
 	mu      sync.Mutex // guards all below
 	history []porcupine.Operation
@@ -106,11 +112,52 @@ func (b *siege) run(rounds int) {
 	for w := range workers {
 		all.Go(func() { b.work(ctx, w) })
 	}
+	var live []state.Change
+	through, end := context.WithCancel(b.t.Context())
+	var watcher sync.WaitGroup
+	watcher.Go(func() { live = b.watch(through) })
 	b.kill(rounds)
 	stop()
 	all.Wait()
 	b.checkHistory()
-	b.checkStore()
+	last := b.checkStore()
+	testx.Eventually(b.t, time.Minute, func() error {
+		if r := b.watched.Load(); r < last {
+			return fmt.Errorf("the watch is at revision %d of %d", r, last)
+		}
+		return nil
+	})
+	end()
+	watcher.Wait()
+	b.checkWatch(live)
+}
+
+// watch follows the store while its servers are killed, and goes on where it broke off.
+func (b *siege) watch(ctx context.Context) (all []state.Change) {
+	after := b.start
+	for ctx.Err() == nil {
+		for step, err := range b.store.Watch(ctx, after) {
+			if err != nil {
+				if !errdefs.IsUnavailable(err) && ctx.Err() == nil {
+					b.t.Errorf("watch after %d: %v", after, err)
+					return all
+				}
+				break
+			}
+			all = append(all, step.Changes...)
+			after = step.Revision
+			b.watched.Store(after)
+		}
+	}
+	return all
+}
+
+// checkWatch compares what was seen while servers were killed with what the store says.
+func (b *siege) checkWatch(live []state.Change) {
+	b.t.Helper()
+	if d := cmp.Diff(b.told, live[:min(len(live), len(b.told))]); d != "" {
+		b.t.Errorf("a watch through the kills differs (-store +watch):\n%s", d)
+	}
 }
 
 // kill ends servers and starts them again: of three, one or two at once.
@@ -329,8 +376,8 @@ func (b *siege) checkHistory() {
 }
 
 // checkStore reads the store's history from its start and compares it with what was
-// acknowledged.
-func (b *siege) checkStore() {
+// acknowledged. It returns how far.
+func (b *siege) checkStore() int64 {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
@@ -338,9 +385,12 @@ func (b *siege) checkStore() {
 	must(b.t, err)
 	seen := map[acked]bool{}
 	holder := map[state.Thing]string{}
+	last := b.start
 	for step, err := range b.store.Watch(ctx, b.start) {
 		must(b.t, err)
+		b.told = append(b.told, step.Changes...)
 		b.replay(step, seen, holder)
+		last = step.Revision
 		if step.Revision >= end.Revision {
 			break
 		}
@@ -358,6 +408,7 @@ func (b *siege) checkStore() {
 	if len(end.Items) != len(holder) {
 		b.t.Errorf("%d sets hold %d things", len(end.Items), len(holder))
 	}
+	return last
 }
 
 // replay follows who holds what. Batches of several workers may be of one revision.

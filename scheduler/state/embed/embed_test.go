@@ -30,9 +30,13 @@ func start(tb testing.TB, c embed.Config) *embed.Server {
 	return s
 }
 
-func TestEmbedded(t *testing.T) { statetest.Suite(t, start(t, embed.Config{}).Client()) }
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	statetest.Suite(t, start(t, embed.Config{}).Client())
+}
 
 func TestExternal(t *testing.T) {
+	t.Parallel()
 	c := statetest.Start(t, 3)
 	statetest.Suite(t, c.Client(t))
 }

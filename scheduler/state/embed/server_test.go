@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
@@ -84,6 +85,7 @@ func TestBadConfigsAreRefused(t *testing.T) {
 }
 
 func TestAFullServerIsNamedAndTakesWritesAgain(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := open(t, start(t, embed.Config{Quota: 4 << 20}).Client())
 	fill := func(i int) error {
@@ -206,6 +208,7 @@ func TestABackupIsRestored(t *testing.T) {
 
 func TestAServerKeepsWhatItHas(t *testing.T) {
 	ctx := t.Context()
+	before := goleak.IgnoreCurrent()
 	c := embed.Config{Dir: t.TempDir(), Log: testx.Logger(t)}
 	for i := range 2 {
 		server, err := embed.Start(ctx, c)
@@ -221,6 +224,9 @@ func TestAServerKeepsWhatItHas(t *testing.T) {
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("closing took %s", took)
 		}
+	}
+	if err := goleak.Find(before); err != nil {
+		t.Error(err)
 	}
 }
 
