@@ -10,6 +10,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 )
@@ -23,10 +26,14 @@ type Backup struct {
 }
 
 // Backup writes all that etcd has into a file, which is either whole and on the disk, or
-// not there. It must not be there before. Package embed restores it.
+// not there. It must not be there before. What was acknowledged before the call is in it.
+// Package embed restores it.
 func (s *Store) Backup(ctx context.Context, path string) (b Backup, err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return Backup{}, fault.Exists("backup %s: there is a file of this name", path)
+	}
+	if err := s.level(ctx); err != nil {
+		return Backup{}, err
 	}
 	r, err := s.etcd.SnapshotWithVersion(ctx)
 	if err != nil {
@@ -49,6 +56,35 @@ func (s *Store) Backup(ctx context.Context, path string) (b Backup, err error) {
 	}
 	b.Path = path
 	return b, syncDir(filepath.Dir(path))
+}
+
+// level waits until no server that answers is behind what is acknowledged: any of them may
+// be asked for a backup.
+func (s *Store) level(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	now, err := s.etcd.Get(ctx, s.keys.schema(), clientv3.WithKeysOnly())
+	if err != nil {
+		return explain(err, "look at the store's revision")
+	}
+	members, err := s.etcd.MemberList(ctx)
+	if err != nil {
+		return explain(err, "list the members of etcd")
+	}
+	for _, m := range members.Members {
+		for behind := true; behind && len(m.ClientURLs) > 0; {
+			r, err := s.etcd.Status(ctx, m.ClientURLs[0])
+			if behind = err == nil && r.Header.Revision < now.Header.Revision; !behind {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fault.Unavailable("etcd member %s is behind the others (revision %d of %d): %w", m.Name, r.Header.Revision, now.Header.Revision, ctx.Err())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
 }
 
 // Verify reads a backup and compares its checksum.

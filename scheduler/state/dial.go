@@ -1,12 +1,14 @@
 package state
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/url"
 	"os"
 	"time"
 
+	"github.com/coreos/go-semver/semver"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -80,4 +82,32 @@ func (r Remote) tls() (*tls.Config, error) {
 			return &c, err
 		},
 	}, nil
+}
+
+// supported looks whether servers that are reached over a network are of versions without
+// known holes: before 3.6.14, and 3.7.0, endpoints answer without a certificate
+// (CVE-2026-33413).
+func supported(ctx context.Context, etcd *clientv3.Client) error {
+	for _, e := range etcd.Endpoints() {
+		r, err := etcd.Status(ctx, e)
+		if err != nil {
+			continue // it is down; a quorum is needed anyway
+		}
+		if tooOld(r.Version) {
+			return fault.Conflict("etcd at %s is of version %s: run 3.6.14, 3.7.1 or a later one", e, r.Version)
+		}
+	}
+	return nil
+}
+
+func tooOld(version string) bool {
+	v, err := semver.NewVersion(version)
+	if err != nil {
+		return true
+	}
+	least := semver.New("3.6.14")
+	if v.Major == 3 && v.Minor == 7 {
+		least = semver.New("3.7.1")
+	}
+	return v.LessThan(*least)
 }

@@ -5,3 +5,6 @@ var OpenWith = open
 
 // Migration is a step from one version of the schema to the next.
 type Migration = migration
+
+// TooOld says whether a version of etcd is refused.
+var TooOld = tooOld

@@ -232,3 +232,13 @@ func TestNoEtcdIsUnavailable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestOldServersAreRefused(t *testing.T) {
+	for version, old := range map[string]bool{
+		"3.5.30": true, "3.6.13": true, "3.6.14": false, "3.7.0": true, "3.7.1": false, "3.7.3": false, "3.8.0": false, "": true, "x": true,
+	} {
+		if state.TooOld(version) != old {
+			t.Errorf("%q is too old: %t", version, !old)
+		}
+	}
+}

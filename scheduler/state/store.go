@@ -55,6 +55,11 @@ func open(ctx context.Context, etcd *clientv3.Client, o Options, steps []migrati
 	if s.group.most, err = s.mostOps(ctx); err != nil {
 		return nil, err
 	}
+	short, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if err := supported(short, etcd); err != nil {
+		return nil, err
+	}
 	if err := s.migrate(ctx, steps); err != nil {
 		return nil, err
 	}

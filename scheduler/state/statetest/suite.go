@@ -1,10 +1,13 @@
 package statetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +42,7 @@ func Suite(t *testing.T, etcd *clientv3.Client) {
 		{"MembersExpire", membersExpire},
 		{"HealthIsSeen", healthIsSeen},
 		{"BadBatchesAreRefused", badBatches},
+		{"BackupsAreWhole", backupsAreWhole},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t, etcd)) })
 	}
@@ -603,6 +607,22 @@ func healthIsSeen(t *testing.T, s *state.Store) {
 	}
 	if leaders != 1 || len(h.Alarms) > 0 {
 		t.Errorf("%d of %d lead, alarms: %q", leaders, len(h.Servers), h.Alarms)
+	}
+}
+
+func backupsAreWhole(t *testing.T, s *state.Store) {
+	must(t, s.Create(t.Context(), Host("just-now")))
+	path := filepath.Join(t.TempDir(), "backup")
+	b, err := s.Backup(t.Context(), path)
+	must(t, err)
+	again, err := state.Verify(path)
+	if err != nil || again != b {
+		t.Errorf("made %+v, read %+v: %v", b, again, err)
+	}
+	data, err := os.ReadFile(path)
+	must(t, err)
+	if !bytes.Contains(data, []byte("/"+t.Name()+"/v1/hosts/just-now")) {
+		t.Error("what was acknowledged before is not in it")
 	}
 }
 
