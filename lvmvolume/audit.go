@@ -2,6 +2,7 @@ package lvmvolume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,7 +32,11 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 	strays := slices.Clone(d.idx.strays)
 	d.idx.mu.RUnlock()
 	for _, s := range strays {
-		add("stray", s.object, s.detail, "it is left alone: look at it and remove it by hand")
+		hint := "it is left alone: look at it and remove it by hand"
+		if s.id != "" {
+			hint = "it may be all that tells of a volume's data: mend it from a backup; while it is there, no volume is called absent"
+		}
+		add("stray", s.object, s.detail, hint)
 	}
 	for _, e := range d.idx.all(anything) {
 		switch {
@@ -50,7 +55,7 @@ func (d *Driver) audit(ctx context.Context) api.Audit {
 		}
 	}
 	for _, e := range d.idx.doomedOnes() {
-		add("volume", e.v.Title(), "its making failed and "+e.v.ID.Label()+" could not be removed yet", "docker mos volume gc tries again")
+		add("volume", e.v.Title(), "its making failed and "+e.v.ID.Label()+" could not be removed yet", gcHint+" tries again")
 	}
 	out.Findings = append(out.Findings, d.leftovers(ctx)...)
 	return out
@@ -66,13 +71,13 @@ func (d *Driver) leftovers(ctx context.Context) []api.Finding {
 	}
 	for _, m := range ms {
 		if filepath.Dir(m.Point) == d.cfg.mountDir() && !known(filepath.Base(m.Point)) {
-			out = append(out, api.Finding{Kind: "mount", Object: m.Point, Detail: "of no volume in service: " + m.Source, Hint: "docker mos volume gc"})
+			out = append(out, api.Finding{Kind: "mount", Object: m.Point, Detail: "of no volume in service: " + m.Source, Hint: gcHint})
 		}
 	}
 	entries, _ := os.ReadDir(d.cfg.mountDir()) // absent is empty
 	for _, e := range entries {
 		if path := filepath.Join(d.cfg.mountDir(), e.Name()); !known(e.Name()) && !isMountPoint(path) {
-			out = append(out, api.Finding{Kind: "mount point", Object: path, Detail: "of no volume in service", Hint: "docker mos volume gc"})
+			out = append(out, api.Finding{Kind: "mount point", Object: path, Detail: "of no volume in service", Hint: gcHint})
 		}
 	}
 	devs, err := d.disk.images(d.loops.dir)
@@ -86,30 +91,50 @@ func (d *Driver) leftovers(ctx context.Context) []api.Finding {
 			continue
 		}
 		if id, ok := idOf(filepath.Base(dev.Backing), imageExt); !ok || dev.Deleted || !known(string(id)) {
-			out = append(out, api.Finding{Kind: "loop device", Object: dev.Device, Detail: "of " + dev.Backing + ", no volume in service", Hint: "docker mos volume gc"})
+			out = append(out, api.Finding{Kind: "loop device", Object: dev.Device, Detail: "of " + dev.Backing + ", no volume in service", Hint: gcHint})
 		}
 	}
 	return out
 }
 
-// adminGC mends at once what the loops would mend in their time.
+// adminGC mends at once what the loops would mend in their time, and tells what is
+// gone by that.
 func (d *Driver) adminGC(ctx context.Context, _ pathOf, r api.GCRequest) (api.GC, error) {
-	before := d.audit(ctx)
-	out := api.GC{Objects: []api.Finding{}}
-	for _, f := range before.Findings {
-		if f.Kind != "host" && f.Kind != "stray" {
-			out.Objects = append(out.Objects, f)
-		}
-	}
+	before := collectable(d.audit(ctx))
 	if r.DryRun {
-		return out, nil
+		return api.GC{Objects: before}, nil
 	}
 	err := d.reconcile(ctx)
 	d.sweep(ctx)
 	for _, f := range d.leftovers(ctx) {
 		d.clear(ctx, f)
 	}
+	after := collectable(d.audit(ctx))
+	out := api.GC{Objects: slices.DeleteFunc(before, func(f api.Finding) bool {
+		return slices.ContainsFunc(after, func(now api.Finding) bool { return now.Kind == f.Kind && now.Object == f.Object })
+	})}
+	if len(after) > 0 {
+		err = errors.Join(err, fault.Conflict("%s cleared away; %s stay, and the log of mos-lvm says why", objects(out.Objects), objects(after)))
+	}
 	return out, err
+}
+
+const gcHint = "docker mos volume gc"
+
+// collectable are the findings that gc is to clear away.
+func collectable(a api.Audit) []api.Finding {
+	return slices.DeleteFunc(a.Findings, func(f api.Finding) bool { return !strings.HasPrefix(f.Hint, gcHint) })
+}
+
+func objects(fs []api.Finding) string {
+	var words []string
+	for _, f := range fs {
+		words = append(words, f.Kind+" "+f.Object)
+	}
+	if len(words) == 0 {
+		return "nothing"
+	}
+	return strings.Join(words, ", ")
 }
 
 // clear takes one leftover away, if nobody has it.

@@ -1,6 +1,7 @@
 package lvmvolume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -111,7 +112,7 @@ func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) 
 		return v, src, nil, err
 	}
 	if have, ok := d.idx.named(r.Name); ok {
-		return v, src, nil, spec.Same(r, v, have.v)
+		return v, src, nil, cmp.Or(spec.Same(r, v, have.v), sound(have))
 	}
 	if err := d.idx.whole(); err != nil {
 		return v, src, nil, fault.Unavailable("volume %s cannot be made while not all volumes are known: %w", r.Name, err)

@@ -21,6 +21,7 @@ type index struct {
 	places map[string]place
 	broken map[string]error // places that could not be read, by name
 	strays []stray
+	orphan string                // where a volume is mounted that no record tells of, "" is nowhere
 	gone   map[spec.ID]time.Time // what we removed: a look of before may list it still
 	loaded chan struct{}         // closed after the first look
 }
@@ -405,8 +406,8 @@ func (x *index) placeOf(v spec.Volume) (place, error) {
 	return p, nil
 }
 
-// whole says whether all volumes of the host are known.
-func (x *index) whole() error {
+// readable says whether all places could be read.
+func (x *index) readable() error {
 	select {
 	case <-x.loaded:
 	default:
@@ -418,6 +419,32 @@ func (x *index) whole() error {
 		return fault.Unavailable("%s cannot be read: %w", name, err)
 	}
 	return nil
+}
+
+// whole says whether all volumes of the host are known by name: only then one that
+// is not known is absent.
+func (x *index) whole() error {
+	if err := x.readable(); err != nil {
+		return err
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, s := range x.strays {
+		if s.id != "" && x.byID[s.id] == nil {
+			return fault.Unavailable("%s may be the record of any volume, and cannot be read (%s): mend it, or take it away together with its volume", s.object, s.detail)
+		}
+	}
+	if x.orphan != "" {
+		return fault.Unavailable("a volume is mounted at %s that nothing here is the record of: is another disk in front of the state directory? If not, %s unmounts it", x.orphan, gcHint)
+	}
+	return nil
+}
+
+// strayed says whether blocks of that id are there whose record cannot be read.
+func (x *index) strayed(id spec.ID) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.ContainsFunc(x.strays, func(s stray) bool { return s.id == id && id != "" })
 }
 
 // doomedOnes are what could not be removed yet.

@@ -44,7 +44,7 @@ func (d *Driver) clearPoints(ctx context.Context) {
 // inService says whether blocks of that id are a volume that may be mounted.
 func (d *Driver) inService(id string) bool {
 	e, ok := d.idx.entry(spec.ID(id))
-	return ok && e.v.State != spec.Trashed
+	return ok && e.v.State != spec.Trashed || d.idx.strayed(spec.ID(id))
 }
 
 // ours says whether a loop device's image is one of this host. All who share a

@@ -35,6 +35,9 @@ type loops struct {
 	disk disk
 	cfg  *Config
 	busy sync.Mutex // held over what takes or gives back space
+
+	mu   sync.Mutex // guards all below
+	home [2]uint64  // device and inode of the folder that had volumes, 0 before
 }
 
 const (
@@ -192,11 +195,31 @@ func (l *loops) removeOne(v spec.Volume) error {
 	if dev != "" {
 		return fault.Conflict("image of volume %s is in use as %s", v.Title(), dev)
 	}
-	err = ignoreAbsent(os.Remove(l.image(v)))
+	if err = l.condemn(v); err == nil {
+		err = ignoreAbsent(os.Remove(l.image(v)))
+	}
 	if err == nil {
 		err = ignoreAbsent(os.Remove(l.file(v)))
 	}
 	return errors.Join(err, syncDir(l.dir))
+}
+
+// condemn writes down that a volume is being removed: a cut between its image and its
+// record leaves neither then. Records that say so already, or that the image never
+// became whole, need no writing. On a disk that is full it is left, since nothing
+// could be removed there otherwise.
+func (l *loops) condemn(v spec.Volume) error {
+	if v.State != spec.Ready {
+		return nil
+	}
+	if _, err := os.Lstat(l.file(v)); err != nil {
+		return ignoreAbsent(err)
+	}
+	err := l.write(v.In(spec.Filling, time.Now()))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
+	}
+	return err
 }
 
 func ignoreAbsent(err error) error {
@@ -252,6 +275,9 @@ func (l *loops) list() listing {
 		return out
 	}
 	active, err := l.attachedAll(nil)
+	if err == nil {
+		err = l.sameFolder()
+	}
 	if err != nil {
 		out.err = err
 		return out
@@ -263,12 +289,41 @@ func (l *loops) list() listing {
 			l.listOne(id, active[id] != "", &out)
 		}
 	}
+	if len(out.volumes) > 0 {
+		l.stayHere()
+	}
 	for _, e := range entries {
 		if id, ok := idOf(e.Name(), imageExt); ok && !records[id] {
 			out.strays = append(out.strays, stray{place: l.dir, object: filepath.Join(l.dir, e.Name()), detail: "an image without a record"})
 		}
 	}
 	return out
+}
+
+// sameFolder says that the folder is the one that had volumes: with another in its
+// place, such as when its disk went, what was in it is not gone.
+func (l *loops) sameFolder() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.home == [2]uint64{} || folder(l.dir) == l.home {
+		return nil
+	}
+	return fault.Unavailable("%s is another folder than it was when it had volumes: is its disk mounted? If it is to be so, restart mos-lvm", l.dir)
+}
+
+func (l *loops) stayHere() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.home = folder(l.dir)
+}
+
+// folder is what tells a folder from another of its name, 0 where there is none.
+func folder(path string) [2]uint64 {
+	var st syscall.Stat_t
+	if syscall.Stat(path, &st) != nil {
+		return [2]uint64{}
+	}
+	return [2]uint64{st.Dev, st.Ino}
 }
 
 func idOf(name, ext string) (spec.ID, bool) {

@@ -11,6 +11,9 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/internal/pluginsrv"
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -187,6 +190,147 @@ func TestCutsInTheFolder(t *testing.T) {
 	}
 	if !strings.Contains(r.images(), "readme.txt") {
 		t.Error("what is not ours was removed")
+	}
+}
+
+// TestRemovalsOfImagesAreWholeOrAbsent: a cut between image and record leaves no
+// volume without its image, neither of volumes nor of snapshots.
+func TestRemovalsOfImagesAreWholeOrAbsent(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	v := image(r, "1", "data", spec.Ready)
+	snap := image(r, "2", "data", spec.Ready)
+	snap.Of, snap.Snapshot = v.ID, "s"
+	for _, v := range []spec.Volume{v, snap} {
+		if err := r.loops.write(v); err != nil {
+			t.Fatal(err)
+		}
+		stuck := filepath.Join(r.loops.image(v), "stuck") // as if the cut came at the image
+		if err := os.MkdirAll(stuck, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.loops.remove(t.Context(), []spec.Volume{snap, v}); err == nil {
+		t.Error("folders are removed as images")
+	}
+	for _, v := range []spec.Volume{v, snap} {
+		if err := os.RemoveAll(r.loops.image(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restart()
+	if err := r.reconcile(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if a := r.audit(t.Context()); r.titles(anything) != "" || r.images() != "" || len(a.Findings) != 0 {
+		t.Errorf("there are %q, files %q, findings %+v", r.titles(anything), r.images(), a.Findings)
+	}
+}
+
+// TestAbsentIsSaidWhereItIsSure: a record that cannot be read may be of any volume,
+// and a folder in the place of that with the volumes tells nothing.
+func TestAbsentIsSaidWhereItIsSure(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	v := image(r, "1", "precious", spec.Ready)
+	if err := errors.Join(r.loops.write(v), os.WriteFile(r.loops.image(v), make([]byte, mib), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	unsure := func(what, want string) {
+		t.Helper()
+		_, err := r.certain(t.Context(), "other")
+		if !errors.Is(err, pluginsrv.ErrHangUp) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: asked for a volume that is not known it says %v", what, err)
+		}
+		if _, err := r.create(t.Context(), request("other", "size", "16m"), false); !errdefs.IsUnavailable(err) {
+			t.Errorf("%s: create says %v", what, err)
+		}
+	}
+	r.restart()
+	r.mustLook()
+	if _, err := r.certain(t.Context(), "other"); !errdefs.IsNotFound(err) {
+		t.Errorf("where all is known it says %v", err)
+	}
+	away := r.cfg.loopDir() + ".away"
+	if err := errors.Join(os.Rename(r.cfg.loopDir(), away), os.Mkdir(r.cfg.loopDir(), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if r.look(t.Context()) == nil || r.volume("precious").ID != v.ID {
+		t.Error("what is in another folder is taken for gone")
+	}
+	unsure("another folder", "another folder")
+	if err := errors.Join(os.Remove(r.cfg.loopDir()), os.Rename(away, r.cfg.loopDir())); err != nil {
+		t.Fatal(err)
+	}
+	r.mustLook()
+
+	data, err := os.ReadFile(r.loops.file(v))
+	if err == nil {
+		err = os.WriteFile(r.loops.file(v), data[:60], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	r.mustLook()
+	unsure("a damaged record", r.loops.file(v))
+	if _, err := r.certain(t.Context(), "precious"); !errors.Is(err, pluginsrv.ErrHangUp) {
+		t.Errorf("the volume itself is called %v", err)
+	}
+	if fs := r.audit(t.Context()).Findings; len(fs) != 1 || !strings.Contains(fs[0].Hint, "backup") {
+		t.Errorf("findings are %+v", fs)
+	}
+}
+
+// TestMountWithoutARecord: what is mounted as a volume of ours and recorded nowhere
+// says that records are missing.
+func TestMountWithoutARecord(t *testing.T) {
+	testx.Need(t, testx.Root)
+	r := bareRig(t)
+	dir := filepath.Join(r.cfg.mountDir(), "0123456789abcdef")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+		t.Skip("nothing can be mounted here:", err)
+	}
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	r.mustLook()
+	if _, err := r.certain(t.Context(), "v"); !errors.Is(err, pluginsrv.ErrHangUp) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("it says %v", err)
+	}
+	if _, err := r.adminGC(t.Context(), nil, api.GCRequest{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.certain(t.Context(), "v"); !errdefs.IsNotFound(err) {
+		t.Errorf("with the mount gone it says %v", err)
+	}
+}
+
+func TestAFaultyVolumeIsNotMadeAgain(t *testing.T) {
+	r := newRig(t)
+	v := r.make("v", "size", "1g")
+	r.make("v", "size", "1g")
+	r.idx.change(v.ID, func(e *entry) { e.fault = errors.New("its image is gone") })
+	if _, err := r.create(t.Context(), request("v", "size", "1g"), false); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "its image is gone") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestCollectionTellsWhatIsGone, and what stays.
+func TestCollectionTellsWhatIsGone(t *testing.T) {
+	r := bareRig(t)
+	r.mustLook()
+	gone, stays := filepath.Join(r.cfg.mountDir(), "gone"), filepath.Join(r.cfg.mountDir(), "stays")
+	if err := errors.Join(os.MkdirAll(gone, 0o700), os.MkdirAll(filepath.Join(stays, "full"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := r.adminGC(t.Context(), nil, api.GCRequest{})
+	if len(out.Objects) != 1 || out.Objects[0].Object != gone {
+		t.Errorf("cleared away is %+v", out.Objects)
+	}
+	if err == nil || !strings.Contains(err.Error(), stays+" stay") {
+		t.Errorf("it says %v", err)
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -30,8 +32,32 @@ func (d *Driver) look(ctx context.Context) error {
 	}
 	d.groups.only(listed)
 	d.idx.only(listed)
+	d.lookForOrphans()
 	d.loadedOnce.Do(func() { close(d.idx.loaded) })
 	return errors.Join(errs...)
+}
+
+// lookForOrphans looks for mounts of ours that no record tells of. Such a one says
+// that records are missing here, as when a disk that is mounted late hides them.
+func (d *Driver) lookForOrphans() {
+	ms, err := mounts.Own()
+	orphan := ""
+	for _, m := range ms {
+		id, ok := spec.ParseLabel(spec.ID(filepath.Base(m.Point)).Label())
+		if filepath.Dir(m.Point) != d.cfg.mountDir() || !ok || d.idx.strayed(id) {
+			continue
+		}
+		// A volume that was removed meanwhile was unmounted before.
+		if _, known := d.idx.entry(id); !known && isMountPoint(m.Point) {
+			orphan = m.Point
+		}
+	}
+	if err != nil {
+		return // who reads them next tells
+	}
+	d.idx.mu.Lock()
+	defer d.idx.mu.Unlock()
+	d.idx.orphan = orphan
 }
 
 // list asks the places, those of LVM by one report.

@@ -156,7 +156,7 @@ func (d *Driver) sweepIdle(ctx context.Context) {
 			again.Reset(step) // what calls this is just under way
 			continue
 		}
-		if d.idx.whole() == nil && d.sweep(ctx) {
+		if d.idx.readable() == nil && d.sweep(ctx) {
 			again.Reset(step)
 		}
 	}
