@@ -18,7 +18,7 @@ func TestDocs(t *testing.T) {
 		"Printed from the commands by `go test ./cmd/docker-mos -run TestDocs -update`.\n\n" +
 		"Results go to standard output; errors (`docker mos: error: …`), what to do about them (`hint: …`) and remarks go to standard error. " +
 		"What takes long says on standard error how far it is, when that is a terminal. " +
-		"Exit code 0 is well, 1 an error or an answer that is bad news (a dropped packet, a failed check, a finding), 2 a command line that cannot be understood, whose error names the command's own `--help`. " +
+		"Exit code 0 is well, 1 an error or an answer that is bad news (a dropped packet, a failed check, a finding), 2 a command line that cannot be understood, 128 and its number the end by a signal (130 for Ctrl-C); a command line that is refused has an error that names the command's own `--help`. " +
 		"Names of networks, containers and volumes, ids and their beginnings are understood alike, and are completed by the shell where `docker completion` is set up.\n\n" +
 		"What changes volumes takes `--dry-run`: its steps are listed, and nothing is done.\n\n" +
 		"Lists take `--format table`, `--format 'table {{.Name}}\\t{{.MAC}}'`, `--format '{{.Name}}'` and `--format json`, which prints one object of the admin API, of [networks](../mosbridge/api/types.go) or of [volumes](../lvmvolume/api/types.go), a line: " +
@@ -47,12 +47,16 @@ func manual(b *strings.Builder, cmd *cobra.Command) {
 	if cmd.HasAvailableSubCommands() {
 		b.WriteString("\n| command | |\n|---|---|\n")
 		for _, c := range cmd.Commands() {
-			fmt.Fprintf(b, "| `%s` | %s |\n", c.Name(), c.Short)
+			if !c.Hidden {
+				fmt.Fprintf(b, "| `%s` | %s |\n", c.Name(), c.Short)
+			}
 		}
 	}
 	flags(b, cmd)
 	for _, c := range cmd.Commands() {
-		manual(b, c)
+		if !c.Hidden {
+			manual(b, c)
+		}
 	}
 }
 
@@ -97,4 +101,5 @@ func TestHelpIsWhole(t *testing.T) {
 		}
 	}
 	walk(newMos())
+	walk(newSet(nil))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,14 +30,17 @@ type column[T any] struct {
 // list is how objects of one kind are listed, docker's way.
 type list[T any] struct {
 	columns []column[T]
-	id      func(T) string // what -q prints; nil: no -q
-	named   bool           // what -q prints is a name, not an id
-	filters []filter[T]    // by key
-	empty   string         // remark for a table without rows
+	id      func(T) string      // what -q prints; nil: no -q
+	named   bool                // what -q prints is a name, not an id
+	filters []filter[T]         // by key
+	values  map[string][]string // of filters that have few, to be offered
+	empty   string              // remark for a table without rows
+	object  func(T) any         // what --format json prints of an object, nil for the object
 
 	quiet, noTrunc bool
 	format         string
 	given          []string
+	by             string // the plugin whose command prints it
 }
 
 // filter is one key of --filter.
@@ -91,18 +95,35 @@ func (l *list[T]) flags(cmd *cobra.Command) {
 		cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Only print "+what)
 	}
 	if l.filters != nil {
-		var keys, ask []string
+		var keys []string
 		for _, f := range l.filters {
 			keys = append(keys, f.key)
-			ask = append(ask, f.key+"=")
 		}
 		help := "Only what has KEY=VALUE; keys are " + strings.Join(keys, ", ")
 		if slices.Contains(keys, "name") {
 			help += "; a part of the name is enough"
 		}
 		cmd.Flags().StringArrayVarP(&l.given, "filter", "f", nil, help)
-		complete(cmd, "filter", ask...)
+		// The only error is a second registration, which no command makes.
+		_ = cmd.RegisterFlagCompletionFunc("filter", l.completeFilter)
 	}
+}
+
+// completeFilter offers keys, and values of those that have few.
+func (l *list[T]) completeFilter(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	for _, f := range l.filters {
+		if !strings.HasPrefix(word, f.key+"=") {
+			out = append(out, f.key+"=")
+			continue
+		}
+		var values []string
+		for _, v := range l.values[f.key] {
+			values = append(values, f.key+"="+v)
+		}
+		return values, cobra.ShellCompDirectiveNoFileComp
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // check refuses flags that cannot be understood before anything is asked.
@@ -133,7 +154,7 @@ func (l *list[T]) check() error {
 // template parses the format; table says that columns are to be aligned under
 // headers.
 func (l *list[T]) template() (t *template.Template, table bool, err error) {
-	text, table := strings.CutPrefix(l.format, "table")
+	text, table := strings.CutPrefix(cmp.Or(l.format, "table"), "table")
 	switch {
 	case l.quiet, table && text == "":
 		var names []string
@@ -177,11 +198,13 @@ func badFormat(err error) error {
 
 // print lists the objects that the filters let through.
 func (l *list[T]) print(cmd *cobra.Command, objects []T) error {
+	l.by = pluginOf(cmd)
 	return l.to(cmd.OutOrStdout(), cmd.ErrOrStderr(), objects)
 }
 
 // to is print to other streams.
 func (l *list[T]) to(out, errs io.Writer, objects []T) error {
+	some := len(objects) > 0
 	objects = slices.DeleteFunc(slices.Clone(objects), func(t T) bool { return !l.wanted(t) })
 	if l.quiet {
 		for _, o := range objects {
@@ -195,7 +218,11 @@ func (l *list[T]) to(out, errs io.Writer, objects []T) error {
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)
 		for _, o := range objects {
-			if err := enc.Encode(o); err != nil {
+			out := any(o)
+			if l.object != nil {
+				out = l.object(o)
+			}
+			if err := enc.Encode(out); err != nil {
 				return err
 			}
 		}
@@ -205,8 +232,8 @@ func (l *list[T]) to(out, errs io.Writer, objects []T) error {
 	if err != nil {
 		return err
 	}
-	if table && len(objects) == 0 && l.empty != "" {
-		remark(errs, "%s", l.empty)
+	if table && len(objects) == 0 && l.empty != "" && !some {
+		remarkBy(errs, cmp.Or(l.by, "mos"), "%s", l.empty)
 		return nil
 	}
 	return l.rows(out, t, table, objects)

@@ -34,7 +34,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			fakes := map[string]*fake{"mosbridge": {answer: bridgeAnswer}, "mos-lvm": {answer: lvmAnswer}}
+			fakes := map[string]*fake{"mosbridge": {answer: bridgeAnswer}, "mos-lvm": {answer: lvmAnswer}, "engine": {answer: engineAnswer}}
 			for name, variable := range map[string]string{"mosbridge": "MOS_BRIDGE_SOCKET", "mos-lvm": "MOS_LVM_ADMIN"} {
 				socket := filepath.Join(env.WorkDir, name+".sock")
 				if err := fakes[name].serve(socket); err != nil {
@@ -43,6 +43,12 @@ func TestScripts(t *testing.T) {
 				env.Defer(fakes[name].stop)
 				env.Setenv(variable, socket)
 			}
+			engine := filepath.Join(env.WorkDir, "engine.sock")
+			if err := fakes["engine"].serve(engine); err != nil {
+				return err
+			}
+			env.Defer(fakes["engine"].stop)
+			env.Setenv("DOCKER_HOST", "unix://"+engine)
 			env.Values["fakes"] = fakes
 			env.Setenv("DOCKER_CONFIG", env.WorkDir)
 			env.Setenv("TZ", "UTC")
@@ -119,6 +125,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(lvm.TrailerError, b.trailer)
 		return
 	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	all, ok := answer.(lines)

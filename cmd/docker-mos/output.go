@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/docker/cli/cli"
+	"github.com/spf13/cobra"
 )
 
 // The rules of all output:
@@ -29,7 +30,7 @@ import (
 //     it prints its plan as a list.
 //   - Exit code 0 is well; 1 is an error, or an answer that is bad news (a dropped
 //     packet, a failed check, a finding); 2 is a command that cannot be
-//     understood.
+//     understood; 128 and the signal's number is an end by a signal.
 
 // hintedError is an error with what to do about it.
 type hintedError struct {
@@ -84,6 +85,9 @@ func report(w io.Writer, name string, err error) int {
 	case errors.Is(err, errBadNews):
 		return 1
 	}
+	if e, ok := errors.AsType[exitError](err); ok {
+		return int(e)
+	}
 	sentence, hints := strings.TrimSpace(err.Error()), []string(nil)
 	code, help := 1, ""
 	if u, ok := errors.AsType[*usageError](err); ok {
@@ -98,6 +102,9 @@ func report(w io.Writer, name string, err error) int {
 	if _, ok := errors.AsType[*unansweredError](err); ok {
 		code = 2
 	}
+	if s, ok := errors.AsType[*signalError](err); ok {
+		code = codeOf(s.Signal)
+	}
 	if h, ok := errors.AsType[*hintedError](err); ok {
 		hints = h.hints
 	}
@@ -110,8 +117,17 @@ func report(w io.Writer, name string, err error) int {
 }
 
 // remark says something beside the output.
-func remark(w io.Writer, format string, args ...any) {
-	_, _ = fmt.Fprintf(w, "docker mos: "+format+"\n", args...)
+func remark(w io.Writer, format string, args ...any) { remarkBy(w, "mos", format, args...) }
+
+// remarkBy is remark of another plugin.
+func remarkBy(w io.Writer, plugin, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, "docker "+plugin+": "+format+"\n", args...)
+}
+
+// pluginOf is the plugin that a command is of, mos or set.
+func pluginOf(cmd *cobra.Command) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(cmd.CommandPath(), "docker "), " ")
+	return name
 }
 
 // remarkOn says what went wrong where a command goes on, and what to do about it.

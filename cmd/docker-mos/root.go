@@ -133,6 +133,9 @@ func group(name, short string) *cobra.Command {
 			if len(args) == 0 {
 				return cmd.Help()
 			}
+			if len(args[0]) < 4 { // else any word of three letters is meant
+				cmd.SuggestionsMinimumDistance = 1
+			}
 			u := usage("%q is no command of %s", args[0], cmd.CommandPath())
 			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 				return hinted(u, "did you mean "+strings.Join(s, " or ")+"?")

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
@@ -20,17 +18,23 @@ import (
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
 	"github.com/mosdocker/mosdocker/setmgr/local"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // sets is what the commands of docker set share.
-type sets struct{ cli command.Cli }
+type sets struct {
+	cli     command.Cli
+	signals signals
+	later   bool // a volume's file system may grow at its next mount only
+}
 
 // newSet is the command `docker set`.
 func newSet(cli command.Cli) *cobra.Command {
-	s := &sets{cli}
+	s := &sets{cli: cli}
 	cmd := group("set", "Sets: containers that share network, IPC and a volume, capped as a whole")
 	cmd.PersistentPreRunE = func(c *cobra.Command, args []string) error {
+		s.signals.listen()
 		return plugin.PersistentPreRunE(c, args)
 	}
 	cmd.SetFlagErrorFunc(flagError)
@@ -38,20 +42,25 @@ func newSet(cli command.Cli) *cobra.Command {
 		s.up(), s.plan(), s.diff(), s.validate(), s.schema(),
 		s.ls(), s.ps(), s.inspect(), s.logs(), s.events(),
 		s.stop(), s.start(), s.restart(), s.rm(), s.update(), s.history(), s.rollback(), s.resize(), s.heal(),
-		s.pass("exec", "Run a command in a container of a set", "docker set exec -it web app sh"),
-		s.pass("attach", "Attach to a container of a set", "docker set attach web app"),
-		s.pass("top", "Show the processes of a container of a set", "docker set top web app"),
-		s.cp(), s.debug(), s.stats(), s.caps(),
+		s.exec(), s.attach(), s.top(), s.cp(), s.debug(), s.stats(), s.caps(),
 	)
 	ownHelp(cmd)
 	return cmd
 }
 
-// manager is the set manager for the Engine of the current context.
-func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Manager, error) {
+func (s *sets) client() (*client.Client, error) {
 	api, ok := s.cli.Client().(*client.Client)
 	if !ok {
 		return nil, errors.New("the client of docker is of a kind that is not known")
+	}
+	return api, nil
+}
+
+// manager is the set manager for the Engine of the current context.
+func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Manager, error) {
+	api, err := s.client()
+	if err != nil {
+		return nil, err
 	}
 	e := docker.New(api)
 	m, err := local.Manager(ctx, e)
@@ -71,7 +80,7 @@ func (s *sets) manager(ctx context.Context, said func(setmgr.Event)) (*setmgr.Ma
 		if other := os.Getenv("MOS_LVM_ADMIN"); other != "" {
 			socket = other
 		}
-		_, err := lvm.New(socket).Resize(ctx, lvm.ResizeRequest{Volume: volume, Size: size.String()})
+		_, err := lvm.New(socket).Resize(ctx, lvm.ResizeRequest{Volume: volume, Size: size.String(), AtNextMount: s.later})
 		return err
 	}
 	return m, nil
@@ -88,66 +97,6 @@ func unkept(ctx context.Context) string {
 	return ""
 }
 
-// pass hands a command on to docker's own, for the container SET.MEMBER.
-func (s *sets) pass(verb, short, example string) *cobra.Command {
-	return &cobra.Command{
-		Use:     verb + " [OPTIONS] SET CONTAINER [ARG...]",
-		Short:   short,
-		Long:    short + ". Options are those of docker " + verb + ".",
-		Example: example, DisableFlagParsing: true,
-		ValidArgsFunction: s.setThenMember,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if slices.Contains(args, "--help") && (len(args) == 1 || strings.HasPrefix(args[0], "-")) {
-				return cmd.Help()
-			}
-			args, err := memberArgs(cmd, args)
-			if err != nil {
-				return err
-			}
-			return s.docker(append([]string{verb}, args...))
-		},
-	}
-}
-
-// memberArgs turns "SET CONTAINER" behind the options into the name of one container.
-func memberArgs(cmd *cobra.Command, args []string) ([]string, error) {
-	takesValue := []string{"-e", "--env", "-u", "--user", "-w", "--workdir", "--env-file", "--detach-keys"}
-	i := 0
-	for i < len(args) && strings.HasPrefix(args[i], "-") {
-		if slices.Contains(takesValue, args[i]) {
-			i++
-		}
-		i++
-	}
-	if i+1 >= len(args) {
-		return nil, usage("%s needs SET CONTAINER", cmd.CommandPath())
-	}
-	out := append(slices.Clone(args[:i]), args[i]+"."+args[i+1])
-	return append(out, args[i+2:]...), nil
-}
-
-// docker runs the docker that called us, with the same global options, in our place.
-func (s *sets) docker(args []string) error {
-	bin := os.Getenv("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND")
-	if bin == "" {
-		bin = "docker"
-	}
-	path, err := exec.LookPath(bin)
-	if err != nil {
-		return err
-	}
-	//nolint:gosec // it is the docker that called us, with what its user typed
-	return syscall.Exec(path, append(append([]string{"docker"}, s.global()...), args...), os.Environ())
-}
-
-// global are the options that docker was given before the word set.
-func (s *sets) global() []string {
-	if i := slices.Index(os.Args, "set"); i > 0 {
-		return os.Args[1:i]
-	}
-	return nil
-}
-
 func (s *sets) names(cmd *cobra.Command) []string {
 	m, err := s.manager(cmd.Context(), nil)
 	if err != nil {
@@ -157,24 +106,93 @@ func (s *sets) names(cmd *cobra.Command) []string {
 	return names
 }
 
-func (s *sets) setThenMember(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	switch len(args) {
-	case 0:
+// members are those of the set that a command line names first, with an end to each.
+func (s *sets) members(cmd *cobra.Command, args []string, end string) (out []string) {
+	m, err := s.manager(cmd.Context(), nil)
+	if err != nil {
+		return nil
+	}
+	o, _ := m.Engine.Observe(cmd.Context(), args[0], nil) // nothing to offer
+	for _, c := range o.Members {
+		taken := slices.ContainsFunc(args[1:], func(a string) bool { return a == c.Member || strings.HasPrefix(a, c.Member+"=") })
+		if !taken {
+			out = append(out, c.Member+end)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// setThenMember offers a set, then one of its containers; files follow.
+func (s *sets) setThenMember(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return s.setThenMembers(cmd, args, word)
+}
+
+// setThenMembers offers a set, then its containers.
+func (s *sets) setThenMembers(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
 		return s.names(cmd), cobra.ShellCompDirectiveNoFileComp
-	case 1:
-		m, err := s.manager(cmd.Context(), nil)
-		if err != nil {
+	}
+	return s.members(cmd, args, ""), cobra.ShellCompDirectiveNoFileComp
+}
+
+// setThenMemberOnly offers a set, then one of its containers, and no more.
+func (s *sets) setThenMemberOnly(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.setThenMembers(cmd, args, word)
+}
+
+// setThenImages offers a set, then its containers as CONTAINER=, of which the rest is
+// for the user to say.
+func (s *sets) setThenImages(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	switch {
+	case len(args) == 0:
+		return s.names(cmd), cobra.ShellCompDirectiveNoFileComp
+	case strings.Contains(word, "="):
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.members(cmd, args, "="), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// setThenRevisions offers a set, then its containers, and behind CONTAINER= what each
+// was.
+func (s *sets) setThenRevisions(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	member, _, given := strings.Cut(word, "=")
+	if len(args) == 0 || !given {
+		return s.setThenMembers(cmd, args, word)
+	}
+	m, err := s.manager(cmd.Context(), nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	o, _ := m.Engine.Observe(cmd.Context(), args[0], nil) // nothing to offer
+	var out []string
+	for _, r := range plan.History(args[0], o) {
+		if r.Member == member && !r.Current {
+			out = append(out, fmt.Sprintf("%s=%d\t%s", member, r.Rev, r.Image()))
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+// someSets offers sets that are not named yet.
+func (s *sets) someSets(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return slices.DeleteFunc(s.names(cmd), func(n string) bool { return slices.Contains(args, n) }), cobra.ShellCompDirectiveNoFileComp
+}
+
+// setFiles offers files of sets, as many as count, 0 is any number.
+func setFiles(count int) completion {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if count > 0 && len(args) >= count {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		o, _ := m.Engine.Observe(cmd.Context(), args[0], nil) // nothing to offer
-		var out []string
-		for _, c := range o.Members {
-			out = append(out, c.Member)
-		}
-		slices.Sort(out)
-		return slices.Compact(out), cobra.ShellCompDirectiveNoFileComp
+		return []string{"json", "yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 	}
-	return nil, cobra.ShellCompDirectiveDefault
 }
 
 func (s *sets) oneSet(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

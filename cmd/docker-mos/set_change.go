@@ -5,20 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
+	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
-	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/cgroup"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
+	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -47,18 +46,20 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 		return err
 	}
 	show.heal = ch.heal
-	m, err := ch.s.manager(cmd.Context(), show.event)
+	ctx, stop := ch.s.signals.interruptible(cmd.Context())
+	defer stop()
+	m, err := ch.s.manager(ctx, show.event)
 	if err != nil {
 		return err
 	}
 	if !ch.dry {
-		unlock, err := m.Lock(cmd.Context(), set)
+		unlock, err := ch.lock(ctx, cmd, m, set)
 		if err != nil {
 			return err
 		}
 		defer unlock()
 	}
-	p, err := m.Plan(cmd.Context(), set, want, change(m))
+	p, err := m.Plan(ctx, set, want, explained(set, change(m)))
 	if err != nil {
 		return err
 	}
@@ -69,8 +70,6 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 		return printPlan(cmd, p)
 	}
 	show.begin(p)
-	ctx, stop := interruptible(cmd.Context())
-	defer stop()
 	err = m.Run(ctx, p)
 	show.end(err)
 	if err == nil {
@@ -79,37 +78,48 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 	return err
 }
 
-// interruptible is a context that ends when somebody wants the program to end, or the
-// terminal goes away: what a verb began is then taken back before it does. A second
-// Ctrl-C ends it at once. Nobody who reads its output ends it.
-func interruptible(ctx context.Context) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	heard := make(chan os.Signal, 8)
-	signal.Notify(heard, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for s := range heard {
-			switch s {
-			case syscall.SIGPIPE:
-				continue
-			case os.Interrupt:
-				signal.Reset(os.Interrupt)
-			}
-			cancel(fault.Unavailable("interrupted (%v)", s))
-		}
+// patience is how long it waits for another without a word.
+const patience = time.Second
+
+// lock keeps others away from a set, and says so when it has to wait for that.
+func (ch *setChange) lock(ctx context.Context, cmd *cobra.Command, m *setmgr.Manager, set string) (unlock func(), err error) {
+	said := time.AfterFunc(patience, func() {
+		remarkBy(cmd.ErrOrStderr(), "set", "waiting for another docker set, or mosd, that is changing set %s on this host", set)
 	})
-	return ctx, func() {
-		signal.Stop(heard)
-		close(heard)
-		wg.Wait()
-		cancel(nil)
+	defer said.Stop()
+	return m.Lock(ctx, set)
+}
+
+// explained is a change whose error says what there is of a set without an infra
+// container.
+func explained(set string, change setmgr.Change) setmgr.Change {
+	return func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
+		p, err := change(ctx, o)
+		if err != nil && o.Infra == nil && len(o.Members) > 0 {
+			err = noInfra(set, o)
+		}
+		return p, err
 	}
+}
+
+// noInfra is the error for a set of which only members are there.
+func noInfra(set string, o plan.Observed) error {
+	var left []string
+	for _, c := range o.Members {
+		left = append(left, c.Name)
+	}
+	slices.Sort(left)
+	return hinted(failure(errdefs.ErrNotFound, "the infra container %s is gone; left of set %s are %s, in a network that nobody reaches", render.InfraName(set), set, strings.Join(left, ", ")),
+		"docker set up FILE, with the set's file, makes it whole again", "docker set rm --force "+set+" removes what is left")
 }
 
 // printPlan prints a plan as lines of docker, with causes as comments.
 func printPlan(cmd *cobra.Command, p plan.Plan) error {
 	out := cmd.OutOrStdout()
 	if len(p.Steps) == 0 {
+		if len(p.Warnings) > 0 {
+			return nil // these say how it is
+		}
 		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "set %s is as it should be\n", p.Set)
 		return err
 	}
@@ -133,7 +143,7 @@ func (s *sets) up() *cobra.Command {
 		Short:   "Make a set as its file says, or change it to that",
 		Long:    "What is missing is made, what differs is changed in place, what is right is left alone. FILE is JSON or YAML; - is standard input. docker set schema prints what may stand in it.",
 		Example: "docker set up web.json\ndocker set up --dry-run web.json",
-		Args:    exactly("FILE"),
+		Args:    exactly("FILE"), ValidArgsFunction: setFiles(1),
 	}
 	upFlags(cmd, &opt)
 	ch := s.change(cmd)
@@ -170,11 +180,11 @@ func (s *sets) plan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [OPTIONS] FILE",
 		Short: "Print what docker set up would do, as lines of docker",
-		Args:  exactly("FILE"),
+		Args:  exactly("FILE"), ValidArgsFunction: setFiles(1),
 	}
 	upFlags(cmd, &opt)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		p, err := s.planUp(cmd, args[0], opt)
+		p, _, err := s.planUp(cmd, args[0], opt)
 		if err != nil {
 			return err
 		}
@@ -183,50 +193,49 @@ func (s *sets) plan() *cobra.Command {
 	return cmd
 }
 
-func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (plan.Plan, error) {
+// planUp is what docker set up would do, and why.
+func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (p plan.Plan, diff []plan.Difference, err error) {
 	want, files, err := readSpec(cmd, file)
 	if err != nil {
-		return plan.Plan{}, err
+		return p, nil, err
 	}
 	opt.Files = files
 	m, err := s.manager(cmd.Context(), nil)
 	if err != nil {
-		return plan.Plan{}, err
+		return p, nil, err
 	}
-	p, err := m.Plan(cmd.Context(), want.Name, want, m.Up(*want, opt))
+	up := m.Up(*want, opt)
+	p, err = m.Plan(cmd.Context(), want.Name, want, func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
+		diff = plan.Diff(*want, o)
+		return up(ctx, o)
+	})
 	for _, w := range p.Warnings {
 		hint(cmd.ErrOrStderr(), w)
 	}
-	return p, err
+	return p, diff, err
 }
 
 func (s *sets) diff() *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff FILE",
 		Short: "Print how a set differs from its file; the exit code is 1 when it does, 2 after an error",
-		Args:  exactly("FILE"),
+		Args:  exactly("FILE"), ValidArgsFunction: setFiles(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := s.planUp(cmd, args[0], plan.Options{Recreate: true, Renew: true})
+			p, diff, err := s.planUp(cmd, args[0], plan.Options{Recreate: true, Renew: true})
 			if err != nil {
 				return &unansweredError{err}
 			}
 			if len(p.Steps) == 0 {
 				return nil
 			}
-			said := map[string]bool{}
-			for _, st := range p.Steps {
-				line := st.Cause
-				switch {
-				case st.Member != "":
-					line = st.Member + ": " + line
-				default:
-					line = "set: " + line
+			for _, d := range diff {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), d); err != nil {
+					return err
 				}
-				if !said[line] {
-					said[line] = true
-					if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
-						return err
-					}
+			}
+			if len(diff) == 0 { // what an earlier call left half done
+				if err := printPlan(cmd, p); err != nil {
+					return err
 				}
 			}
 			return errBadNews
@@ -238,7 +247,7 @@ func (s *sets) validate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE...",
 		Short: "Check files of sets, without an Engine",
-		Args:  between(1, "FILE..."),
+		Args:  between(1, "FILE..."), ValidArgsFunction: setFiles(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var errs []error
 			for _, file := range args {
@@ -260,7 +269,7 @@ func (s *sets) schema() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON schema of a set's file",
-		Args:  exactly(),
+		Args:  exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(spec.Schema())
 			return err
@@ -292,23 +301,45 @@ func (s *sets) onSet(use, short string, args cobra.PositionalArgs, change change
 	return cmd
 }
 
+// onSets is a command that changes sets by their names, one after the other.
+func (s *sets) onSets(verb, short string, change func(m *setmgr.Manager, set string) setmgr.Change) *cobra.Command {
+	cmd := &cobra.Command{Use: verb + " [OPTIONS] SET...", Short: short, Args: between(1, "SET..."), ValidArgsFunction: s.someSets}
+	ch := s.change(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return ch.each(cmd, args, change)
+	}
+	return cmd
+}
+
+// each is run for several sets: one that fails keeps none from the others, but for a
+// signal.
+func (ch *setChange) each(cmd *cobra.Command, names []string, change func(m *setmgr.Manager, set string) setmgr.Change) error {
+	var errs []error
+	for _, set := range names {
+		err := ch.run(cmd, set, nil, func(m *setmgr.Manager) setmgr.Change { return change(m, set) })
+		errs = append(errs, err)
+		if _, ended := errors.AsType[*signalError](err); ended {
+			break
+		}
+	}
+	return once(errs)
+}
+
 func (s *sets) stop() *cobra.Command {
-	return s.onSet("stop [OPTIONS] SET", "Stop a set, which then stays stopped", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
-		return m.Stop(a[0])
-	}))
+	return s.onSets("stop", "Stop sets, which then stay stopped", func(m *setmgr.Manager, set string) setmgr.Change { return m.Stop(set) })
 }
 
 func (s *sets) start() *cobra.Command {
-	return s.onSet("start [OPTIONS] SET", "Start a set that was stopped", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
-		return m.Again(a[0], plan.Options{})
-	}))
+	return s.onSets("start", "Start sets that were stopped", func(m *setmgr.Manager, set string) setmgr.Change {
+		return m.Again(set, plan.Options{})
+	})
 }
 
 func (s *sets) restart() *cobra.Command {
 	cmd := s.onSet("restart [OPTIONS] SET [CONTAINER...]", "Restart the containers of a set, or some; its network stays", between(1, "SET", "CONTAINER..."), always(func(m *setmgr.Manager, a []string) setmgr.Change {
 		return m.Restart(a[0], a[1:]...)
 	}))
-	cmd.ValidArgsFunction = s.setThenMember
+	cmd.ValidArgsFunction = s.setThenMembers
 	return cmd
 }
 
@@ -318,7 +349,7 @@ func (s *sets) heal() *cobra.Command {
 		Use:               "heal [OPTIONS] [SET...]",
 		Short:             "Repair sets whose infra or containers died, with the least restarts",
 		Args:              between(0, "SET..."),
-		ValidArgsFunction: s.setThenMember,
+		ValidArgsFunction: s.someSets,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "All sets of the Engine")
 	cmd.Long = "Members that are in a dead network, or down, are started, in the order of their Index; what runs well goes on. It says which it started."
@@ -337,22 +368,18 @@ func (s *sets) heal() *cobra.Command {
 				return err
 			}
 		}
-		var errs []error
-		for _, set := range args {
-			errs = append(errs, ch.run(cmd, set, nil, func(m *setmgr.Manager) setmgr.Change { return m.Again(set, plan.Options{Heal: true}) }))
-		}
-		return errors.Join(errs...)
+		return ch.each(cmd, args, func(m *setmgr.Manager, set string) setmgr.Change { return m.Again(set, plan.Options{Heal: true}) })
 	}
 	return cmd
 }
 
 func (s *sets) rm() *cobra.Command {
 	var force, volume bool
-	cmd := s.onSet("rm [OPTIONS] SET", "Remove a set; its volume stays", exactly("SET"), always(func(m *setmgr.Manager, a []string) setmgr.Change {
-		return m.Remove(a[0], force, volume)
-	}))
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also when it runs")
-	cmd.Flags().BoolVarP(&volume, "volumes", "v", false, "Remove the volumes that were made for it as well")
+	cmd := s.onSets("rm", "Remove sets; their volumes stay", func(m *setmgr.Manager, set string) setmgr.Change {
+		return m.Remove(set, force, volume)
+	})
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also those that run")
+	cmd.Flags().BoolVarP(&volume, "volumes", "v", false, "Remove the volumes that were made for them as well")
 	return cmd
 }
 
@@ -365,12 +392,16 @@ func (s *sets) update() *cobra.Command {
 			if !ok || name == "" || image == "" {
 				return nil, usage("%q is not of the form CONTAINER=IMAGE", arg)
 			}
+			if images[name] != "" {
+				return nil, usage("container %s is given twice: %s and %s", name, images[name], image)
+			}
 			images[name] = image
 		}
 		return func(m *setmgr.Manager) setmgr.Change { return m.Update(a[0], images, renew) }, nil
 	})
 	cmd.Long = "The image is there and the new container made before the old one is touched. The old one is kept until the new one is ready, and comes back by itself if that does not get ready. How each is replaced its Update.Strategy says."
 	cmd.Example = "docker set update web app=shop/app:42"
+	cmd.ValidArgsFunction = s.setThenImages
 	cmd.Flags().BoolVarP(&renew, "renew-anon-volumes", "V", false, "Let containers that are replaced lose their unnamed volumes")
 	return cmd
 }
@@ -405,10 +436,11 @@ func (s *sets) resize() *cobra.Command {
 	})
 	cmd.Long = "Containers that have percents of the set get them of its new total. No container is restarted. With a CONTAINER its own part changes, an amount or a percentage of the set; a container whose file gives it amounts keeps amounts."
 	cmd.Example = "docker set resize --cpus 6 --memory 12g --volume 40g web\ndocker set resize --cpus 60% --memory 512m web app"
-	cmd.ValidArgsFunction = s.setThenMember
+	cmd.ValidArgsFunction = s.setThenMemberOnly
 	cmd.Flags().StringVar(&cpus, "cpus", "", "Cores of the set as a whole, or of the CONTAINER")
 	cmd.Flags().StringVarP(&memory, "memory", "m", "", "Memory of the set as a whole, or of the CONTAINER")
 	cmd.Flags().StringVar(&volume, "volume", "", "Size of the set's volume, which can only grow")
+	cmd.Flags().BoolVar(&s.later, "at-next-mount", false, "Grow a file system that cannot grow while mounted when the set is started the next time")
 	return cmd
 }
 
@@ -442,7 +474,7 @@ func amountOf(flag, text string) (a amount, err error) {
 func (s *sets) caps() *cobra.Command {
 	return &cobra.Command{
 		Use:   "caps",
-		Short: "Cap all sets of this host again, after its start", Hidden: true, Args: exactly(),
+		Short: "Cap all sets of this host again, after its start", Hidden: true, Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cgroup.Apply(cmd.Context()) },
 	}

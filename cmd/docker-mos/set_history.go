@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,9 +13,28 @@ import (
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
 
+// revisionView is what docker set history prints in JSON.
+type revisionView struct {
+	Container string          `json:"container"`
+	Revision  int             `json:"revision"`
+	Current   bool            `json:"current"`
+	Created   time.Time       `json:"created"`
+	Image     string          `json:"image"`
+	ImageID   string          `json:"imageID"`
+	Change    string          `json:"change"`
+	Spec      json.RawMessage `json:"spec"`
+}
+
+func revisionOf(r plan.Revision) revisionView {
+	return revisionView{r.Member, r.Rev, r.Current, r.At, r.Image(), r.ImageID, r.Change, r.Spec}
+}
+
 func (s *sets) history() *cobra.Command {
 	type r = plan.Revision
 	l := &list[r]{
+		object: func(x r) any {
+			return revisionView{x.Member, x.Rev, x.Current, x.At, x.Image(), x.ImageID, x.Change, x.Spec}
+		},
 		columns: []column[r]{
 			{name: "Container", header: "CONTAINER", value: func(x r) string { return x.Member }},
 			{name: "Revision", header: "REVISION", value: func(x r) string { return strconv.Itoa(x.Rev) }},
@@ -33,7 +54,7 @@ func (s *sets) history() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "history [OPTIONS] SET [CONTAINER...]", Short: "List what the containers of a set were before",
 		Long: "Each container tells of the ten before it, newest first. docker set rollback takes one back.",
-		Args: between(1, "SET", "CONTAINER..."), ValidArgsFunction: s.setThenMember,
+		Args: between(1, "SET", "CONTAINER..."), ValidArgsFunction: s.setThenMembers,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := l.check(); err != nil {
@@ -66,13 +87,16 @@ func (s *sets) rollback() *cobra.Command {
 			if name == "" || given && (err != nil || rev < 1) {
 				return nil, usage("%q is not of the form CONTAINER or CONTAINER=REVISION; docker set history %s lists revisions", arg, a[0])
 			}
+			if _, twice := to[name]; twice {
+				return nil, usage("container %s is given twice", name)
+			}
 			to[name] = rev
 		}
 		return func(m *setmgr.Manager) setmgr.Change { return m.Rollback(a[0], to, renew) }, nil
 	})
 	cmd.Long = "Without a number a container becomes what it was before its current revision. Its image is that of then, also where its name means another by now; its limits stay as they are. It is replaced as by docker set update."
 	cmd.Example = "docker set rollback web app\ndocker set rollback web app=3 log=1"
-	cmd.ValidArgsFunction = s.setThenMember
+	cmd.ValidArgsFunction = s.setThenRevisions
 	cmd.Flags().BoolVarP(&renew, "renew-anon-volumes", "V", false, "Let containers that are replaced lose their unnamed volumes")
 	return cmd
 }

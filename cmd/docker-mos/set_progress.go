@@ -205,7 +205,9 @@ func (s *setProgress) end(err error) {
 		return
 	}
 	if len(s.p.Steps) == 0 {
-		_, _ = fmt.Fprintf(s.w, "set %s is as it should be\n", s.p.Set)
+		if len(s.p.Warnings) == 0 { // else these say how it is
+			_, _ = fmt.Fprintf(s.w, "set %s is as it should be\n", s.p.Set)
+		}
 		return
 	}
 	slowest := s.p.Steps[0]
@@ -214,15 +216,20 @@ func (s *setProgress) end(err error) {
 			slowest = st
 		}
 	}
-	_, _ = fmt.Fprintf(s.w, "set %s: %d steps in %s, the slowest: %s %s (%s)\n", s.p.Set, len(s.p.Steps), short(total), slowest.Op, slowest.Name, short(s.took[slowest.ID]))
+	_, _ = fmt.Fprintf(s.w, "set %s: %s in %s, the slowest: %s %s (%s)\n", s.p.Set, count(len(s.p.Steps), "step"), short(total), slowest.Op, slowest.Name, short(s.took[slowest.ID]))
 }
 
 func restarts(names []string) string {
-	switch len(names) {
-	case 0:
+	if len(names) == 0 {
 		return "no restarts"
-	case 1:
-		return "1 restart: " + names[0]
 	}
-	return fmt.Sprintf("%d restarts: %s", len(names), strings.Join(names, ", "))
+	return count(len(names), "restart") + ": " + strings.Join(names, ", ")
+}
+
+// count is a number of things, of which more than one end in s.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

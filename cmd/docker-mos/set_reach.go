@@ -55,7 +55,7 @@ func (s *sets) cp() *cobra.Command {
 		if _, _, err := chosen(o, set, members); err != nil {
 			return err
 		}
-		return s.docker(argv)
+		return s.docker(cmd, argv)
 	}
 	return cmd
 }
@@ -75,7 +75,7 @@ func (s *sets) debug() *cobra.Command {
 		Example: "docker set debug web app\ndocker set debug --image nicolaka/netshoot web -- tcpdump -ni eth0",
 		Args:    cobra.MinimumNArgs(1),
 	}
-	cmd.ValidArgsFunction = s.setThenMember
+	cmd.ValidArgsFunction = s.setThenMemberOnly
 	cmd.Flags().StringVar(&image, "image", debugImage, "Image with the tools")
 	cmd.Flags().BoolVar(&privileged, "privileged", false, "All rights on the host")
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "Mount the volumes of the CONTAINER, or of the set")
@@ -116,7 +116,7 @@ func (s *sets) debug() *cobra.Command {
 		} else {
 			argv = append(argv, "--cap-add=SYS_PTRACE", "--cap-add=NET_ADMIN", "--cap-add=NET_RAW")
 		}
-		return s.docker(slices.Concat(argv, []string{image}, command))
+		return s.docker(cmd, slices.Concat(argv, []string{image}, command))
 	}
 	return cmd
 }

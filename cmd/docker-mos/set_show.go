@@ -1,21 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/spf13/cobra"
 
 	"github.com/mosdocker/mosdocker/setmgr"
-	"github.com/mosdocker/mosdocker/setmgr/docker"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -31,23 +29,35 @@ type setRow struct {
 	MEM     uint64  `json:"memory"`
 	IP      string  `json:"ip"`
 	Network string  `json:"network"`
-	Created string  `json:"created"`
+
+	Created time.Time `json:"created,omitzero"`
 }
 
+// rowOf tells of a set. Its STATE is
+//   - running: all its containers are ready;
+//   - degraded: some are not;
+//   - empty: its infra runs, and it has no others;
+//   - stopped: by docker set stop, or as one that is to stay so;
+//   - broken: its infra is down though nobody stopped the set, or is gone.
+//
+// Nobody is ready without a running infra, whose network all others live in.
 func rowOf(name string, o plan.Observed) setRow {
-	r := setRow{Name: name, State: "broken", Members: len(o.Members)}
+	r := setRow{Name: name, State: "broken"}
+	inf := o.Infra
+	members := map[string]bool{} // whether one of its containers is ready: one that is replaced has two
 	for _, c := range o.Members {
-		own, _ := spec.DecodeContainer(c.Spec) // of another release, maybe
-		done := c.State == plan.Exited && c.ExitCode == 0 && c.Restart == "no" && own.Options.Backoff == nil
-		if done || c.State == plan.Running && !c.Stranded && (c.Health == "" || c.Health == "healthy") {
+		members[c.Member] = members[c.Member] || inf != nil && inf.State == plan.Running && isReady(c)
+	}
+	r.Members = len(members)
+	for _, ready := range members {
+		if ready {
 			r.Ready++
 		}
 	}
-	inf := o.Infra
 	if inf == nil {
 		return r
 	}
-	r.CPU, r.MEM, r.Created = float64(inf.Limits.CPU), uint64(inf.Limits.MEM), ago(inf.Created)
+	r.CPU, r.MEM, r.Created = float64(inf.Limits.CPU), uint64(inf.Limits.MEM), inf.Created
 	var nets, ips []string
 	for n, a := range inf.Nets {
 		nets = append(nets, n)
@@ -59,14 +69,33 @@ func rowOf(name string, o plan.Observed) setRow {
 	slices.Sort(ips)
 	r.Network, r.IP = strings.Join(nets, ","), strings.Join(ips, ",")
 	switch {
-	case inf.State != plan.Running:
+	case o.Stopped():
 		r.State = "stopped"
+	case inf.State != plan.Running:
+	case r.Members == 0:
+		r.State = "empty"
 	case r.Ready == r.Members:
 		r.State = "running"
 	default:
 		r.State = "degraded"
 	}
 	return r
+}
+
+// isReady says whether a container serves, or did the work that it is there for and is
+// not to run again.
+func isReady(c plan.Container) bool {
+	if c.State != plan.Exited {
+		return c.State == plan.Running && !c.Stranded && (c.Health == "" || c.Health == "healthy")
+	}
+	own, err := spec.DecodeContainer(c.Spec)
+	if err != nil {
+		return false // of another release
+	}
+	// The policy of the container itself says no more once the set was stopped.
+	opt := own.Options
+	ends := opt.Backoff == nil && (opt.Restart == "no" || opt.Restart == "" && opt.Once)
+	return ends && c.ExitCode == 0
 }
 
 func (s *sets) ls() *cobra.Command {
@@ -80,12 +109,13 @@ func (s *sets) ls() *cobra.Command {
 			{name: "Memory", header: "MEMORY", value: func(r setRow) string { return memory(r.MEM) }},
 			{name: "Network", header: "NETWORK", value: func(r setRow) string { return dash(r.Network) }},
 			{name: "IP", header: "IP", value: func(r setRow) string { return dash(r.IP) }},
-			{name: "Created", header: "CREATED", value: func(r setRow) string { return r.Created }},
+			{name: "Created", header: "CREATED", value: func(r setRow) string { return ago(r.Created) }},
 		},
 		filters: []filter[setRow]{
-			{key: "name", matches: func(r setRow, v string) bool { return strings.Contains(r.Name, v) }},
+			byName(func(r setRow) string { return r.Name }),
 			{key: "state", matches: func(r setRow, v string) bool { return r.State == v }},
 		},
+		values: map[string][]string{"state": {"running", "degraded", "empty", "stopped", "broken"}},
 	}
 	cmd := &cobra.Command{Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List sets", Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -153,14 +183,9 @@ func (s *sets) observe(ctx context.Context, set string) (*setmgr.Manager, plan.O
 func (s *sets) ps() *cobra.Command {
 	type c = plan.Container
 	l := &list[c]{
-		id: func(x c) string { return x.ID },
+		id: func(x c) string { return x.ID }, object: func(x c) any { return viewOf(x) },
 		columns: []column[c]{
-			{name: "Container", header: "CONTAINER", value: func(x c) string {
-				if x.Member == "" {
-					return "infra"
-				}
-				return x.Member
-			}},
+			{name: "Container", header: "CONTAINER", value: memberOf},
 			{name: "Index", header: "INDEX", value: func(x c) string {
 				if x.Member == "" {
 					return "-"
@@ -209,6 +234,9 @@ func all(o plan.Observed) []plan.Container {
 	return append(out, members...)
 }
 
+// memberOf is what users call a container.
+func memberOf(c plan.Container) string { return cmp.Or(c.Member, "infra") }
+
 func status(c plan.Container) string {
 	out := string(c.State)
 	if c.State == plan.Running {
@@ -228,85 +256,6 @@ func status(c plan.Container) string {
 	return out
 }
 
-// setView is what docker set inspect prints.
-type setView struct {
-	Spec       any              `json:"spec"`
-	State      setRow           `json:"state"`
-	Cap        plan.Limits      `json:"cap"`
-	CapNote    string           `json:"capNote,omitempty"`
-	Parent     string           `json:"cgroupParent"`
-	Containers []plan.Container `json:"containers"`
-}
-
-func (s *sets) inspect() *cobra.Command {
-	var format string
-	cmd := &cobra.Command{Use: "inspect [OPTIONS] SET", Short: "Print all that is known of a set", Args: exactly("SET"), ValidArgsFunction: s.oneSet}
-	cmd.Flags().StringVarP(&format, "format", "f", "json", `"json", or a Go template over the JSON's fields`)
-	complete(cmd, "format", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		write, err := inspector(format)
-		if err != nil {
-			return err
-		}
-		_, o, err := s.observe(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		v := setView{State: rowOf(args[0], o), Cap: o.Cap, CapNote: o.CanCap, Parent: render.Parent(o.Facts, args[0]), Containers: all(o)}
-		if set, err := plan.Spec(o, args[0]); err == nil {
-			data, err := spec.Marshal(&set)
-			if err != nil {
-				return err
-			}
-			v.Spec = json.RawMessage(data)
-		}
-		return write(cmd.OutOrStdout(), []any{v})
-	}
-	return cmd
-}
-
-func (s *sets) logs() *cobra.Command {
-	var o docker.LogOptions
-	cmd := &cobra.Command{
-		Use:   "logs [OPTIONS] SET [CONTAINER...]",
-		Short: "Show what the containers of a set write", Args: between(1, "SET", "CONTAINER..."), ValidArgsFunction: s.setThenMember,
-	}
-	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "Go on with what they write from now on")
-	cmd.Flags().StringVarP(&o.Tail, "tail", "n", "all", "So many lines from the end")
-	cmd.Flags().StringVar(&o.Since, "since", "", "What was written since then: a time, or 10m")
-	cmd.Flags().StringVar(&o.Until, "until", "", "What was written until then")
-	cmd.Flags().BoolVarP(&o.Timestamps, "timestamps", "t", false, "With times")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, obs, err := s.observe(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		e, ok := m.Engine.(*docker.Engine)
-		if !ok {
-			return errors.New("the Engine has no logs")
-		}
-		cs, width, err := chosen(obs, args[0], args[1:])
-		if err != nil {
-			return err
-		}
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		errs := make([]error, len(cs))
-		for i, c := range cs {
-			wg.Go(func() {
-				prefix := fmt.Sprintf("%-*s | ", width, c.Member)
-				if len(args) == 2 {
-					prefix = "" // of one only, as docker logs has it
-				}
-				errs[i] = copyLogs(cmd, e, c, o, prefix, &mu)
-			})
-		}
-		wg.Wait()
-		return errors.Join(errs...)
-	}
-	return cmd
-}
-
 // chosen are the members that a command names, all without names.
 func chosen(o plan.Observed, set string, names []string) (cs []plan.Container, width int, err error) {
 	for _, c := range all(o) {
@@ -321,6 +270,9 @@ func chosen(o plan.Observed, set string, names []string) (cs []plan.Container, w
 	for _, n := range names {
 		if !slices.ContainsFunc(cs, func(c plan.Container) bool { return c.Member == n }) {
 			known, err := plan.Spec(o, set)
+			if o.Infra == nil {
+				err = noInfra(set, o)
+			}
 			if err != nil {
 				return nil, 0, err
 			}
@@ -328,87 +280,6 @@ func chosen(o plan.Observed, set string, names []string) (cs []plan.Container, w
 		}
 	}
 	return cs, width, nil
-}
-
-// copyLogs copies lines, whole ones, each with the prefix.
-func copyLogs(cmd *cobra.Command, e *docker.Engine, c plan.Container, o docker.LogOptions, prefix string, mu *sync.Mutex) error {
-	in, tty, err := e.Logs(cmd.Context(), c.ID, o)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	out := &prefixed{w: cmd.OutOrStdout(), prefix: prefix, mu: mu}
-	errOut := &prefixed{w: cmd.ErrOrStderr(), prefix: prefix, mu: mu}
-	defer out.flush()
-	defer errOut.flush()
-	if tty {
-		_, err = io.Copy(out, in)
-	} else {
-		_, err = stdcopy.StdCopy(out, errOut, in)
-	}
-	if cmd.Context().Err() != nil {
-		return nil
-	}
-	return err
-}
-
-// prefixed writes whole lines with a prefix.
-type prefixed struct {
-	w      io.Writer
-	prefix string
-	mu     *sync.Mutex
-	rest   []byte
-}
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	if p.prefix == "" {
-		return p.w.Write(b)
-	}
-	p.rest = append(p.rest, b...)
-	for {
-		i := slices.Index(p.rest, '\n')
-		if i < 0 {
-			return len(b), nil
-		}
-		if err := p.line(p.rest[:i+1]); err != nil {
-			return len(b), err
-		}
-		p.rest = p.rest[i+1:]
-	}
-}
-
-func (p *prefixed) line(b []byte) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, err := fmt.Fprintf(p.w, "%s%s", p.prefix, b)
-	return err
-}
-
-func (p *prefixed) flush() {
-	if len(p.rest) > 0 {
-		_ = p.line(append(p.rest, '\n')) // the end of a log that breaks off
-	}
-}
-
-func (s *sets) events() *cobra.Command {
-	var format string
-	cmd := &cobra.Command{Use: "events [OPTIONS] [SET]", Short: "Show what happens to the containers of sets", Args: between(0, "SET"), ValidArgsFunction: s.oneSet}
-	cmd.Flags().StringVar(&format, "format", "", `"json", or nothing for lines`)
-	complete(cmd, "format", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if format != "" && format != "json" {
-			return usage("--format %s is not known: want json", format)
-		}
-		filters := []string{"events", "--filter", "label=mos.set"}
-		if len(args) > 0 {
-			filters[2] = "label=mos.set=" + args[0]
-		}
-		if format == "json" {
-			filters = append(filters, "--format", "{{json .}}")
-		}
-		return s.docker(filters)
-	}
-	return cmd
 }
 
 func (s *sets) stats() *cobra.Command {
@@ -432,7 +303,7 @@ func (s *sets) stats() *cobra.Command {
 		for _, c := range all(o) {
 			argv = append(argv, c.Name)
 		}
-		return s.docker(argv)
+		return s.docker(cmd, argv)
 	}
 	return cmd
 }
