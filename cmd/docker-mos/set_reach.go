@@ -78,7 +78,7 @@ func (s *sets) debug() *cobra.Command {
 	cmd.ValidArgsFunction = s.setThenMemberOnly
 	cmd.Flags().StringVar(&image, "image", debugImage, "Image with the tools")
 	cmd.Flags().BoolVar(&privileged, "privileged", false, "All rights on the host")
-	cmd.Flags().BoolVar(&volumes, "volumes", false, "Mount the volumes of the CONTAINER, or of the set")
+	cmd.Flags().BoolVar(&volumes, "volumes", false, "Mount the volumes of the CONTAINER where it has them, or without one that of the set at /mnt/set")
 	complete(cmd, "image")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		names, command := args, []string{"sh"}

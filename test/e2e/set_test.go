@@ -124,7 +124,7 @@ func TestSetLives(t *testing.T) {
 		if err == nil {
 			t.Errorf("no drift is shown: %s", out)
 		}
-		for _, want := range []string{"cache: it is exited", "log: 0.10 cores and 20m instead of 0.20 cores", "set: somebody disconnected the set from network prod"} {
+		for _, want := range []string{"cache: state: exited (137), want running", "log: CPU: 0.2, want 0.1", "set: network: none, want prod"} {
 			if !strings.Contains(fmt.Sprint(out, err), want) {
 				t.Errorf("of the drift %q is not shown: %v %s", want, err, out)
 			}
