@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -523,27 +524,29 @@ const appIsThere = "container web.app sha256:app:1 created"
 func TestNobodyIsKeptWaiting(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{0, 3} {
-		cfg := settings(t)
-		h := start(t, newFake(), cfg)
-		h.m.EngineID += fmt.Sprint(code)
-		h.declare(t, cfg, `{"Index": 0, "Name": "mig", "Image": "log:7", "Options": {"Once": true}}, {"Index": 1, "Name": "app", "Image": "app:1"}`)
-		h.is(t, api.Waiting+" app waits for mig, which runs to its end first", appIsThere, "container web.mig sha256:log:7 running")
-		h.free(t)
-		if err := h.f.Die("web.infra"); err != nil { // and it is healed meanwhile
-			t.Fatal(err)
-		}
-		h.is(t, api.Waiting+" app waits for mig, which runs to its end first", appIsThere, "container web.mig sha256:log:7 running")
-		if err := h.f.End("web.mig", code); err != nil {
-			t.Fatal(err)
-		}
-		if code == 0 {
-			h.is(t, api.Right, appRuns)
-		} else {
-			h.is(t, api.Waiting+" app waits for mig, which ended with 3", appIsThere)
-		}
-		if x := h.s.Status().Sets[0]; x.Failures > 0 {
-			t.Errorf("it is said as %+v", x)
-		}
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			t.Parallel()
+			cfg := settings(t)
+			h := start(t, newFake(), cfg)
+			h.declare(t, cfg, `{"Index": 0, "Name": "mig", "Image": "log:7", "Options": {"Once": true}}, {"Index": 1, "Name": "app", "Image": "app:1"}`)
+			h.is(t, api.Waiting+" app waits for mig, which runs to its end first", appIsThere, "container web.mig sha256:log:7 running")
+			h.free(t)
+			if err := h.f.Die("web.infra"); err != nil { // and it is healed meanwhile
+				t.Fatal(err)
+			}
+			h.is(t, api.Waiting+" app waits for mig, which runs to its end first", appIsThere, "container web.mig sha256:log:7 running")
+			if err := h.f.End("web.mig", code); err != nil {
+				t.Fatal(err)
+			}
+			if code == 0 {
+				h.is(t, api.Right, appRuns)
+			} else {
+				h.is(t, api.Waiting+" app waits for mig, which ended with 3", appIsThere)
+			}
+			if x := h.s.Status().Sets[0]; x.Failures > 0 {
+				t.Errorf("it is said as %+v", x)
+			}
+		})
 	}
 }
 

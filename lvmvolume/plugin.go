@@ -145,7 +145,7 @@ func (d *Driver) status(e entry) map[string]any {
 	}
 	s := map[string]any{
 		"type": string(e.v.Type), "fs": string(e.v.FS), "state": string(e.state()),
-		"size": spec.Bytes(e.v.Size).String(), "id": string(e.v.ID), "users": users,
+		"size": spec.Bytes(e.v.Size).String(), "bytes": e.v.Size, "id": string(e.v.ID), "users": users,
 	}
 	if e.v.Type == spec.Loop {
 		s["image"] = d.loops.image(e.v)

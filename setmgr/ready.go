@@ -26,6 +26,11 @@ const (
 // wait waits until a container is ready, or has ended well.
 func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	if s.Once {
+		if s.Within > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(s.Within), fault.Unavailable("it did not end within %v", time.Duration(s.Within)))
+			defer cancel()
+		}
 		code, err := r.m.Engine.WaitEnd(ctx, id)
 		if err == nil && code != 0 {
 			err = fault.Conflict("it ended with code %d", code)
@@ -49,7 +54,9 @@ func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	}
 	var err error
 	if s.Health {
-		err = r.m.Engine.WaitHealthy(ctx, id)
+		if err = r.m.Engine.WaitHealthy(ctx, id); s.Maybe && errdefs.IsInvalidArgument(err) {
+			err = nil // it has no health check
+		}
 	}
 	if err == nil && s.Probe != nil {
 		err = r.probe(ctx, *s.Probe, id)

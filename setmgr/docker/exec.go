@@ -14,7 +14,8 @@ import (
 // mostOutput is how much of a command's output is kept.
 const mostOutput = 64 << 10
 
-// Exec runs a command in a container, and gives its exit code and what it wrote.
+// Exec runs a command in a container, and gives its exit code and what it wrote. When ctx
+// ends so does the command, where its processes are seen from here.
 func (e *Engine) Exec(ctx context.Context, id string, cmd []string) (code int, output string, err error) {
 	made, err := e.c.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
 	if says(err, "is not running", "is paused", "is restarting") {
@@ -33,6 +34,7 @@ func (e *Engine) Exec(ctx context.Context, id string, cmd []string) (code int, o
 	var out bytes.Buffer
 	_, err = stdcopy.StdCopy(&capped{&out}, &capped{&out}, at.Reader)
 	if ctx.Err() != nil {
+		e.endExec(ctx, made.ID)
 		return 0, out.String(), context.Cause(ctx)
 	}
 	if err != nil {

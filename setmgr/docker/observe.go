@@ -26,7 +26,7 @@ import (
 // Observe finds what there is of a set, and of what want, unless nil, names. All
 // questions are asked at once.
 func (e *Engine) Observe(ctx context.Context, set string, want *spec.Set) (plan.Observed, error) {
-	o := plan.Observed{Taken: map[string]string{}, Networks: map[string]bool{}, Volumes: map[string]bool{}, Images: map[string]string{}}
+	o := plan.Observed{Taken: map[string]string{}, Networks: map[string]bool{}, Volumes: map[string]bool{}, Drivers: map[string]string{}, Sizes: map[string]spec.Bytes{}, Checked: map[string]bool{}, Images: map[string]string{}}
 	var asked questions
 	asked.ask(func() (err error) { o.Facts, err = e.facts(ctx); return err })
 	var all []plan.Container
@@ -129,7 +129,13 @@ func (e *Engine) askFor(ctx context.Context, q *questions, s spec.Set, o *plan.O
 				return nil
 			}
 			i, err := e.c.ImageInspect(ctx, ref)
-			return note(err, func() { o.Images[ref] = i.ID })
+			return note(err, func() {
+				o.Images[ref] = i.ID
+				if i.Config != nil && i.Config.Healthcheck != nil {
+					test := i.Config.Healthcheck.Test
+					o.Checked[ref] = len(test) > 0 && test[0] != "NONE"
+				}
+			})
 		})
 	}
 	for _, n := range append([]spec.Network{s.Network}, s.Networks...) {
@@ -143,8 +149,13 @@ func (e *Engine) askFor(ctx context.Context, q *questions, s spec.Set, o *plan.O
 	}
 	if v := render.Volume(s); v != "" {
 		q.ask(func() error {
-			_, err := e.c.VolumeInspect(ctx, v, client.VolumeInspectOptions{})
-			return note(err, func() { o.Volumes[v] = true })
+			in, err := e.c.VolumeInspect(ctx, v, client.VolumeInspectOptions{})
+			return note(err, func() {
+				o.Volumes[v], o.Drivers[v] = true, in.Volume.Driver
+				if n, ok := in.Volume.Status["bytes"].(float64); ok && n > 0 { // as mos-lvm tells it
+					o.Sizes[v] = spec.Bytes(n)
+				}
+			})
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"slices"
 
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -120,11 +121,11 @@ func limitsOf(s spec.Set, c spec.Container) Limits {
 	return Limits{CPU: cpu, MEM: mem}
 }
 
-// near says whether two amounts are the same for an Engine: the systemd driver
-// rounds processors up to a hundredth.
-func (l Limits) near(m Limits) bool {
-	d := float64(l.CPU - m.CPU)
-	return -0.011 < d && d < 0.011 && l.MEM == m.MEM
+// near says whether an Engine that was told want has l: the systemd driver rounds
+// processors up to a hundredth.
+func (l Limits) near(want Limits) bool {
+	d, up := float64(l.CPU-want.CPU), float64(l.CPU)-math.Ceil(float64(want.CPU)*100-1e-6)/100
+	return (math.Abs(d) < 5e-4 || math.Abs(up) < 5e-4) && l.MEM == want.MEM
 }
 
 // policyOf is a container's restart policy by its spec.

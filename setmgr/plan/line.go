@@ -61,6 +61,8 @@ func (s Step) waitsFor() string {
 	switch {
 	case s.Once:
 		return "its end"
+	case s.Probe == nil && s.Maybe:
+		return "healthy, if it has a health check"
 	case s.Probe == nil:
 		return "healthy"
 	case len(s.Probe.Exec) > 0:

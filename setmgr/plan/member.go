@@ -130,6 +130,18 @@ func hasHealth(o spec.Options) bool {
 	return o.Health != nil && (len(o.Health.Cmd) == 0 || o.Health.Cmd[0] != "NONE")
 }
 
+// health says whether a container has a health check: by its spec, else by its image,
+// which maybe has one when it is not there yet.
+func (b *builder) health(c spec.Container) (has, maybe bool) {
+	switch {
+	case c.Options.Health != nil:
+		return hasHealth(c.Options), false
+	case b.o.has(c.Image):
+		return b.o.Checked[c.Image], false
+	}
+	return true, true
+}
+
 // awaited is what a container that was started is to do before those that wait for it
 // are, "" when they need not wait.
 func awaited(c spec.Container) string {
@@ -171,13 +183,18 @@ const deadline = spec.Duration(5 * time.Minute)
 
 // wait waits for a container that was started, if there is anything to wait for.
 func (b *builder) wait(c spec.Container, s Step, after int) int {
-	s.Op, s.Probe, s.Health, s.Once = Wait, c.Options.Ready, hasHealth(c.Options), c.Options.Once
+	s.Op, s.Probe, s.Once = Wait, c.Options.Ready, c.Options.Once
+	if s.Health, s.Maybe = b.health(c); s.Once {
+		s.Health, s.Maybe = false, false
+	}
 	if s.Within = c.Options.Update.Deadline; s.Within == 0 && s.Health {
 		s.Within = deadline
 	}
 	switch {
 	case s.Once:
 		s.Cause = "others wait for its end"
+	case s.Maybe && s.Probe == nil:
+		s.Cause = "it is to be ready, if its image has a health check"
 	case s.Probe != nil || s.Health:
 		s.Cause = "it is to be ready"
 	default:
@@ -199,6 +216,9 @@ func (b *builder) keep(c spec.Container, have Container, rest []Container, needs
 	stopped := b.opt.Heal && have.Restart == "no" && policyOf(c) != "no"
 	if want := policyOf(c); have.Restart != want && !stopped {
 		last = b.touch(Step{Op: Policy, Member: c.Name, Name: name, Target: have.ID, Policy: want, Cause: "it has " + have.Restart}, last)
+	}
+	if own, err := spec.DecodeContainer(have.Spec); err == nil && own.Options.Update != c.Options.Update {
+		b.warn(fmt.Sprintf("the new Update of container %s counts when docker set up replaces it; docker set update and rollback go by the one that it was made with", name))
 	}
 	s := Step{Name: name, Target: have.ID}
 	switch {

@@ -21,6 +21,11 @@ type Observed struct {
 	// there; of an image its id.
 	Networks, Volumes map[string]bool
 	Images            map[string]string
+	// Checked are the images that have a health check of their own.
+	Checked map[string]bool
+	// Drivers and Sizes are of volumes; a driver that does not tell has 0.
+	Drivers map[string]string
+	Sizes   map[string]spec.Bytes
 	// Left are the volumes that were made for the set.
 	Left []string
 	// Cap is what the cgroup parent of the set holds, and HasCap whether there is one.

@@ -345,3 +345,95 @@ func TestWhoIsNotReadyIsAskedAgain(t *testing.T) {
 		t.Errorf("one that runs to its end is waited for %d times", n)
 	}
 }
+
+// has says whether a plan has a step of a kind about a name.
+func has(p Plan, op Op, name string) bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Op == op && s.Name == name })
+}
+
+// warned says whether a plan warns of something.
+func warned(p Plan, text string) bool {
+	return slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.Contains(w, text) })
+}
+
+// TestTheEnginesOwnBridgeIsConnectedAgain, unless the Engine has none.
+func TestTheEnginesOwnBridgeIsConnectedAgain(t *testing.T) {
+	s, w := web(t), newWorld()
+	s.Network = spec.Network{}
+	w.up(t, s)
+	for name, want := range map[string]bool{"": true, "bridge": false, "none": false} {
+		w.o.Infra.Nets = map[string]Net{}
+		if name != "" {
+			w.o.Infra.Nets[name] = Net{}
+		}
+		if p, err := Up(s, w.seen(), opt); err != nil || has(p, Connect, "bridge") != want {
+			t.Errorf("connected to %q: %v\n%s", name, err, p)
+		}
+	}
+}
+
+// TestAVolumeGrowsWithItsFile, does not shrink, and is not another driver's.
+func TestAVolumeGrowsWithItsFile(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.up(t, s)
+	size := s.Volume.Size
+	for _, tt := range []struct {
+		have        spec.Bytes
+		grows, warn bool
+	}{{size, false, false}, {size / 2, true, false}, {size + size/20, false, false}, {2 * size, false, true}, {0, false, false}} {
+		w.o.Sizes = map[string]spec.Bytes{"web-data": tt.have}
+		if p, err := Up(s, w.seen(), opt); err != nil || has(p, Grow, "web-data") != tt.grows || warned(p, "do not shrink") != tt.warn {
+			t.Errorf("%v where %v is wanted: %v\n%s%q", tt.have, size, err, p, p.Warnings)
+		}
+	}
+	w.o.Drivers = map[string]string{"web-data": "local"}
+	if _, err := Up(s, w.seen(), opt); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "is of driver local") {
+		t.Errorf("a volume of another driver: %v", err)
+	}
+}
+
+// TestWhatOnlyTheFileSaysIsWarnedOf: labels of containers that stay do not change.
+func TestWhatOnlyTheFileSaysIsWarnedOf(t *testing.T) {
+	s, w := web(t), newWorld()
+	w.up(t, s)
+	s.Overcommit, s.Containers[0].Options.Update.Strategy = !s.Overcommit, spec.Restart
+	p, err := Up(s, w.seen(), opt)
+	if err != nil || len(p.Steps) > 0 || !warned(p, "Overcommit of set web") || !warned(p, "Update of container web."+s.Containers[0].Name) {
+		t.Errorf("%v\n%s%q", err, p, p.Warnings)
+	}
+}
+
+// TestRestartIsForSetsThatRun, and runs nothing again that ran once.
+func TestRestartIsForSetsThatRun(t *testing.T) {
+	s, w := web(t), newWorld()
+	s.Containers[0].Options.Once = true
+	w.up(t, s)
+	once := "web." + s.Containers[0].Name
+	for i, c := range w.o.Members {
+		if c.Name == once {
+			w.o.Members[i].State, w.o.Members[i].ExitCode = Exited, 0
+		}
+	}
+	if p, err := Restart(s, w.seen()); err != nil || len(p.Steps) == 0 || has(p, Start, once) {
+		t.Errorf("%v\n%s", err, p)
+	}
+	if p, err := Restart(s, w.seen(), s.Containers[0].Name); err != nil || !has(p, Start, once) {
+		t.Errorf("asked for: %v\n%s", err, p)
+	}
+	w.o.Infra.State = Exited
+	if _, err := Restart(s, w.seen()); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "docker set start web") {
+		t.Errorf("a set that is down: %v", err)
+	}
+}
+
+// TestSmallAmountsOfProcessorsCount: what systemd rounds is the same, all else is not.
+func TestSmallAmountsOfProcessorsCount(t *testing.T) {
+	for _, tt := range []struct {
+		have, want spec.Cores
+		near       bool
+	}{{0.06, 0.05, false}, {1, 1.01, false}, {1.01, 1.005, true}, {0.5, 0.5, true}, {0.34, 0.333, true}, {0.34, 0.345, false}} {
+		if got := (Limits{CPU: tt.have}).near(Limits{CPU: tt.want}); got != tt.near {
+			t.Errorf("%v where %v is wanted: near is %v", tt.have, tt.want, got)
+		}
+	}
+}

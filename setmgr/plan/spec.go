@@ -60,7 +60,7 @@ func resized(s spec.Set, c spec.Container, have Limits, next []Limits) spec.Cont
 		of := s
 		of.CPU, of.MEM = t.CPU, t.MEM
 		given := limitsOf(of, c)
-		cpu = cpu || Limits{CPU: given.CPU}.near(Limits{CPU: have.CPU})
+		cpu = cpu || Limits{CPU: have.CPU}.near(Limits{CPU: given.CPU})
 		mem = mem || given.MEM == have.MEM
 	}
 	out := &c.Options

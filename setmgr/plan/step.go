@@ -57,6 +57,7 @@ type Step struct {
 	Volume    spec.Volume    // MakeVolume, Grow
 	Probe     *spec.Probe    // Wait
 	Health    bool           // Wait: for the Engine's health check
+	Maybe     bool           // Wait: of an image that is not there yet, and may have none
 	Once      bool           // Wait: for the end
 	For       spec.Duration  // Settle
 	Within    spec.Duration  // Wait, Hook; 0 is what package setmgr has

@@ -25,6 +25,9 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 		return b.p, err
 	}
 	b.beyondHost()
+	if old, err := Spec(o, s.Name); err == nil && old.Overcommit != s.Overcommit {
+		b.warn(fmt.Sprintf("the new Overcommit of set %s counts for docker set up; docker set resize goes by the one that the set was made with", s.Name))
+	}
 	diff := infraDiff(s, o)
 	if len(diff) > 0 && !opt.Recreate {
 		return b.p, &RecreateError{s.Name, diff}
@@ -73,6 +76,11 @@ func (b *builder) check() error {
 		names := slices.Sorted(maps.Keys(b.o.Taken))
 		return fault.Exists("container %s is there already and is not of set %s: remove or rename it (docker rm, docker rename), or give the set another name", strings.Join(names, ", "), b.s.Name)
 	}
+	if v := render.Volume(b.s); b.o.Volumes[v] && (b.s.Volume.Driver != "" || b.s.Volume.Size > 0) {
+		if driver, _ := VolumeOptions(*b.s.Volume); b.o.Drivers[v] != "" && b.o.Drivers[v] != driver {
+			return fault.Conflict("volume %s is there and is of driver %s, and set %s wants one of driver %s: name another Volume, or remove that one (docker volume rm %s)", v, b.o.Drivers[v], b.s.Name, driver, v)
+		}
+	}
 	for _, n := range append([]spec.Network{b.s.Network}, b.s.Networks...) {
 		switch n.Name {
 		case "", "bridge", "none", "host":
@@ -114,8 +122,14 @@ func (b *builder) prepare(infra bool) {
 		done[c.Image] = true
 		last = append(last, b.add(Step{Op: Pull, Name: c.Image, Member: c.Name, Cause: "it is not on this Engine"}))
 	}
-	if v := render.Volume(b.s); v != "" && !b.o.Volumes[v] {
+	switch v := render.Volume(b.s); {
+	case v == "":
+	case !b.o.Volumes[v]:
 		last = append(last, b.add(Step{Op: MakeVolume, Name: v, Volume: *b.s.Volume, Cause: "the set's containers share it"}))
+	case b.s.Volume.Size > b.o.Sizes[v] && b.o.Sizes[v] > 0:
+		last = append(last, b.add(Step{Op: Grow, Name: v, Volume: *b.s.Volume, Cause: "it has " + b.o.Sizes[v].String()}))
+	case b.s.Volume.Size > 0 && b.o.Sizes[v] > b.s.Volume.Size+b.s.Volume.Size/10: // drivers round up
+		b.warn(fmt.Sprintf("volume %s has %s, and the set says %s: volumes do not shrink, and it stays as it is", v, b.o.Sizes[v], b.s.Volume.Size))
 	}
 	b.before = append(b.before, last...)
 }
@@ -173,7 +187,10 @@ func (b *builder) makeInfra() error {
 // connect connects the infra to the networks that it lacks.
 func (b *builder) connect(after int) {
 	for i, n := range append([]spec.Network{b.s.Network}, b.s.Networks...) {
-		if n.Name == "" || n.Name == "none" || n.Name == "host" {
+		if i == 0 && n.Name == "" {
+			n.Name = "bridge" // an Engine without one gives none
+		}
+		if n.Name == "" || n.Name == "none" || n.Name == "host" || i == 0 && b.o.Infra != nil && b.o.Infra.connected("none") {
 			continue
 		}
 		cause := "the set is to be connected to it"

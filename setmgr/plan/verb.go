@@ -39,10 +39,14 @@ func Stop(s spec.Set, o Observed) Plan {
 	return b.p
 }
 
-// Restart stops and starts members, all without names. The infra stays, and with
-// it the network. Unknown names are of class NotFound.
+// Restart stops and starts members, all without names but those that ran Once and ended
+// well. The infra stays, and with it the network. Unknown names are of class NotFound,
+// and a set that does not run of class FailedPrecondition.
 func Restart(s spec.Set, o Observed, names ...string) (Plan, error) {
 	b := newBuilder(s, o, Options{})
+	if o.Infra == nil || !o.Infra.live() {
+		return b.p, fault.Conflict("set %s does not run: docker set start %s starts it", s.Name, s.Name)
+	}
 	chosen := func(c string) bool { return len(names) == 0 }
 	if len(names) > 0 {
 		set := map[string]bool{}
@@ -59,7 +63,9 @@ func Restart(s spec.Set, o Observed, names ...string) (Plan, error) {
 	for _, wave := range stopOrder(o.Members) {
 		var now []int
 		for _, c := range wave {
-			if chosen(c.Member) && c.Name == render.MemberName(s.Name, c.Member) {
+			own, _ := named(s, c.Member)
+			done := own.Options.Once && c.State == Exited && c.ExitCode == 0 && len(names) == 0
+			if chosen(c.Member) && !done && c.Name == render.MemberName(s.Name, c.Member) {
 				stopped[c.Member] = true
 				if id := b.stop(c, "it is to be restarted", last...); id != 0 {
 					now = append(now, id)
@@ -144,12 +150,15 @@ func Resize(s spec.Set, o Observed, volume bool) (Plan, error) {
 // relimit brings the limits of all that is there to those of the spec.
 func (b *builder) relimit() {
 	want, have := total(b.s), b.o.Cap
+	changes := b.o.Infra != nil && !b.o.Infra.Limits.near(want)
 	b.capAt(most(have, want), "the set grows before its containers do")
 	b.limits(least, "what becomes less does so first")
 	if b.o.CanCap == "" {
 		b.o.Cap = most(have, want)
 		b.capAt(want, "the set has its new total")
 		b.o.Cap = want
+	} else if changes && want != (Limits{}) {
+		b.warn("the set as a whole keeps the cap that it has, if any: " + b.o.CanCap)
 	}
 	b.limits(func(_, want Limits) Limits { return want }, "it has its new limits")
 }

@@ -18,9 +18,11 @@ func (f *flaws) networks(s *Set) {
 	n := s.Network
 	f.network("/Network", n)
 	switch name := n.Name; name {
+	case "default":
+		f.add("/Network/Name", "there is no network default: leave Network out for the Engine's own, or write bridge")
 	case "none", "host":
 		f.unconnected(s)
-	case "", "bridge", "default":
+	case "", "bridge":
 		if n.IP != "" || n.IP6 != "" || len(n.Aliases) > 0 {
 			f.add("/Network", "the Engine's own bridge gives no fixed addresses and aliases: name a network that was made with docker network create, or drop them")
 		}

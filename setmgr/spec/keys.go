@@ -87,7 +87,7 @@ func sections() []section {
 		{reflect.TypeFor[Update](), "How a container is replaced by one of another image or other options.", []row{
 			{"Strategy", "swap", "overlap: both run until the new one is ready. swap: the new one is made, then the old one stopped and the new one started. restart: the old one is stopped, then the new one made and started.", nil},
 			{"MinReady", "0s", "time that the new one must be ready before the old one is removed.", nil},
-			{"Deadline", "60s", "time for the new one to be ready, unless Ready has its own; then the old one comes back.", nil},
+			{"Deadline", "60s", "time for the new one to be ready, unless Ready has its own; then the old one comes back. With Health it is 5m, with Once none, unless it is given.", nil},
 		}},
 		{reflect.TypeFor[Log](), "Where the Engine puts what a container writes.", []row{
 			{"Driver", "of the Engine", "log driver.", nil},

@@ -148,7 +148,9 @@ func (k *keeper) backsOff() {
 	k.t.Helper()
 	file := filepath.Join(k.t.TempDir(), "back.json")
 	text := fmt.Sprintf(`{"Name": "back", "Network": {"Name": "prod"}, "Containers": [{"Index": 0, "Name": "app", "Image": %q,
-		"Options": {"Command": ["sh", "-c", "sleep 1; exit 3"], "Restart": "on-failure:2", "Backoff": {"Pauses": ["1s", "3s"]}}}]}`, rig.Image)
+		"Options": {"Command": ["sh", "-c", "sleep 1; exit 3"], "Restart": "on-failure:2", "Backoff": {"Pauses": ["1s", "3s"]}}},
+		{"Index": 0, "Name": "probed", "Image": %[1]q, "Options": {"Command": ["sleep", "100000"], "Stop": {"Grace": "0s"},
+		"Live": {"Exec": ["sh", "-c", "sleep 7777; true"], "Interval": "1s", "Timeout": "1s", "Failures": 1000}}}]}`, rig.Image)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		k.t.Fatal(err)
 	}
@@ -168,6 +170,11 @@ func (k *keeper) backsOff() {
 		}
 		return nil
 	})
+	// A probe that was given up is gone, with what it started.
+	time.Sleep(5 * time.Second)
+	if out := k.D("top", "back.probed"); strings.Count(out, "7777") > 2 {
+		k.t.Errorf("probes that take too long are left:\n%s", out)
+	}
 	if out := k.Mos("host", "events", "back"); strings.Count(out, " restart ") != 2 {
 		k.t.Errorf("the events are\n%s", out)
 	}

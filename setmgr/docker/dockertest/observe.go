@@ -15,7 +15,7 @@ import (
 // Observe implements [setmgr.Engine]. The fake sees its own processes: it knows who
 // is stranded.
 func (f *Fake) Observe(ctx context.Context, set string, want *spec.Set) (o plan.Observed, err error) {
-	o = plan.Observed{Taken: map[string]string{}, Networks: map[string]bool{}, Volumes: map[string]bool{}, Images: map[string]string{}}
+	o = plan.Observed{Taken: map[string]string{}, Networks: map[string]bool{}, Volumes: map[string]bool{}, Images: map[string]string{}, Checked: map[string]bool{}}
 	err = f.ask(ctx, func() error {
 		o.Facts = f.facts
 		for _, v := range slices.Sorted(maps.Keys(f.volumes)) {
@@ -53,7 +53,7 @@ func (f *Fake) look(s spec.Set, o *plan.Observed) {
 	}
 	for _, ref := range images {
 		if i, there := f.store[ref]; there {
-			o.Images[ref] = i.ID
+			o.Images[ref], o.Checked[ref] = i.ID, len(i.Health) > 0
 		}
 	}
 	for _, n := range append([]spec.Network{s.Network}, s.Networks...) {
