@@ -1,10 +1,15 @@
 package lvmvolume
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
@@ -47,5 +52,46 @@ func TestHurtFileSystemIsMendedBeforeItIsMounted(t *testing.T) {
 	}
 	if es := r.events; len(es) == 0 || es[len(es)-1].Detail != "its file system was checked and mended: the kernel recorded errors in it" {
 		t.Errorf("the events are %+v", es)
+	}
+}
+
+// TestGrowthGoesOnWhenNobodyWaits: the call that began it is told so, and so is the
+// next while it goes on; nothing is killed.
+func TestGrowthGoesOnWhenNobodyWaits(t *testing.T) {
+	r := newRig(t)
+	r.make("v", "size", "1g")
+	begun, finish, cut := make(chan bool, 1), make(chan bool), make(chan error, 1)
+	r.disk.grow = func(ctx context.Context) error {
+		begun <- true
+		<-finish
+		cut <- ctx.Err()
+		return errors.New("the end") // such devices cannot be mounted
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	const want = "the file system of volume v is being grown"
+	if _, err := r.mount(ctx, "v", "id"); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), want) {
+		t.Errorf("who began it is told %v", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.mount(ctx, "v", "id"); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), want) {
+		t.Errorf("who comes next is told %v", err)
+	}
+	if err := r.trash(ctx, "v"); err == nil {
+		t.Error("it is removed meanwhile")
+	}
+	close(finish)
+	if err := <-cut; err != nil {
+		t.Errorf("it was cut off: %v", err)
+	}
+	if _, err := r.mount(t.Context(), "v", "id"); err == nil || !strings.Contains(err.Error(), "the end") {
+		t.Errorf("when it is over it says %v", err)
+	}
+	if err := r.longWorkOn("v"); err != nil {
+		t.Errorf("when it is over it is noted still: %v", err)
 	}
 }

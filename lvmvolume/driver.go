@@ -42,6 +42,7 @@ type Driver struct {
 	engineSeen atomic.Bool   // see blind
 	stall      time.Duration // that the sender of an import may stand still
 	imports    sync.Map      // by their senders: what ends them
+	long       sync.Map      // by name of volume: the work on its file system that may take hours, as an error
 	importing  sync.Map      // names of volumes that are imported
 	exporting  sync.Map      // names of volumes that are exported as they are, or titles of snapshots that are
 

@@ -196,7 +196,8 @@ func (r *rig) commands(since int, name string) (n int) {
 // fakeDisk is the block devices of the active volumes of a fake LVM.
 type fakeDisk struct {
 	lvm   *lvmtest.Fake
-	piece func(int64) // is told of each piece of four before it is zeroed
+	grow  func(context.Context) error // makes the file systems, which are too small, fit
+	piece func(int64)                 // is told of each piece of four before it is zeroed
 
 	mu   sync.Mutex // guards all below
 	made map[string]int
@@ -286,8 +287,11 @@ func (d *fakeDisk) mend(context.Context, filesystem.Type, string) (string, error
 	return "it is mended", nil
 }
 
-func (d *fakeDisk) needsGrow(string) (bool, error)                             { return false, nil }
-func (d *fakeDisk) growOffline(context.Context, filesystem.Type, string) error { return nil }
+func (d *fakeDisk) needsGrow(string) (bool, error) { return d.grow != nil, nil }
+
+func (d *fakeDisk) growOffline(ctx context.Context, _ filesystem.Type, _ string) error {
+	return d.grow(ctx)
+}
 
 func (d *fakeDisk) image(string) (loop.Info, error)    { return loop.Info{}, os.ErrNotExist }
 func (d *fakeDisk) images(string) ([]loop.Info, error) { return nil, nil }

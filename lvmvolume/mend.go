@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
@@ -77,6 +78,7 @@ func (d *Driver) resumeDevices(ctx context.Context, g *group) error {
 // waits for it may give up: it goes on, since half a check is none.
 func (d *Driver) mendFS(ctx context.Context, v spec.Volume, dev, why string) error {
 	start := time.Now()
+	defer d.longWork(v, "checked and mended")()
 	said, err := d.disk.mend(context.WithoutCancel(ctx), filesystem.Type(v.FS), dev)
 	if err != nil {
 		d.event("error", "volume", v.Title(), "its file system could not be mended: "+err.Error())
@@ -85,6 +87,27 @@ func (d *Driver) mendFS(ctx context.Context, v spec.Volume, dev, why string) err
 	d.log.WarnContext(ctx, "file system checked and mended", "volume", v.Title(), "lv", v.ID.Label(), "cause", why, "took", time.Since(start), "said", said)
 	d.event("warn", "volume", v.Title(), "its file system was checked and mended: "+why)
 	return nil
+}
+
+// growFS grows the file system of a volume that is not mounted. As with mendFS it
+// goes on when nobody waits any more: half grown is worse than not.
+func (d *Driver) growFS(ctx context.Context, v spec.Volume, dev string) error {
+	defer d.longWork(v, "grown")()
+	return d.disk.growOffline(context.WithoutCancel(ctx), filesystem.Type(v.FS), dev)
+}
+
+// longWork notes what is done to a volume's file system, for those who wait too
+// long for it, until end is called.
+func (d *Driver) longWork(v spec.Volume, what string) (end func()) {
+	d.long.Store(v.Name, fault.Unavailable("the file system of volume %s is being %s since %s, which goes on: try again later", v.Name, what, time.Now().Format(time.TimeOnly)))
+	return func() { d.long.Delete(v.Name) }
+}
+
+// longWorkOn is what is done to the file system of a volume, nil when it is nothing.
+func (d *Driver) longWorkOn(name string) error {
+	why, _ := d.long.Load(name)
+	err, _ := why.(error)
+	return err
 }
 
 // busy says whether a device is mounted, in whatever mount namespace, or held in

@@ -23,6 +23,9 @@ func (d *Driver) lock(ctx context.Context, name string) (unlock func(), err erro
 		err = context.Cause(ctx)
 	}
 	if err != nil {
+		if why := d.longWorkOn(name); why != nil {
+			return nil, why
+		}
 		return nil, fault.Unavailable("volume %.80s was busy until now: %w", name, err)
 	}
 	return unlock, nil
@@ -46,13 +49,38 @@ func (d *Driver) mount(ctx context.Context, name, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
 	e, err := d.usable(name)
+	if err != nil {
+		unlock()
+		return "", err
+	}
+	// A file system may need hours to grow. Its volume stays locked until then, and the
+	// stop of the daemon does not wait for it: the programs end by themselves.
+	done := make(chan error, 1)
+	go func() {
+		err := d.mountFor(ctx, e, id)
+		unlock()
+		done <- err
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		if why := d.longWorkOn(name); why != nil {
+			return "", why
+		}
+		err = <-done
+	}
 	if err != nil {
 		return "", err
 	}
+	poke(d.sweepSoon) // to see who it is
+	return d.dataOf(e.v), nil
+}
+
+// mountFor mounts a volume and notes for whom.
+func (d *Driver) mountFor(ctx context.Context, e entry, id string) error {
 	if err := d.mountLocked(ctx, e); err != nil {
-		return "", err
+		return err
 	}
 	d.idx.change(e.v.ID, func(e *entry) {
 		if e.hints == nil {
@@ -61,8 +89,7 @@ func (d *Driver) mount(ctx context.Context, name, id string) (string, error) {
 		e.mounted = time.Now()
 		e.hints[id] = e.mounted
 	})
-	poke(d.sweepSoon) // to see who it is
-	return d.dataOf(e.v), nil
+	return nil
 }
 
 // usable returns a volume in service that nothing is wrong with.

@@ -158,7 +158,7 @@ func (r *runner) onDevice(ctx context.Context, at place, s plan.Step) error {
 		if mounted {
 			return filesystem.GrowOnline(ctx, t, dev, dir)
 		}
-		return r.d.disk.growOffline(ctx, t, dev)
+		return r.d.growFS(ctx, v, dev)
 	case plan.Mount:
 		return r.d.mountIt(v, dev)
 	case plan.Attach, plan.Make, plan.Snapshot, plan.Record, plan.Grow, plan.Unmount, plan.Detach, plan.Remove:

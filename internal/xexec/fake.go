@@ -31,7 +31,7 @@ func (f *Fake) Run(ctx context.Context, c Cmd) ([]byte, error) {
 		return nil, &Error{Argv: c.Argv, Code: -1, Err: err}
 	}
 	f.mu.Lock()
-	f.runs = append(f.runs, Cmd{Argv: slices.Clone(c.Argv), Stdin: slices.Clone(c.Stdin), Env: slices.Clone(c.Env)})
+	f.runs = append(f.runs, Cmd{Argv: slices.Clone(c.Argv), Stdin: slices.Clone(c.Stdin), Env: slices.Clone(c.Env), Outlives: c.Outlives})
 	n := len(f.runs)
 	f.mu.Unlock()
 	if n == f.FailAt {

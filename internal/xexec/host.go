@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -33,10 +34,18 @@ func (h Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	if len(c.Argv) == 0 {
 		return nil, &Error{Code: -1, Err: errors.New("empty argument vector")}
 	}
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr output
+	if c.Outlives {
+		for _, o := range []*output{&stdout, &stderr} {
+			if err := o.inFile(); err != nil {
+				return nil, &Error{Argv: c.Argv, Code: -1, Err: err}
+			}
+			defer o.close()
+		}
+	}
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
 	cmd.Stdin = bytes.NewReader(c.Stdin)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout, cmd.Stderr = stdout.writer(), stderr.writer()
 	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), c.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -46,9 +55,9 @@ func (h Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 		err = cmd.Wait()
 	}
 	if err == nil {
-		return stdout.Bytes(), nil
+		return stdout.read(), nil
 	}
-	e := &Error{Argv: c.Argv, Code: -1, Stderr: strings.TrimSpace(stderr.String()), Err: err}
+	e := &Error{Argv: c.Argv, Code: -1, Stderr: strings.TrimSpace(string(stderr.read())), Err: err}
 	if cmd.ProcessState != nil {
 		e.Code = cmd.ProcessState.ExitCode()
 	}
@@ -57,7 +66,42 @@ func (h Host) Run(ctx context.Context, c Cmd) ([]byte, error) {
 	if cause := context.Cause(ctx); cause != nil && e.Code < 0 && !errors.Is(err, cause) {
 		e.Err = fmt.Errorf("%w (%w)", cause, err)
 	}
-	return stdout.Bytes(), e
+	return stdout.read(), e
+}
+
+// output is what a command writes: by a pipe into memory, or into a file in memory.
+type output struct {
+	pipe bytes.Buffer
+	file *os.File
+}
+
+func (o *output) inFile() error {
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err == nil {
+		o.file = os.NewFile(uintptr(fd), "output")
+	}
+	return err
+}
+
+func (o *output) close() { _ = o.file.Close() } // what is in it was read
+
+func (o *output) writer() io.Writer {
+	if o.file != nil {
+		return o.file
+	}
+	return &o.pipe
+}
+
+func (o *output) read() []byte {
+	if o.file == nil {
+		return o.pipe.Bytes()
+	}
+	if info, err := o.file.Stat(); err == nil {
+		b := make([]byte, info.Size())
+		n, _ := o.file.ReadAt(b, 0) // it is memory
+		return b[:n]
+	}
+	return nil
 }
 
 // Start starts cmd as [Host.Run] does, without waiting for its end. It is for

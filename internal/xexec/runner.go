@@ -16,6 +16,10 @@ type Cmd struct {
 	// Env holds "KEY=value" entries that are added to this process's
 	// environment and win over it.
 	Env []string
+	// Outlives says that the command comes to its end also when this process
+	// ends before: what it writes goes to files in memory, since a pipe that
+	// nobody reads any more would kill it.
+	Outlives bool
 }
 
 // String returns the arguments joined by single spaces, for messages.

@@ -41,6 +41,23 @@ func TestHostPassesInputAndEnvironment(t *testing.T) {
 	}
 }
 
+// TestCommandOutlivesItsReader: what it writes after its parent ended does not kill it.
+func TestCommandOutlivesItsReader(t *testing.T) {
+	c := sh("echo in; echo out >&2; exit 3")
+	c.Outlives = true
+	out, err := xexec.Host{}.Run(t.Context(), c)
+	var e *xexec.Error
+	if string(out) != "in\n" || !errors.As(err, &e) || e.Stderr != "out" || e.Code != 3 {
+		t.Errorf("got %q, %v", out, err)
+	}
+	c = sh("readlink /proc/self/fd/1 /proc/self/fd/2")
+	c.Outlives = true
+	out, err = xexec.Host{}.Run(t.Context(), c)
+	if err != nil || strings.Contains(string(out), "pipe") {
+		t.Errorf("it writes to %s, %v", out, err)
+	}
+}
+
 func TestHostErrorTellsArgumentsCodeAndReason(t *testing.T) {
 	_, err := xexec.Host{}.Run(t.Context(), sh("echo ' no such bridge ' >&2; exit 2"))
 	want := "run sh -c echo ' no such bridge ' >&2; exit 2: exit code 2: no such bridge"

@@ -48,13 +48,13 @@ func NeedsCheck(device string) (why string, err error) {
 }
 
 // Mend checks the file system on an unmounted device and mends all that can be
-// mended, its journal first. It returns what was said. What stays damaged gives
+// mended, its journal first; it goes on when ctx ends. It returns what was said. What stays damaged gives
 // ErrDataLoss. xfs is left to its mount.
 func (f FS) Mend(ctx context.Context, t Type, device string) (said string, err error) {
 	if t == XFS {
 		return "", nil
 	}
-	out, err := f.run(ctx, "e2fsck", "-f", "-y", "--", device)
+	out, err := f.runThrough(ctx, "e2fsck", "-f", "-y", "--", device)
 	said = strings.TrimSpace(string(out))
 	const uncorrected = 4
 	switch code := exitCode(err); {

@@ -103,7 +103,7 @@ func Zero(ctx context.Context, device string, from int64, progress func(done, to
 func openExclusive(device string) (*os.File, error) {
 	f, err := openDevice(device, os.O_RDWR|os.O_EXCL)
 	if isErrno(err, unix.EBUSY) {
-		return nil, fault.Conflict("device %s is in use: unmount it, in all mount namespaces", device)
+		return nil, fault.Conflict("device %s is in use: unmount it, in all mount namespaces, or wait for what is under way on it, such as a check", device)
 	}
 	return f, err
 }

@@ -22,7 +22,18 @@ func packageOf(program string) string {
 
 // run runs a program and says, when it is missing, where to get it.
 func (f FS) run(ctx context.Context, argv ...string) ([]byte, error) {
-	out, err := f.Runner.Run(ctx, xexec.Cmd{Argv: argv})
+	return f.runCmd(ctx, xexec.Cmd{Argv: argv})
+}
+
+// runThrough is run for what leaves a file system half changed when it is cut off:
+// it ends by itself, whatever becomes of us.
+func (f FS) runThrough(ctx context.Context, argv ...string) ([]byte, error) {
+	return f.runCmd(context.WithoutCancel(ctx), xexec.Cmd{Argv: argv, Outlives: true})
+}
+
+func (f FS) runCmd(ctx context.Context, c xexec.Cmd) ([]byte, error) {
+	argv := c.Argv
+	out, err := f.Runner.Run(ctx, c)
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, fault.Conflict("%s is not installed: apt-get install %s", argv[0], packageOf(argv[0]))
 	}

@@ -41,7 +41,8 @@ func (i Info) usable(blocks int64) int64 {
 // GrowOffline makes the file system on an unmounted device as large as the device.
 // ext4 is checked first, as its tools demand; damage that cannot be mended without
 // a question gives ErrDataLoss. xfs grows only while it is mounted: for it nothing
-// is done. A file system that fits already is no error.
+// is done. A file system that fits already is no error. Once begun it goes on when ctx
+// ends, and its programs when this process does: the next call finds the device in use.
 func (f FS) GrowOffline(ctx context.Context, t Type, device string) error {
 	if t == XFS {
 		return nil
@@ -57,7 +58,7 @@ func (f FS) GrowOffline(ctx context.Context, t Type, device string) error {
 	if err := errors.Join(d.Close(), f.check(ctx, device)); err != nil {
 		return err
 	}
-	if _, err := f.run(ctx, "resize2fs", "--", device); err != nil {
+	if _, err := f.runThrough(ctx, "resize2fs", "--", device); err != nil {
 		return err
 	}
 	return Sync(device)
@@ -66,7 +67,7 @@ func (f FS) GrowOffline(ctx context.Context, t Type, device string) error {
 // check runs e2fsck. Code 1 is mended; 2 asks for a reboot when the root was
 // mended.
 func (f FS) check(ctx context.Context, device string) error {
-	_, err := f.run(ctx, "e2fsck", "-f", "-p", "--", device)
+	_, err := f.runThrough(ctx, "e2fsck", "-f", "-p", "--", device)
 	const mended, uncorrected = 1, 4
 	switch code := exitCode(err); {
 	case err == nil, code == mended:
