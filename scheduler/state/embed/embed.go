@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/state"
@@ -42,6 +43,7 @@ type Cluster struct {
 
 // Server is a running server.
 type Server struct {
+	lock   *os.File
 	etcd   *embed.Etcd
 	client *clientv3.Client
 	outer  *clientv3.Client
@@ -65,6 +67,32 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := take(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.run(ctx, ec)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return s, nil
+}
+
+// take locks a data directory, until the file is closed: etcd itself would take the
+// sockets of the one who has it, and wait for its database without end.
+func take(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock etcd's data directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fault.Conflict("etcd's data directory %s is in use by another process: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func (c Config) run(ctx context.Context, ec *embed.Config) (*Server, error) {
 	e, err := embed.StartEtcd(ec)
 	if err != nil {
 		return nil, fault.Unavailable("start etcd in %s: %w", c.Dir, err)
@@ -73,7 +101,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	case <-e.Server.ReadyNotify():
 		outer, dialed := state.Dial(c.remote(ec))
 		if err = dialed; err == nil {
-			s := &Server{e, v3client.New(e.Server), outer}
+			s := &Server{etcd: e, client: v3client.New(e.Server), outer: outer}
 			// Within the process defragmentation panics (v3client gives it nobody to tell),
 			// and a status is always that of this server.
 			s.client.Maintenance = clientv3.NewMaintenance(outer)
@@ -86,6 +114,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	case <-ctx.Done():
 		err = fault.Unavailable("start etcd in %s: %w", c.Dir, ctx.Err())
 	}
+	e.Server.HardStop() // Close alone would wait until a server is ready
 	e.Close()
 	return nil, err
 }
@@ -106,7 +135,7 @@ func (s *Server) Close() error {
 		}
 	}
 	s.etcd.Close()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.lock.Close())...)
 }
 
 // remote is this server for a client over its socket.

@@ -1,8 +1,10 @@
 package embed_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -211,8 +213,17 @@ func TestAServerKeepsWhatItHas(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	c := embed.Config{Dir: t.TempDir(), Log: testx.Logger(t)}
 	for i := range 2 {
+		for _, name := range []string{"client.sock", "peer.sock"} { // as kill -9 leaves them
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(c.Dir, name)})
+			must(t, err)
+			l.SetUnlinkOnClose(false)
+			must(t, l.Close())
+		}
 		server, err := embed.Start(ctx, c)
 		must(t, err)
+		if _, err := embed.Start(ctx, c); !errdefs.IsFailedPrecondition(err) {
+			t.Errorf("two servers in one folder: %v", err)
+		}
 		s, err := state.Open(ctx, server.Client(), state.Options{})
 		must(t, err)
 		if err := s.Create(ctx, statetest.Host("h")); (err != nil) != (i > 0) {
@@ -253,4 +264,35 @@ func listening(t *testing.T) []string {
 		t.Error("it listens on nothing, which cannot be")
 	}
 	return all
+}
+
+func TestHistoryIsForgottenByItself(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := open(t, start(t, embed.Config{History: time.Second}).Client())
+	h := statetest.Host("h")
+	must(t, s.Create(ctx, h))
+	first := h.Revision
+	testx.Eventually(t, 20*time.Second, func() error {
+		must(t, s.Update(ctx, h))
+		if _, err := state.All[api.Host](ctx, s, state.Page{At: first}); !errdefs.IsOutOfRange(err) {
+			return fmt.Errorf("a list of revision %d: %w", first, err)
+		}
+		return nil
+	})
+}
+
+func TestOneOfThreeWaitsForAQuorumNoLongerThanToldTo(t *testing.T) {
+	t.Parallel()
+	c := statetest.Plan(t, 3).Config(0)
+	c.Log = testx.Logger(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	began := time.Now()
+	if _, err := embed.Start(ctx, c); !errdefs.IsUnavailable(err) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it gave up after %s", took)
+	}
 }
