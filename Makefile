@@ -6,7 +6,7 @@ LINT_VERSION := v2.15.0
 LINT := $(shell go env GOPATH)/bin/golangci-lint-$(LINT_VERSION)
 FUZZTIME ?= 1m
 
-.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo plugins plugins-push
+.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo deb plugins plugins-push
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -68,6 +68,9 @@ install: build ## binaries, units and CLI plugins on a host with systemd
 
 uninstall: ## take away what install put there; data stays
 	deploy/install --remove
+
+deb: ## a Debian package of the bundle, into bin/
+	deploy/deb
 
 plugins: ## managed plugins, each a folder below bin/plugins for docker plugin create
 	plugin-configs/build

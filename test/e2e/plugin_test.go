@@ -27,10 +27,10 @@ type managed struct {
 }
 
 // plugins installs the drivers with short times, and starts two containers on both.
-func plugins(t *testing.T, engine rig.Engine, tags ...string) *managed {
+func plugins(t *testing.T, cfg rig.Config, tags ...string) *managed {
 	t.Helper()
 	testx.Need(t, testx.Registry)
-	h := &managed{lab.NewManaged(t, rig.Config{Engine: engine, TSO: true, Outside: true}, tags...), t}
+	h := &managed{lab.NewManaged(t, cfg, tags...), t}
 	mkdir(t, h.Path("/var/lib/mos"))
 	h.Install(lab.Mosbridge, tags[0], "MOS_MOSBRIDGE_GRACE=2s", "MOS_MOSBRIDGE_INTERVAL=2s", "MOS_MOSBRIDGE_LOG_LEVEL=debug")
 	h.Install(lab.Lvm, tags[0], "MOS_LVM_LINGER=1s", "MOS_LVM_INTERVAL=2s", "MOS_LVM_LOG_LEVEL=debug")
@@ -111,7 +111,7 @@ func (h *managed) kill(name string) {
 func TestManagedPlugins(t *testing.T) {
 	for _, engine := range rig.Engines() {
 		t.Run(string(engine), func(t *testing.T) {
-			h := plugins(t, engine, "one", "two")
+			h := plugins(t, rig.Config{Engine: engine, TSO: true, Outside: true}, "one", "two")
 			if out := h.D("plugin", "inspect", "-f", "{{.Settings.Env}}", volumePlugin); !strings.Contains(out, "MOS_LVM_LINGER=1s") {
 				t.Errorf("the settings are %s", out)
 			}
@@ -159,18 +159,40 @@ func TestManagedPlugins(t *testing.T) {
 				h.Refused("active plugin", "plugin", "set", lab.Lvm, "MOS_LVM_LINGER=2s")
 			})
 			h.step("upgrade", func() { h.upgrade(t) })
-			h.step("dockerd-killed", func() {
-				if err := errors.Join(h.Kill9(rig.Dockerd), h.Start(rig.Dockerd)); err != nil {
-					t.Fatal(err)
-				}
-				h.works()
-			})
+			for name, end := range map[string]func(string) error{"dockerd-killed": h.Kill9, "dockerd-stopped": h.Stop} {
+				h.step(name, func() {
+					if err := errors.Join(end(rig.Dockerd), h.Start(rig.Dockerd)); err != nil {
+						t.Fatal(err)
+					}
+					h.works()
+				})
+			}
 			h.step("power-cut", func() {
 				if err := h.Restart(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				h.works()
 			})
+			h.gone(t)
+		})
+	}
+}
+
+// TestManagedPluginsWithLiveRestore: containers go on while dockerd and the plugins'
+// daemons are away.
+func TestManagedPluginsWithLiveRestore(t *testing.T) {
+	for _, engine := range rig.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			h := plugins(t, rig.Config{Engine: engine, LiveRestore: true}, "one")
+			for name, end := range map[string]func(string) error{"dockerd-killed": h.Kill9, "dockerd-stopped": h.Stop} {
+				h.step(name, func() {
+					h.same(func() {
+						if err := errors.Join(end(rig.Dockerd), h.Start(rig.Dockerd)); err != nil {
+							t.Fatal(err)
+						}
+					})
+				})
+			}
 			h.gone(t)
 		})
 	}

@@ -28,6 +28,14 @@ type system struct {
 
 func install(t *testing.T, cfg vm.Config) *system {
 	t.Helper()
+	s := bring(t, cfg)
+	s.sh("/opt/mos/deploy/install && systemctl disable --now mosd") // these tests heal by hand
+	return s
+}
+
+// bring is a VM with all that install needs, not installed yet.
+func bring(t *testing.T, cfg vm.Config) *system {
+	t.Helper()
 	testx.Need(t, testx.VM)
 	s := &system{vm.Start(t, cfg), t}
 	dir := t.TempDir()
@@ -48,7 +56,7 @@ func install(t *testing.T, cfg vm.Config) *system {
 	}
 	s.MustCopy(t, filepath.Join(dir, "mos.tar.gz"), "/root/mos.tar.gz")
 	s.MustCopy(t, tar, "/root/image.tar")
-	s.sh("mkdir -p /opt/mos && tar -C /opt/mos -xzf /root/mos.tar.gz && docker load -q -i /root/image.tar && /opt/mos/deploy/install && systemctl disable --now mosd") // these tests heal by hand
+	s.sh("mkdir -p /opt/mos && tar -C /opt/mos -xzf /root/mos.tar.gz && docker load -q -i /root/image.tar")
 	return s
 }
 
