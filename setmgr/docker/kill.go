@@ -35,7 +35,7 @@ func below(pid int) (all []int) {
 	if err != nil {
 		return nil
 	}
-	for _, f := range strings.Fields(string(text)) {
+	for f := range strings.FieldsSeq(string(text)) {
 		if child, err := strconv.Atoi(f); err == nil {
 			all = append(append(all, child), below(child)...)
 		}
