@@ -76,6 +76,9 @@ func explain(err error, format string, args ...any) error {
 }
 
 func unavailable(err, known error) bool {
+	if errors.Is(known, rpctypes.ErrTooManyRequests) {
+		return true
+	}
 	var e rpctypes.EtcdError
 	if errors.As(known, &e) && e.Code() == codes.Unavailable {
 		return true

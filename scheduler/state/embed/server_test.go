@@ -2,9 +2,12 @@ package embed_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -295,4 +298,33 @@ func TestOneOfThreeWaitsForAQuorumNoLongerThanToldTo(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it gave up after %s", took)
 	}
+}
+
+func TestWhoHasNoCertificateIsNotServed(t *testing.T) {
+	t.Parallel()
+	c := statetest.Start(t, 1)
+	pem, err := os.ReadFile(c.CAFile)
+	must(t, err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	for _, u := range []string{c.Config(0).Cluster.Client, c.Config(0).Cluster.Peers["etcd0"]} {
+		for name, certificates := range map[string][]tls.Certificate{"none": nil, "ours": {pair(t, c)}} {
+			client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates}}}
+			r, err := client.Get(u + "/version")
+			if (err != nil) != (name == "none") {
+				t.Errorf("%s, certificate %s: %v", u, name, err)
+			}
+			if err == nil {
+				r.Body.Close()
+			}
+			client.CloseIdleConnections()
+		}
+	}
+}
+
+func pair(t *testing.T, c *statetest.Cluster) tls.Certificate {
+	t.Helper()
+	p, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	must(t, err)
+	return p
 }
