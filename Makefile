@@ -39,8 +39,9 @@ test-unit: ## ring 0: pure packages and fakes; needs nothing
 test-root: ## ring 1: real Open vSwitch, links, rules and engines in private namespaces
 	test/ring root
 
-test-vm: ## ring 2: the same tests in a VM with the kernel datapath
+test-vm: ## ring 2: what needs a whole system, in a VM
 	test/ring vm
+	test/ring kernel
 
 e2e: ## ring 3: scenarios through the docker command only
 	test/ring e2e
