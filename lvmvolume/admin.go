@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -44,8 +45,13 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 		return out, err
 	})
 	pluginsrv.HandleAdmin(a, "POST /v1/remove", func(ctx context.Context, _ pathOf, r api.RemoveRequest) (api.Plan, error) {
+		e, _ := d.idx.find(r.Volume, inService) // trashRef tells
 		p, err := d.trashRef(ctx, r.Volume, r.DryRun)
-		return apiPlan(p), err
+		out := apiPlan(p)
+		if err == nil {
+			out.Note = d.neededBy(ctx, e.v.Name)
+		}
+		return out, err
 	})
 	d.adminSnapshots(a)
 	pluginsrv.HandleAdmin(a, "POST /v1/trash/restore", func(ctx context.Context, _ pathOf, r api.RestoreRequest) (api.Plan, error) {
@@ -125,11 +131,18 @@ func (d *Driver) adminReads(a *pluginsrv.Admin) {
 }
 
 func (d *Driver) adminCreate(ctx context.Context, _ pathOf, r api.CreateRequest) (api.Plan, error) {
+	if err := d.newName(r.Name); err != nil {
+		return api.Plan{}, err
+	}
 	p, err := d.create(ctx, spec.Request{Name: r.Name, Options: r.Options}, r.DryRun)
 	if err != nil {
 		return api.Plan{}, err
 	}
-	return d.done(apiPlan(p), r.Name, r.DryRun), nil
+	out := d.done(apiPlan(p), r.Name, r.DryRun)
+	if e, ok := d.idx.named(r.Name); ok && len(p) == 0 {
+		out.Note = fmt.Sprintf("volume %s is there already, with %s: nothing was done", r.Name, spec.Bytes(e.v.Size))
+	}
+	return out, nil
 }
 
 // done adds to a plan what became of its volume.

@@ -121,9 +121,21 @@ func TestAdminErrors(t *testing.T) {
 		"volume":   {notFound, func() error { _, err := c.Volume(ctx, "x"); return err }},
 		"odd name": {notFound, func() error { _, err := c.Volume(ctx, "../a b/%2F"); return err }},
 		"create":   {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "a b"}); return err }},
-		"no size":  {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "v"}); return err }},
+		"no size":  {invalid, func() error { _, err := c.Create(ctx, api.CreateRequest{Name: "one"}); return err }},
+		"one letter": {invalid, func() error {
+			_, err := c.Create(ctx, api.CreateRequest{Name: "v", Options: map[string]string{"size": "1g"}})
+			return err
+		}},
+		"of itself": {invalid, func() error {
+			_, err := c.Create(ctx, api.CreateRequest{Name: "data", Options: map[string]string{"from": "data"}})
+			return err
+		}},
+		"copy of nothing": {notFound, func() error {
+			_, err := c.Create(ctx, api.CreateRequest{Name: "copy", Options: map[string]string{"from": "nope"}})
+			return err
+		}},
 		"huge": {errdefs.IsResourceExhausted, func() error {
-			_, err := c.Create(ctx, api.CreateRequest{Name: "v", Options: map[string]string{"size": "1p"}})
+			_, err := c.Create(ctx, api.CreateRequest{Name: "one", Options: map[string]string{"size": "1p"}})
 			return err
 		}},
 		"shrink":   {invalid, func() error { _, err := c.Resize(ctx, api.ResizeRequest{Volume: "data", Size: "16m"}); return err }},
@@ -165,6 +177,24 @@ func TestExportOfAVolumeTakesItsSnapshotBack(t *testing.T) {
 	}
 	if b.Len() != 0 || len(r.ours()) != 1 || r.titles(isSnapshot) != "" {
 		t.Errorf("%d bytes came, there are %v", b.Len(), r.ours())
+	}
+}
+
+// TestAdminRemarks what a user may not have meant.
+func TestAdminRemarks(t *testing.T) {
+	f, set := withEngine(t)
+	r := newRig(t, set)
+	c, ctx := newAdmin(t, r), t.Context()
+	r.make("data", "size", "1g")
+	p := must[api.Plan](t)(c.Create(ctx, api.CreateRequest{Name: "data", Options: map[string]string{"size": "512m"}}))
+	if !strings.Contains(p.Note, "is there already, with 1GiB") {
+		t.Errorf("made again it says %q", p.Note)
+	}
+	f.PutContainer(enginetest.Container{ID: "web", Name: "web", State: "exited", Volumes: []enginetest.Volume{{Name: "data", Driver: "mos-lvm"}}})
+	f.PutContainer(enginetest.Container{ID: "other", Name: "other", State: "exited", Volumes: []enginetest.Volume{{Name: "data", Driver: "local"}}})
+	p = must[api.Plan](t)(c.Remove(ctx, api.RemoveRequest{Volume: "data"}))
+	if !strings.Contains(p.Note, "is of container web, which cannot start") {
+		t.Errorf("removed it says %q", p.Note)
 	}
 }
 

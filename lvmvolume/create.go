@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -53,6 +55,16 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 		}
 		d.log.WarnContext(ctx, "a volume of the recycle bin cannot be purged, others are tried", "volume", purge[0].Title(), "err", err)
 	}
+}
+
+// newName refuses names for volumes to come that `docker run -v NAME:/data` does not
+// take for one: of a single letter docker believes that it is a drive of Windows, and
+// the container gets an anonymous volume elsewhere.
+func (d *Driver) newName(name string) error {
+	if _, there := d.idx.named(name); !there && len(name) == 1 && strings.ContainsAny(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz") {
+		return fault.Invalid("volume name %s: docker run -v %[1]s:/data takes a single letter for a drive of Windows, and would give the container another volume: choose a longer name", name)
+	}
+	return nil
 }
 
 // lockBoth locks the volume of a request and the one that it is a copy of: a
@@ -111,6 +123,9 @@ func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) 
 	if v, err = spec.Parse(r); err != nil {
 		return v, src, nil, err
 	}
+	if of, _, _ := strings.Cut(v.From, "@"); of == r.Name {
+		return v, src, nil, fault.Invalid("volume %s cannot be a copy of itself: give the copy another name", r.Name)
+	}
 	if have, ok := d.idx.named(r.Name); ok {
 		return v, src, nil, cmp.Or(spec.Same(r, v, have.v), sound(have))
 	}
@@ -140,7 +155,7 @@ func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) 
 func (d *Driver) inherit(r spec.Request, v spec.Volume) (out, src spec.Volume, err error) {
 	from, err := d.idx.find(v.From, d.isSource)
 	if err != nil {
-		return v, src, err
+		return v, src, fmt.Errorf("option from: %w: docker mos volume ls and docker mos volume snapshot ls list what can be copied", err)
 	}
 	if from.fault != nil {
 		return v, src, fault.Conflict("%s cannot be copied: %w", v.From, from.fault)
@@ -156,7 +171,7 @@ func (d *Driver) inherit(r spec.Request, v spec.Volume) (out, src spec.Volume, e
 	if err != nil {
 		return v, src, err
 	}
-	return v, src, at.snapshots(src.Type)
+	return v, src, canCopy(at, src)
 }
 
 // settle chooses type and place of an empty volume.

@@ -122,7 +122,7 @@ func (s groupState) fill() plan.Fullness {
 
 func (g *group) snapshots(t spec.Type) error {
 	if t != spec.Thin {
-		return fault.Later("volumes of type %s have no snapshots and no copies, since each would slow the volume down: use type=thin, or docker mos volume export and import", t)
+		return fault.Later("volumes of type %s have no snapshots and no copies, since each would slow the volume down", t)
 	}
 	return nil
 }

@@ -289,7 +289,7 @@ func TestCallsBeforeTheFirstLook(t *testing.T) {
 		if took := time.Since(start); took != patience {
 			t.Errorf("Get gave up after %v", took)
 		}
-		if _, err := r.onCreate(t.Context(), volapi.CreateRequest{Name: "v", Opts: map[string]string{"size": "1g"}}); !errdefs.IsUnavailable(err) {
+		if _, err := r.onCreate(t.Context(), volapi.CreateRequest{Name: "one", Opts: map[string]string{"size": "1g"}}); !errdefs.IsUnavailable(err) {
 			t.Errorf("Create: %v", err)
 		}
 		go func() {

@@ -66,10 +66,7 @@ func (l *loops) space(_ spec.Type, promised uint64) plan.Space {
 }
 
 func (l *loops) snapshots(spec.Type) error {
-	if err := loop.CanClone(l.dir); err != nil {
-		return fault.Later("%w: use a volume group with a thin pool (mos-lvm init), or docker mos volume export and import", err)
-	}
-	return nil
+	return loop.CanClone(l.dir)
 }
 
 // make makes record and image at the same time, and syncs what was written thrice:

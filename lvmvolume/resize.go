@@ -52,7 +52,7 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 		if u.Mounted && !r.AtNextMount {
 			return nil, "", fault.Conflict("volume %s is mounted, and %s: stop its containers first, or let its file system grow at the next mount (--at-next-mount)", name, later)
 		}
-		note = "volume " + name + " has its new size at the next mount: " + later
+		note = "volume " + name + " has its new size from the next mount on: " + later
 	}
 	return d.growTo(ctx, at, e.v, want, p, note, r.DryRun)
 }
@@ -90,7 +90,7 @@ func (d *Driver) wanted(v spec.Volume, at place, size string) (uint64, error) {
 func (d *Driver) growLater(v spec.Volume, u plan.Use) string {
 	if !u.Mounted {
 		if v.FS == spec.XFS {
-			return "xfs grows while it is mounted"
+			return "xfs can grow only while it is mounted, and it is not"
 		}
 		return "it is not mounted"
 	}

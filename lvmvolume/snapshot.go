@@ -2,6 +2,7 @@ package lvmvolume
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -32,7 +33,7 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 	if err != nil {
 		return nil, snap, err
 	}
-	if err := at.snapshots(src.v.Type); err != nil {
+	if err := canCopy(at, src.v); err != nil {
 		return nil, snap, err
 	}
 	purge, err := d.admit(ctx, at, snap, snap.Size, dry)
@@ -44,6 +45,14 @@ func (d *Driver) takeSnapshot(ctx context.Context, ref, name string, dry bool) (
 		return p, snap, nil
 	}
 	return p, born(snap, p), d.bear(ctx, snap, p, purge, func(ctx context.Context) error { return d.run(ctx, p) })
+}
+
+// canCopy says why a volume can have no snapshots and no copies, and what can be done.
+func canCopy(at place, v spec.Volume) error {
+	if err := at.snapshots(v.Type); err != nil {
+		return fmt.Errorf("%w: use a thin pool (mos-lvm init makes one), keep images on xfs or btrfs, or use docker mos volume export and import", err)
+	}
+	return nil
 }
 
 // wishSnapshot is what a snapshot of src comes to.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/internal/drivername"
+	"github.com/mosdocker/mosdocker/internal/engine"
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
@@ -121,6 +124,32 @@ func (d *Driver) nameUsers(ctx context.Context, vs []api.Volume) {
 			v.Users[i].Name = names[v.Users[i].Container]
 		}
 	}
+}
+
+// neededBy tells which containers Docker keeps that cannot start without a volume, ""
+// when there are none or Docker does not answer.
+func (d *Driver) neededBy(ctx context.Context, name string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	cs, err := d.engine.Containers(ctx)
+	if err != nil {
+		return ""
+	}
+	var who []string
+	for _, c := range cs {
+		if slices.ContainsFunc(c.Volumes, func(u engine.VolumeUse) bool { return u.Name == name && drivername.Is(u.Driver, "mos-lvm") }) {
+			who = append(who, c.Name)
+		}
+	}
+	if len(who) == 0 {
+		return ""
+	}
+	slices.Sort(who)
+	note := "volume " + name + " is of container " + strings.Join(who, ", ") + ", which cannot start without it"
+	if d.cfg.Trash.Keep.Duration > 0 {
+		note += ": docker mos volume trash restore " + name + " brings it back"
+	}
+	return note
 }
 
 func (d *Driver) overview() api.Status {

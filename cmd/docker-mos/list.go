@@ -182,8 +182,10 @@ func (l *list[T]) template() (t *template.Template, table bool, err error) {
 	return t, table, nil
 }
 
-// noField and inTemplate are words of Go's templates that mean nothing to users.
+// These are words of Go's templates that mean nothing to users.
 var (
+	noGoField  = regexp.MustCompile(`can't evaluate field (\w+) in type`)
+	nothingIn  = regexp.MustCompile(`at <\.?(.*)\.(\w+)>: nil pointer evaluating`)
 	noField    = regexp.MustCompile(`map has no entry for key "(.*)"$`)
 	inTemplate = regexp.MustCompile(`^template: format:[0-9:]+ (executing "format" )?`)
 )
@@ -192,6 +194,12 @@ var (
 func badFormat(err error) error {
 	if m := noField.FindStringSubmatch(err.Error()); m != nil {
 		return usage("--format: there is no field .%s", m[1])
+	}
+	if m := noGoField.FindStringSubmatch(err.Error()); m != nil {
+		return usage("--format: there is no field .%s", m[1])
+	}
+	if m := nothingIn.FindStringSubmatch(err.Error()); m != nil {
+		return usage("--format: .%s is not known of this one: {{with .%[1]s}}{{.%s}}{{end}} leaves it out", m[1], m[2])
 	}
 	return usage("--format: %s", inTemplate.ReplaceAllString(err.Error(), ""))
 }

@@ -147,8 +147,8 @@ func fill(w io.Writer, t *template.Template, o any) error {
 		}
 		b.Reset()
 		err = t.Execute(&b, fields)
-		if err != nil && !strings.Contains(wrong.Error(), "can't evaluate field") {
-			err = wrong // it has the field: the trouble is another
+		if m := noGoField.FindStringSubmatch(wrong.Error()); err != nil && (m == nil || !has(fields, m[1])) {
+			err = wrong // the trouble is another, or this field has neither name
 		}
 		if err != nil {
 			return hinted(badFormat(err), "without --format all fields are shown")
@@ -157,6 +157,11 @@ func fill(w io.Writer, t *template.Template, o any) error {
 	b.WriteByte('\n')
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+func has(fields map[string]any, name string) bool {
+	_, ok := fields[name]
+	return ok
 }
 
 // asMap is an object as its JSON's reader sees it, with "" for what the JSON

@@ -39,6 +39,9 @@ func (v volume) inspect() *cobra.Command {
 }
 
 func volumeOrSnapshot(ctx context.Context, c *lvm.Client, ref string) (any, error) {
+	if ref == "" {
+		return nil, usage("the name of a volume is empty")
+	}
 	vol, err := c.Volume(ctx, ref)
 	if err == nil || !errdefs.IsNotFound(err) {
 		return vol, err

@@ -66,7 +66,7 @@ func share(to, from *os.File, dir string) error {
 		return nil
 	case isErrno(err, unix.EOPNOTSUPP, unix.ENOTTY, unix.EINVAL, unix.ENOSYS):
 		return fault.Later(
-			"the file system of %s cannot share blocks between files, so there are no snapshots and clones of loop volumes: keep images on xfs (reflink=1) or btrfs", dir)
+			"the file system of %s cannot share blocks between files, so there are no snapshots and clones of loop volumes", dir)
 	case isErrno(err, unix.EXDEV):
 		return fault.Invalid("image %s cannot be cloned to another file system", from.Name())
 	case isErrno(err, unix.ENOSPC, unix.EDQUOT):

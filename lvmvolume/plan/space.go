@@ -106,7 +106,10 @@ func (s Space) refusal(need, room uint64, bin []spec.Volume) string {
 	if len(bin) > 0 {
 		msg += ", also after all of the recycle bin would be purged"
 	}
-	return msg + ": ask for less, remove volumes, add a disk, or raise overcommit where the pool is thin (docker mos volume pool)"
+	if s.Ratio == 0 {
+		return msg + ": ask for less, remove volumes, or make room there (docker mos volume pool)"
+	}
+	return msg + ": ask for less, remove volumes, add a disk, or raise overcommit (docker mos volume pool)"
 }
 
 // Expired are the volumes of the recycle bin that are older than keep.

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,13 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
+func TestRefusalsNameNoThinPoolWhereThereIsNone(t *testing.T) {
+	_, err := Space{Name: "the file system of /d", Free: 1 << 20}.Admit(2<<20, nil)
+	if err == nil || strings.Contains(err.Error(), "overcommit") || !strings.Contains(err.Error(), "make room there") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRefusedSpaceGivesNothing(t *testing.T) {
 	s := Space{Name: "thin pool vg0/p", Size: gib, Ratio: 1, Refuse: "it is 96% full"}
 	if _, err := s.Admit(0, nil); !errdefs.IsResourceExhausted(err) || err.Error() != "thin pool vg0/p takes no more: it is 96% full" {
@@ -97,7 +105,7 @@ func TestRefusedSpaceGivesNothing(t *testing.T) {
 	s = Space{Name: "thin pool vg0/p", Size: gib, Growth: gib, Ratio: 1, Spare: gib / 2, Promised: gib}
 	_, err := s.Admit(gib, []spec.Volume{{Size: 1}})
 	const want = "thin pool vg0/p has room for 512MiB, not for 1GiB: 1GiB of at most 1.5GiB are promised, also after all of the recycle bin would be purged: " +
-		"ask for less, remove volumes, add a disk, or raise overcommit where the pool is thin (docker mos volume pool)"
+		"ask for less, remove volumes, add a disk, or raise overcommit (docker mos volume pool)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
