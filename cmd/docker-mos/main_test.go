@@ -19,6 +19,7 @@ import (
 
 	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/mosbridge/api"
+	"github.com/mosdocker/mosdocker/setmgr"
 )
 
 func TestMain(m *testing.M) {
@@ -61,6 +62,16 @@ func TestScripts(t *testing.T) {
 					_, err := io.WriteString(ts.Stdout(), f.take())
 					ts.Check(err)
 				}
+			},
+			// lock changes a set for a while.
+			"lock": func(ts *testscript.TestScript, _ bool, args []string) {
+				m := &setmgr.Manager{EngineID: engineID()}
+				unlock, held, err := m.TryLock(t.Context(), args[0])
+				ts.Check(err)
+				if !held {
+					ts.Fatalf("set %s is locked", args[0])
+				}
+				time.AfterFunc(patience+500*time.Millisecond, unlock)
 			},
 			"down": func(ts *testscript.TestScript, _ bool, args []string) {
 				for name, f := range ts.Value("fakes").(map[string]*fake) {

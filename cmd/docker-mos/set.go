@@ -97,30 +97,38 @@ func unkept(ctx context.Context) string {
 	return ""
 }
 
-func (s *sets) names(cmd *cobra.Command) []string {
-	m, err := s.manager(cmd.Context(), nil)
+// offer asks an Engine while a user waits who pressed Tab; without an answer there is
+// nothing to offer.
+func (s *sets) offer(cmd *cobra.Command, ask func(context.Context, setmgr.Engine) []string) []string {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeLimit)
+	defer cancel()
+	m, err := s.manager(ctx, nil)
 	if err != nil {
 		return nil
 	}
-	names, _ := m.Engine.Sets(cmd.Context()) // nothing to offer
-	return names
+	return ask(ctx, m.Engine)
+}
+
+func (s *sets) names(cmd *cobra.Command) []string {
+	return s.offer(cmd, func(ctx context.Context, e setmgr.Engine) []string {
+		names, _ := e.Sets(ctx)
+		return names
+	})
 }
 
 // members are those of the set that a command line names first, with an end to each.
-func (s *sets) members(cmd *cobra.Command, args []string, end string) (out []string) {
-	m, err := s.manager(cmd.Context(), nil)
-	if err != nil {
-		return nil
-	}
-	o, _ := m.Engine.Observe(cmd.Context(), args[0], nil) // nothing to offer
-	for _, c := range o.Members {
-		taken := slices.ContainsFunc(args[1:], func(a string) bool { return a == c.Member || strings.HasPrefix(a, c.Member+"=") })
-		if !taken {
-			out = append(out, c.Member+end)
+func (s *sets) members(cmd *cobra.Command, args []string, end string) []string {
+	return s.offer(cmd, func(ctx context.Context, e setmgr.Engine) (out []string) {
+		o, _ := e.Observe(ctx, args[0], nil)
+		for _, c := range o.Members {
+			taken := slices.ContainsFunc(args[1:], func(a string) bool { return a == c.Member || strings.HasPrefix(a, c.Member+"=") })
+			if !taken {
+				out = append(out, c.Member+end)
+			}
 		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+		slices.Sort(out)
+		return slices.Compact(out)
+	})
 }
 
 // setThenMember offers a set, then one of its containers; files follow.
@@ -166,17 +174,15 @@ func (s *sets) setThenRevisions(cmd *cobra.Command, args []string, word string) 
 	if len(args) == 0 || !given {
 		return s.setThenMembers(cmd, args, word)
 	}
-	m, err := s.manager(cmd.Context(), nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	o, _ := m.Engine.Observe(cmd.Context(), args[0], nil) // nothing to offer
-	var out []string
-	for _, r := range plan.History(args[0], o) {
-		if r.Member == member && !r.Current {
-			out = append(out, fmt.Sprintf("%s=%d\t%s", member, r.Rev, r.Image()))
+	out := s.offer(cmd, func(ctx context.Context, e setmgr.Engine) (out []string) {
+		o, _ := e.Observe(ctx, args[0], nil)
+		for _, r := range plan.History(args[0], o) {
+			if r.Member == member && !r.Current {
+				out = append(out, fmt.Sprintf("%s=%d\t%s", member, r.Rev, r.Image()))
+			}
 		}
-	}
+		return out
+	})
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 

@@ -59,7 +59,11 @@ func (ch *setChange) run(cmd *cobra.Command, set string, want *spec.Set, change 
 		}
 		defer unlock()
 	}
-	p, err := m.Plan(ctx, set, want, explained(set, change(m)))
+	c := change(m)
+	if want == nil {
+		c = explained(set, c)
+	}
+	p, err := m.Plan(ctx, set, want, c)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -109,10 +110,13 @@ func (s *sets) docker(cmd *cobra.Command, args []string) error {
 	c := exec.CommandContext(ctx, bin, append(s.global(), args...)...)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
-	deaf := args[0] == "stats" // of docker 28
+	deaf := args[0] == "stats"                                       // of docker 28
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // docker kills plugins that take their time
 	if deaf {
-		c.WaitDelay = time.Second
+		c.WaitDelay, c.SysProcAttr.Pdeathsig = time.Second, syscall.SIGKILL
 	}
+	runtime.LockOSThread() // whose end that signal tells
+	defer runtime.UnlockOSThread()
 	if err := c.Start(); err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +68,9 @@ func event(action, exec, code string) events.Message {
 	return events.Message{Type: events.ContainerEventType, Action: events.Action(action), TimeNano: 1767323045000000007, Actor: events.Actor{ID: "1", Attributes: a}}
 }
 
+// engineID is that of the Engine that scripts ask, another for each test process.
+func engineID() string { return "fixed-" + strconv.Itoa(os.Getpid()) }
+
 // engineAnswer is an Engine with fixed answers to what sets ask of one.
 func engineAnswer(r *http.Request, _ []byte) (any, int) {
 	path := r.URL.Path
@@ -77,7 +82,7 @@ func engineAnswer(r *http.Request, _ []byte) (any, int) {
 	case path == "/_ping":
 		return "OK", 200
 	case path == "/info":
-		return map[string]any{"ID": "fixed", "CgroupDriver": "cgroupfs", "CgroupVersion": "1", "NCPU": 4, "MemTotal": 1 << 34, "SystemTime": "2026-01-02T03:04:05Z"}, 200
+		return map[string]any{"ID": engineID(), "CgroupDriver": "cgroupfs", "CgroupVersion": "1", "NCPU": 4, "MemTotal": 1 << 34, "SystemTime": "2026-01-02T03:04:05Z"}, 200
 	case path == "/volumes":
 		return map[string]any{"Volumes": []any{}}, 200
 	case path == "/events" && !strings.Contains(r.URL.RawQuery, "mos.set%3Dshop"):

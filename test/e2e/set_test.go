@@ -110,6 +110,7 @@ func TestSetLives(t *testing.T) {
 			t.Errorf("the log says %q", got)
 		}
 		limitsOf(t, h, "web.app", "60000", 104857600)
+		logsGoOn(t, h)
 
 		before := state(t, h, "web.infra", "web.app", "web.cache", "web.log")
 		h.Set("up", file)
@@ -151,6 +152,20 @@ func TestSetLives(t *testing.T) {
 		}
 		parentGone(t, h)
 	})
+}
+
+// logsGoOn: who follows the log of a container follows it over its restart, and has the
+// exit code of the signal that ended it.
+func logsGoOn(t *testing.T, h *lab.Host) {
+	t.Helper()
+	script := `log=$(mktemp); "$@" >$log & pid=$!
+		lines() { for n in $(seq 200); do test $(grep -c shipping $log) -ge $1 && return; sleep 0.1; done; }
+		lines 1; docker restart -t 0 web.log >$log.said; lines 2; sleep 0.5
+		kill -TERM $pid; wait $pid; echo "code $?"; cat $log; rm -f $log $log.said`
+	out, err := h.Exec(t.Context(), append([]string{"sh", "-c", script, "sh"}, h.SetCommand("logs", "--follow", "web", "log")...)...)
+	if err != nil || strings.TrimSpace(out) != "code 143\nshipping\nshipping" {
+		t.Errorf("over a restart the log says %v %q", err, out)
+	}
 }
 
 // askedForTheWholeSet: for another address the set must be made anew, which is refused
