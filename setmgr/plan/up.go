@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/drivername"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -77,8 +78,9 @@ func (b *builder) check() error {
 		return fault.Exists("container %s is there already and is not of set %s: remove or rename it (docker rm, docker rename), or give the set another name", strings.Join(names, ", "), b.s.Name)
 	}
 	if v := render.Volume(b.s); b.o.Volumes[v] && (b.s.Volume.Driver != "" || b.s.Volume.Size > 0) {
-		if driver, _ := VolumeOptions(*b.s.Volume); b.o.Drivers[v] != "" && b.o.Drivers[v] != driver {
-			return fault.Conflict("volume %s is there and is of driver %s, and set %s wants one of driver %s: name another Volume, or remove that one (docker volume rm %s)", v, b.o.Drivers[v], b.s.Name, driver, v)
+		have := b.o.Drivers[v]
+		if driver, _ := VolumeOptions(*b.s.Volume); have != "" && have != driver && !drivername.Is(have, driver) {
+			return fault.Conflict("volume %s is there and is of driver %s, and set %s wants one of driver %s: name another Volume, or remove that one (docker volume rm %s)", v, have, b.s.Name, driver, v)
 		}
 	}
 	for _, n := range append([]spec.Network{b.s.Network}, b.s.Networks...) {
