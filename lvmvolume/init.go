@@ -91,7 +91,7 @@ func (i *initializer) check() error {
 		return err
 	}
 	if err := lvm.DeviceMapper(); err != nil {
-		return fault.Conflict("%w: volumes of type loop work without it, and need no init", err)
+		return fault.Conflict("%w: it can have no volume groups here; volumes of type loop work without it, and need no init", err)
 	}
 	switch {
 	case r.Adopt && (len(r.Devices) > 0 || r.Size > 0):

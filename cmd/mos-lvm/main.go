@@ -46,6 +46,11 @@ func serve(args, env []string) error {
 	ctx, stop := untilStopped()
 	defer stop()
 	log.Info("starting", "version", version.String(), "state", cfg.StateDir)
+	mine, err := lvmvolume.Claim(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = mine.Close() }() // the end of the process does it, too
 	d, err := lvmvolume.Open(cfg, log)
 	if err != nil {
 		return err

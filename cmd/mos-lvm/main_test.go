@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,6 +83,11 @@ func TestDaemonServesUntilItIsStopped(t *testing.T) {
 	s, err := api.New(admin).Status(t.Context())
 	if err != nil || s.Default != "loop" {
 		t.Errorf("the status is %+v, %v", s, err)
+	}
+	other := filepath.Join(t.TempDir(), "s")
+	err = serve([]string{"-socket", other, "-admin", other + ".admin", "-state_dir", dir}, nil)
+	if err == nil || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())+") has the state directory "+dir) {
+		t.Errorf("a second daemon says %v", err)
 	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -149,7 +149,7 @@ func parseDevices(out string) []Device {
 func DeviceMapper() error {
 	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
 	if err != nil {
-		return fault.Conflict("the kernel has no device mapper: use the loop backend: %w", err)
+		return fault.Conflict("the kernel has no device mapper (%w)", err)
 	}
 	return f.Close()
 }
