@@ -210,8 +210,9 @@ func (s *sets) planUp(cmd *cobra.Command, file string, opt plan.Options) (p plan
 	}
 	up := m.Up(*want, opt)
 	p, err = m.Plan(cmd.Context(), want.Name, want, func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
-		diff = plan.Diff(*want, o)
-		return up(ctx, o)
+		p, err := up(ctx, o)
+		diff = plan.Diff(*want, o, p)
+		return p, err
 	})
 	for _, w := range p.Warnings {
 		hint(cmd.ErrOrStderr(), w)

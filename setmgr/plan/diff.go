@@ -34,13 +34,14 @@ func (d Difference) String() string {
 }
 
 // Diff is how a set differs from its spec, each difference once: without what only
-// follows from another, such as the share of a container in another total.
-func Diff(s spec.Set, o Observed) []Difference {
+// follows from another, such as the share of a container in another total. p is the plan
+// of Up for both.
+func Diff(s spec.Set, o Observed, p Plan) []Difference {
 	if o.Infra == nil && len(o.Members) == 0 {
 		return []Difference{{What: "set " + s.Name, Want: fmt.Sprint(len(s.Containers), " containers")}}
 	}
 	d := &differ{s: s, o: o}
-	d.set()
+	d.set(p)
 	for _, wave := range waves(s) {
 		for _, c := range wave {
 			d.member(c)
@@ -67,7 +68,7 @@ func (d *differ) say(member, what, have, want string) {
 }
 
 // set is what differs in the set as a whole.
-func (d *differ) set() {
+func (d *differ) set(p Plan) {
 	inf := d.o.Infra
 	if inf == nil {
 		d.say("", "infra container", "", render.InfraName(d.s.Name))
@@ -95,13 +96,12 @@ func (d *differ) set() {
 	case inf.Restart != "always":
 		d.say("", "restart policy of the infra container", inf.Restart, "always")
 	}
-	for i, n := range append([]spec.Network{d.s.Network}, d.s.Networks...) {
-		switch n.Name {
-		case "", "none", "host":
-		default:
-			if !inf.connected(n.Name) && (i == 0 || inf.Hash == spec.HashSet(d.s)) { // else a key says it
-				d.say("", "network", "", n.Name)
-			}
+	for _, step := range p.Steps {
+		switch {
+		case step.Op == Grow:
+			d.say("", "size of volume "+step.Name, d.o.Sizes[step.Name].String(), step.Volume.Size.String())
+		case step.Op == Connect && step.Target == inf.ID:
+			d.say("", "network", "", step.Name)
 		}
 	}
 }

@@ -71,6 +71,10 @@ func TestDiffSaysEachDifferenceOnce(t *testing.T) {
 			seen: func(o *Observed) { o.Infra, o.Members = nil, nil },
 			want: []string{"set: set web: none, want 3 containers"},
 		},
+		"a volume that is to grow": {
+			seen: func(o *Observed) { o.Sizes = map[string]spec.Bytes{"web-data": 10 << 30} },
+			want: []string{"set: size of volume web-data: 10g, want 20g"},
+		},
 		"a network that it was taken off": {
 			seen: func(o *Observed) { o.Infra.Nets = nil },
 			want: []string{"set: network: none, want prod"},
@@ -90,14 +94,15 @@ func TestDiffSaysEachDifferenceOnce(t *testing.T) {
 			if c.seen != nil {
 				c.seen(&o)
 			}
+			p, err := Up(s, o, Options{InfraImage: "mos-infra:1", Recreate: true})
 			var got []string
-			for _, d := range Diff(s, o) {
+			for _, d := range Diff(s, o, p) {
 				got = append(got, d.String())
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
-			if p, err := Up(s, o, Options{InfraImage: "mos-infra:1", Recreate: true}); err != nil || len(p.Steps) > 0 != (len(got) > 0) {
+			if err != nil || len(p.Steps) > 0 != (len(got) > 0) {
 				t.Errorf("up has %d steps for these, %v:\n%s", len(p.Steps), err, p)
 			}
 		})
