@@ -41,7 +41,10 @@ func Claim(ctx context.Context, cfg Config) (release io.Closer, err error) {
 			}
 			return nil, errors.Join(err, f.Close())
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	err = f.Truncate(0)
 	if err == nil {
