@@ -25,8 +25,8 @@ func boxes() []container.InspectResponse {
 	up, gone := container.StateRunning, container.StateExited
 	spec := func(options string) string { return `{"Image":"shop/app:41","Options":{` + options + `}}` }
 	return []container.InspectResponse{
-		box("shop", "", up, 0, "always", `{"Name":"shop","CPU":2,"MEM":"1g"}`),
-		box("shop", "web", up, 0, "always", spec(`"CPU":50`)),
+		box("shop", "", up, 0, "always", `{"Name":"shop","Volume":{"Size":"1g","Path":"/data"}}`),
+		box("shop", "web", up, 0, "always", spec("")),
 		box("shop", "migrate", gone, 0, "no", spec(`"Once":true`)),
 		box("rest", "", gone, 0, "no", `{"Name":"rest"}`),
 		box("rest", "web", gone, 137, "no", spec("")),
