@@ -40,6 +40,7 @@ type Container struct {
 	Image   string // as the user named it
 	Labels  map[string]string
 	Started time.Time // zero if it is not known yet
+	Running bool      // the runtime has started it
 	// SharesNet says that its network namespace is that of another container or
 	// of the host.
 	SharesNet bool
@@ -79,7 +80,10 @@ func (d Dirs) Read(id string) (Container, error) {
 			Image  string
 			Labels map[string]string
 		}
-		State       struct{ StartedAt time.Time }
+		State struct {
+			Running   bool
+			StartedAt time.Time
+		}
 		MountPoints map[string]struct {
 			Name, Source, Driver string
 			Type                 string
@@ -90,7 +94,7 @@ func (d Dirs) Read(id string) (Container, error) {
 		return Container{}, fmt.Errorf("container %.12s: %w", id, err)
 	}
 	out := Container{
-		Name: strings.TrimPrefix(c.Name, "/"), Image: c.Config.Image, Labels: c.Config.Labels,
+		Name: strings.TrimPrefix(c.Name, "/"), Image: c.Config.Image, Labels: c.Config.Labels, Running: c.State.Running,
 		SharesNet: host.NetworkMode == "host" || strings.HasPrefix(host.NetworkMode, "container:"),
 	}
 	if c.State.StartedAt.Year() > 1 {

@@ -55,7 +55,7 @@ func TestContainersAreKnownByTheirFiles(t *testing.T) {
 	put(t, d.Root+"/containers/c1/hostconfig.json", `{"NetworkMode":"container:abc"}`)
 	got, err := d.Read("c1")
 	want := Container{
-		Name: "web", Image: "shop/app:41", Labels: map[string]string{"mos.set": "shop"}, SharesNet: true,
+		Name: "web", Running: true, Image: "shop/app:41", Labels: map[string]string{"mos.set": "shop"}, SharesNet: true,
 		Started: time.Date(2026, 11, 2, 10, 0, 0, 5e8, time.UTC), Volumes: []Volume{{"x", "/var/lib/mos/mnt/x/_data", "mos-lvm"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

@@ -32,6 +32,8 @@ type group struct {
 type atom struct {
 	setting.Atom
 
+	// Asked says that systemd has the property.
+	Asked bool `json:"asked,omitempty"`
 	// Source is where it is wanted.
 	Source string `json:"source"`
 	Before string `json:"before"` // what others want it to be
@@ -66,7 +68,9 @@ func (h *held) of(path string, inode uint64, unit string) *group {
 		g = &group{Inode: inode, Atoms: map[string]*atom{}}
 		h.Groups[path] = g
 	}
-	g.Unit = unit
+	if unit != "" { // a volume's limits at a set know of none
+		g.Unit = unit
+	}
 	return g
 }
 

@@ -55,6 +55,7 @@ type Keeper struct {
 	known   map[string]known  // containers that run, by their id
 	limits  map[string]limits // of volumes by their name, nil while mos-lvm was not heard
 	rows    []api.CgroupSetting
+	waits   bool // for a container to be started
 	repairs map[repaired]count
 	said    map[string]string // faults that were logged, by target and setting
 }
@@ -145,6 +146,10 @@ func (k *Keeper) Run(ctx context.Context) {
 		}
 		k.mu.Lock()
 		k.look(ctx)
+		if k.waits {
+			next = settle
+			follow.Reset(next)
+		}
 		k.mu.Unlock()
 		select {
 		case <-ctx.Done():
@@ -164,6 +169,7 @@ func (k *Keeper) look(ctx context.Context) {
 		k.log.WarnContext(ctx, "cgroups cannot be looked at", "err", err)
 		return
 	}
+	k.waits = false
 	rows, wanted, files := []api.CgroupSetting{}, map[string]map[string]bool{}, []string{}
 	for _, s := range k.subjects(found) {
 		for _, w := range s.wants {
@@ -268,7 +274,11 @@ func (k *Keeper) hold(ctx context.Context, s subject, a setting.Atom, w want) (g
 	}
 	g := k.held.of(s.path, k.kernel.inode(s.path), s.unit)
 	h := g.Atoms[a.Key()]
-	if h != nil && h.Value == a.Value && h.Kernel == now {
+	unit, ask := s.unit, s.unit != "" && a.Property != ""
+	if s.starting {
+		unit, k.waits = "", k.waits || ask
+	}
+	if h != nil && h.Value == a.Value && h.Kernel == now && (h.Asked || !ask || unit == "") {
 		return now, false, nil
 	}
 	k.held.dirty = true
@@ -277,18 +287,18 @@ func (k *Keeper) hold(ctx context.Context, s subject, a setting.Atom, w want) (g
 		h = &atom{Before: now}
 		g.Atoms[a.Key()] = h
 	case h.Kernel != "" && h.Kernel != now:
-		h.Before, repair = now, true // what others want now
+		h.Before, repair = now, !s.starting // what others want now; a runtime at its start is nobody to repair
 	}
 	// Before the act, so that a daemon that dies here is followed by one that knows.
-	h.Atom, h.Source, h.Kernel = a, w.source, ""
+	h.Atom, h.Source, h.Kernel, h.Asked = a, w.source, "", false
 	if err := k.held.save(); err != nil {
 		return now, false, err
 	}
-	got, err = k.kernel.put(ctx, s.path, s.unit, a, a.Value)
+	got, err = k.kernel.put(ctx, s.path, unit, a, a.Value)
 	if err != nil {
 		return now, false, err
 	}
-	h.Kernel, k.held.dirty = got, true
+	h.Kernel, h.Asked, k.held.dirty = got, unit != "", true
 	if got != now {
 		k.log.InfoContext(ctx, "set", "target", string(s.target), "file", a.File, "was", now, "is", got, "by", w.source, "repair", repair)
 	}

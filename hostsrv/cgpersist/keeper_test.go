@@ -117,7 +117,7 @@ func (h *host) labelled(n int, name, labels string) {
 	dir := filepath.Join(h.cfg.Engine.Root, "containers", id(n))
 	err := errors.Join(
 		os.MkdirAll(dir, 0o755),
-		os.WriteFile(dir+"/config.v2.json", fmt.Appendf(nil, `{"Name":"/%s","State":{},"Config":{"Labels":%s}}`, name, labels), 0o600),
+		os.WriteFile(dir+"/config.v2.json", fmt.Appendf(nil, `{"Name":"/%s","State":{"Running":true},"Config":{"Labels":%s}}`, name, labels), 0o600),
 		os.WriteFile(dir+"/hostconfig.json", []byte(`{"NetworkMode":"none"}`), 0o600),
 	)
 	if err != nil {

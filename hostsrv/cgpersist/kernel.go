@@ -108,7 +108,20 @@ func (k kernel) put(ctx context.Context, group, unit string, a setting.Atom, val
 		}
 	}
 	// Also beside a property: systemd writes later, when it comes to it.
-	if err := os.WriteFile(p, []byte(a.Text(value)), 0); err != nil {
+	text := a.Text(value)
+	if text == "" {
+		text = "\n" // of a list that is to be empty: nothing would be no write
+	}
+	err = os.WriteFile(p, []byte(text), 0)
+	if value == "" && errors.Is(err, syscall.ENOSPC) {
+		// A cpuset that has processes is not made empty again: it gets all that is
+		// around it, which is the same.
+		var all []byte
+		if all, err = os.ReadFile(path.Join(path.Dir(path.Dir(p)), a.File+".effective")); err == nil {
+			err = os.WriteFile(p, all, 0)
+		}
+	}
+	if err != nil {
 		return "", refused(a, value, err)
 	}
 	got, err := k.get(group, a)

@@ -24,12 +24,15 @@ import (
 // subject is a target with its cgroup.
 type subject struct {
 	target Target
-	set    string            // that it is, or is a container of
-	path   string            // "" while there is none
-	unit   string            // of systemd
-	spec   map[string]string // what a set's file gives it
-	wants  []want
-	fault  error // why it can have none
+	set    string // that it is, or is a container of
+	path   string // "" while there is none
+	unit   string // of systemd
+	// starting says that the runtime is still at it. A property would have systemd put
+	// its own device filter in the place of the runtime's, whose start fails then.
+	starting bool
+	spec     map[string]string // what a set's file gives it
+	wants    []want
+	fault    error // why it can have none
 }
 
 // want is one setting of a subject.
@@ -81,10 +84,10 @@ func (k *Keeper) here(found []cgroup.Found) map[Target]subject {
 		now[f.ID] = c
 		set := c.Labels[label.Set]
 		scope, slice := unit(f.Path)
-		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope, spec: c.spec}
+		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope, starting: !c.Running, spec: c.spec}
 		if parent := parentOf(f.Path); set != "" && path.Base(parent) == path.Base(render.Parent(render.Facts{}, set)) {
 			t := Target(setPrefix + set)
-			out[t] = subject{target: t, set: set, path: parent, unit: slice}
+			out[t] = subject{target: t, set: set, path: parent, unit: slice, starting: !c.Running || out[t].starting}
 		}
 	}
 	k.known = now

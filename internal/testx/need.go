@@ -50,6 +50,8 @@ const (
 	Browser Needs = "browser"
 	// Registry is Debian's registry of images.
 	Registry Needs = "registry"
+	// Systemd is one that runs, with its programs.
+	Systemd Needs = "systemd"
 	// DM is the kernel's device mapper with LVM's programs.
 	DM Needs = "dm"
 	// Compose is docker compose, where test/setup/compose puts it: in
@@ -111,6 +113,9 @@ func check(w Needs) error {
 		return programs("chromium")
 	case Registry:
 		return programs("docker-registry")
+	case Systemd:
+		_, err := os.Stat("/run/systemd/system")
+		return errors.Join(programs("systemd-run", "systemctl"), err)
 	case DM:
 		return errors.Join(root(), programs("lvm", "dmsetup"), deviceMapper())
 	}
