@@ -12,7 +12,7 @@ func (v volume) rm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm [OPTIONS] VOLUME [VOLUME...]",
 		Short: "Move volumes to the recycle bin",
-		Long: "The same as docker volume rm, except that Docker is not asked whether a container, running or not, refers to the volume. " +
+		Long: "The same as docker volume rm, except that a volume goes also when a stopped container refers to it, which is told. " +
 			"A volume that is in use is refused. docker mos volume trash restore brings one back from the bin.",
 		Args: exactly("VOLUME..."), ValidArgsFunction: v.names(0, volumeNames),
 	}

@@ -124,7 +124,7 @@ func (v volume) usage() *cobra.Command {
 		return vs, err
 	})
 	cmd.Long = strings.Replace(cmd.Long, "\n\n", "\n\nUSE% and IUSE% are those of df and df -i: 100% is where containers can write no more. "+
-		"A volume that was not mounted yet has none.\n\n", 1)
+		"A volume that is not mounted has those of when it was last, and none when that was before mos-lvm started.\n\n", 1)
 	return cmd
 }
 
