@@ -43,7 +43,10 @@ func TestSetsComeBackByThemselves(t *testing.T) {
 	s := install(t, vm.Config{})
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.9.0.0/24 prod")
 	s.sh(sixSets)
-	s.sh("systemctl enable --now mosd 2>/dev/null; for i in 1 2 3; do docker set up -q /root/s$i.json; done")
+	s.sh("systemctl enable --now mosd 2>/dev/null")
+	for i := range 3 {
+		s.sh(fmt.Sprintf("docker set up -q /root/s%d.json", i+1))
+	}
 	const kept = "docker mos host status --format '{{.State}}' | grep -c '^right$' | grep -qx 6"
 	s.settle(3*time.Minute, kept)
 	s.inOrder()
@@ -56,7 +59,9 @@ func TestSetsComeBackByThemselves(t *testing.T) {
 		took := time.Since(up)
 		s.inOrder()
 		s.want("for i in 1 2 3 4 5 6; do docker set exec s$i log cat /data/f; done", "1\n2\n3\n4\n5\n6")
-		s.sh("for i in 1 2 3 4 5 6; do docker run --rm --network prod mos-test:1 netcheck send tcp 10.9.0.2$i:7000 10; done >/dev/null")
+		for i := range 6 {
+			s.sh(fmt.Sprintf("docker run --rm --network prod mos-test:1 netcheck send tcp 10.9.0.2%d:7000 10", i+1))
+		}
 		t.Logf("round %d: all six were right %v after Docker answered; %s", round+1, took.Round(time.Second), s.sh("docker mos host status --format '{{.Set}}: {{.Restarts}} restarts' | paste -sd, "))
 	}
 	// A dead and an upgraded daemon: no container notices.
@@ -64,7 +69,11 @@ func TestSetsComeBackByThemselves(t *testing.T) {
 	s.sh("systemctl kill -s KILL mosd && sleep 2 && systemctl restart mosd")
 	s.settle(time.Minute, kept)
 	s.want("docker inspect -f '{{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}' $(docker ps -q)", before)
-	s.sh("rm /etc/mos/sets.d/*; for i in 1 2 3 4 5 6; do docker set rm -f -v s$i; done; systemctl disable --now mosd 2>/dev/null; docker network rm prod")
+	s.sh("rm /etc/mos/sets.d/*")
+	for i := range 6 {
+		s.sh(fmt.Sprintf("docker set rm -f -v s%d", i+1))
+	}
+	s.sh("systemctl disable --now mosd 2>/dev/null; docker network rm prod")
 	s.want("docker ps -aq | wc -l", "0")
 	s.sh("docker mos volume trash purge --all --force >/dev/null")
 	s.settle(time.Minute, "docker mos audit")
