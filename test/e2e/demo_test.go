@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/test/rig"
@@ -46,6 +47,13 @@ func TestDemo(t *testing.T) {
 				t.Errorf("make demo does not say %q:\n%s", want, out)
 			}
 		}
+		must("docker volume create -d mos-lvm -o size=16m kept && docker run -d --name mine -v kept:/data mos-test:1 sleep 100000")
+		start := time.Now()
+		said, err := h.Exec(t.Context(), "sh", "-c", env+"deploy/down 2>&1 && exit 1; true")
+		if err != nil || !strings.Contains(said, "these volumes are in use: kept (container mine)") || time.Since(start) > time.Minute {
+			t.Errorf("with a volume in use it says %q, %v, after %v", said, err, time.Since(start))
+		}
+		must("docker rm -f mine && docker volume rm kept")
 		must("make down")
 	}
 	if out := h.MustExec(t, "ip", "-o", "link"); strings.Contains(out, ": mos") {
