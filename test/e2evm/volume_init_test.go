@@ -30,7 +30,7 @@ func (s *system) inits() {
 	s.refused("mos-lvm init -size 900g -vg large", "too little")
 	s.want("docker volume create -d mos-lvm -o size=64m first && docker volume inspect -f '{{.Status.type}} {{.Status.vg}}' first", "first\nthin mosvg")
 	s.want("docker volume create -d mos-lvm -o size=64m -o vg=trial -o fs=ext4 tried && docker volume inspect -f '{{.Status.type}} {{.Status.vg}}' tried", "tried\nthin trial")
-	s.refused("docker volume create -d mos-lvm -o size=64m -o vg=foreign x", "foreign", "adopt")
+	s.refused("docker volume create -d mos-lvm -o size=64m -o vg=foreign other", "foreign", "adopt")
 	s.want("lvs --devicesfile mos-lvm.devices --noheadings -o vg_name | sort -u | xargs", "mosvg trial")
 	for _, v := range []string{"first", "tried"} {
 		s.sh("/opt/mos/bin/volumecheck write -volume " + v + " -file f -seed 5 -count 100")
