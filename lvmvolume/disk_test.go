@@ -95,3 +95,25 @@ func TestGrowthGoesOnWhenNobodyWaits(t *testing.T) {
 		t.Errorf("when it is over it is noted still: %v", err)
 	}
 }
+
+// TestAMountThatPanicsEndsItsCallOnly: the daemon goes on, and so does the volume.
+func TestAMountThatPanicsEndsItsCallOnly(t *testing.T) {
+	r := newRig(t)
+	r.make("data", "size", "1g")
+	r.disk.grow = func(context.Context) error { panic("boom") }
+	func() {
+		defer func() {
+			if p := recover(); p != "boom" {
+				t.Errorf("who answers the call sees %v", p)
+			}
+		}()
+		_, err := r.mount(t.Context(), "data", "id")
+		t.Errorf("it returns %v", err)
+	}()
+	r.disk.grow = func(context.Context) error { return errors.New("another time") }
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := r.mount(ctx, "data", "id"); err == nil || !strings.Contains(err.Error(), "another time") {
+		t.Errorf("the next mount says %v", err)
+	}
+}

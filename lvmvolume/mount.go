@@ -3,6 +3,7 @@ package lvmvolume
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -56,21 +57,30 @@ func (d *Driver) mount(ctx context.Context, name, id string) (string, error) {
 	}
 	// A file system may need hours to grow. Its volume stays locked until then, and the
 	// stop of the daemon does not wait for it: the programs end by themselves.
-	done := make(chan error, 1)
+	done := make(chan func() error, 1)
 	go func() {
+		var end func() error
+		defer func() {
+			if p := recover(); p != nil {
+				d.log.ErrorContext(ctx, "a mount panics", "volume", name, "panic", p, "stack", string(debug.Stack()))
+				end = func() error { panic(p) } // for who answers the call
+			}
+			unlock()
+			done <- end
+		}()
 		err := d.mountFor(ctx, e, id)
-		unlock()
-		done <- err
+		end = func() error { return err }
 	}()
+	var end func() error
 	select {
-	case err = <-done:
+	case end = <-done:
 	case <-ctx.Done():
 		if why := d.longWorkOn(name); why != nil {
 			return "", why
 		}
-		err = <-done
+		end = <-done
 	}
-	if err != nil {
+	if err := end(); err != nil {
 		return "", err
 	}
 	poke(d.sweepSoon) // to see who it is
