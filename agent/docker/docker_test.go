@@ -68,13 +68,13 @@ func TestContainersAreKnownByTheirFiles(t *testing.T) {
 }
 
 func TestPidsOfDeadProcessesAreNotBelieved(t *testing.T) {
-	d := Dirs{Exec: t.TempDir()}
+	d, id := Dirs{Exec: t.TempDir()}, strings.Repeat("c1", 32) // no folder is named so by chance
 	// This process is in no container, so state that names it is old.
-	put(t, d.Exec+"/runtime-runc/moby/c1/state.json", `{"init_process_pid":`+strconv.Itoa(os.Getpid())+`}`)
-	if pid := d.Pid("c1", ""); pid != 0 {
+	put(t, d.Exec+"/runtime-runc/moby/"+id+"/state.json", `{"init_process_pid":`+strconv.Itoa(os.Getpid())+`}`)
+	if pid := d.Pid(id, ""); pid != 0 {
 		t.Errorf("got %d", pid)
 	}
-	if pid := d.Pid("c1", "42\n43\n"); pid != 42 {
+	if pid := d.Pid(id, "42\n43\n"); pid != 42 {
 		t.Errorf("got %d, want the first of the cgroup", pid)
 	}
 	// The id of a process that lives there is: all cgroups are of /.
