@@ -57,14 +57,13 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 	}
 }
 
-// newName refuses names for volumes to come that `docker run -v NAME:/data` does not
-// take for one: of a single letter docker believes that it is a drive of Windows, and
-// the container gets an anonymous volume elsewhere.
-func (d *Driver) newName(name string) error {
-	if _, there := d.idx.named(name); !there && len(name) == 1 && strings.ContainsAny(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz") {
-		return fault.Invalid("volume name %s: docker run -v %[1]s:/data takes a single letter for a drive of Windows, and would give the container another volume: choose a longer name", name)
+// oddName warns of names for volumes to come that `docker run -v NAME:/data` does not take
+// for one: of a single letter docker believes that it is a drive of Windows, and the
+// container gets an anonymous volume elsewhere.
+func (d *Driver) oddName(ctx context.Context, name string) {
+	if _, there := d.idx.named(name); !there && spec.Drive(name) {
+		d.log.WarnContext(ctx, "docker run -v takes a name of one letter for a drive of Windows, and gives the container another volume; --mount does not", "volume", name)
 	}
-	return nil
 }
 
 // lockBoth locks the volume of a request and the one that it is a copy of: a

@@ -37,9 +37,7 @@ func (d *Driver) onCapabilities(context.Context, pluginsrv.None) (volapi.Capabil
 
 func (d *Driver) onCreate(ctx context.Context, r volapi.CreateRequest) (pluginsrv.None, error) {
 	d.await(ctx)
-	if err := d.newName(r.Name); err != nil {
-		return pluginsrv.None{}, err
-	}
+	d.oddName(ctx, r.Name)
 	_, err := d.create(ctx, spec.Request{Name: r.Name, Options: r.Opts}, false)
 	return pluginsrv.None{}, err
 }

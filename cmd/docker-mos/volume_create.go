@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	lvm "github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
 func (v volume) create() *cobra.Command {
@@ -23,6 +25,9 @@ func (v volume) create() *cobra.Command {
 		opts, err := options(*given)
 		if err != nil {
 			return err
+		}
+		if spec.Drive(args[0]) {
+			hint(cmd.ErrOrStderr(), fmt.Sprintf("docker run -v %s:/data takes one letter for a drive of Windows, and gives the container another volume: --mount source=%[1]s,target=/data does not", args[0]))
 		}
 		return ch.run(cmd, args, func(ctx context.Context, c *lvm.Client, name string) (lvm.Plan, string, error) {
 			p, err := c.Create(ctx, lvm.CreateRequest{Name: name, Options: opts, DryRun: ch.dry})

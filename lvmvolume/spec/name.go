@@ -47,3 +47,8 @@ func SplitRef(ref string) (volume, snapshot string, err error) {
 	}
 	return volume, snapshot, err
 }
+
+// Drive says whether `docker run -v NAME:/data` takes a name for a drive of Windows.
+func Drive(name string) bool {
+	return len(name) == 1 && (name[0]|0x20 >= 'a' && name[0]|0x20 <= 'z')
+}

@@ -312,3 +312,11 @@ func FuzzParse(f *testing.F) {
 		roundTrip(t, v)
 	})
 }
+
+func TestDriveIsOneLetter(t *testing.T) {
+	for name, want := range map[string]bool{"v": true, "Z": true, "1": false, "ab": false, "": false, "_": false} {
+		if got := Drive(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
