@@ -2,6 +2,7 @@ package e2evm
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,10 +28,15 @@ done`
 // inOrder checks that of each set the infra was started first, then db, then the others.
 func (s *system) inOrder() {
 	s.t.Helper()
+	at := map[string]string{}
+	for line := range strings.Lines(s.sh("docker inspect -f '{{.Name}} " + testx.Started + "' $(docker ps -aq)")) {
+		name, rest, _ := strings.Cut(line, " ")
+		at[name] = strings.TrimSpace(rest) + "\n"
+	}
 	for i := 1; i <= 6; i++ {
+		name := func(member string) string { return at[fmt.Sprintf("/s%d.%s", i, member)] }
 		for _, last := range []string{"app", "log"} { // both wait for db
-			out := s.sh(fmt.Sprintf("docker inspect -f '%s' s%d.infra s%[2]d.db s%[2]d.%s", testx.Started, i, last))
-			if err := testx.InOrder(out); err != nil {
+			if err := testx.InOrder(name("infra") + name("db") + name(last)); err != nil {
 				s.t.Errorf("set s%d: %v", i, err)
 			}
 		}
@@ -59,9 +65,7 @@ func TestSetsComeBackByThemselves(t *testing.T) {
 		took := time.Since(up)
 		s.inOrder()
 		s.want("for i in 1 2 3 4 5 6; do docker set exec s$i log cat /data/f; done", "1\n2\n3\n4\n5\n6")
-		for i := range 6 {
-			s.sh(fmt.Sprintf("docker run --rm --network prod mos-test:1 netcheck send tcp 10.9.0.2%d:7000 10", i+1))
-		}
+		s.sh("docker run --rm --network prod mos-test:1 sh -c 'for i in 1 2 3 4 5 6; do netcheck send tcp 10.9.0.2$i:7000 10 || exit 1; done'")
 		t.Logf("round %d: all six were right %v after Docker answered; %s", round+1, took.Round(time.Second), s.sh("docker mos host status --format '{{.Set}}: {{.Restarts}} restarts' | paste -sd, "))
 	}
 	// A dead and an upgraded daemon: no container notices.

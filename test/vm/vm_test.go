@@ -12,6 +12,15 @@ import (
 	"github.com/mosdocker/mosdocker/test/vm/machine"
 )
 
+// long skips a test of the rig alone, but for MOS_FULL: test/e2evm cuts the power of the
+// same machines, and joins them, each time.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MOS_FULL") == "" {
+		t.Skip("the long form only: test/night rig")
+	}
+}
+
 // TestBoot shows what the rig promises: systemd, Docker, the kernel datapath of
 // Open vSwitch, thin volumes, cgroup v2.
 func TestBoot(t *testing.T) {
@@ -83,6 +92,7 @@ func wantCopied(t *testing.T, m *vm.VM) {
 // TestPowerCutKeepsTheDisks writes to all that lies on a disk, cuts the power and
 // looks at it again; what lies in memory must be gone, or no power was cut.
 func TestPowerCutKeepsTheDisks(t *testing.T) {
+	long(t)
 	m := vm.Start(t, vm.Config{})
 	boot := m.MustRun(t, "cat /proc/sys/kernel/random/boot_id")
 	id := m.MustRun(t, "cat /etc/machine-id")
@@ -122,6 +132,7 @@ func TestPowerCutKeepsTheDisks(t *testing.T) {
 // TestLinkJoinsMachines pings from one machine to another over the kernel
 // datapath of both, over a link that is cut and mended.
 func TestLinkJoinsMachines(t *testing.T) {
+	long(t)
 	link := vm.NewLink(t)
 	small := func() vm.Config { return vm.Config{NICs: []machine.NIC{link.NIC()}, CPUs: 1, MemoryMiB: 1536} }
 	a, b := vm.Start(t, small()), vm.Start(t, small())
