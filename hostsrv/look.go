@@ -33,6 +33,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		return
 	}
 	defer unlock()
+	held := s.held.of(name) // before it is looked: who is stopped meanwhile is found running
 	o, err := m.Observe(ctx, name, nil)
 	if err != nil {
 		s.failed(ctx, name, fmt.Errorf("look: %w", err))
@@ -43,7 +44,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		return
 	}
 	for _, c := range o.Members {
-		if c.State == plan.Running {
+		if c.State == plan.Running && slices.Contains(held, c.Member) {
 			s.held.remove(name, c.Member) // its start was not heard
 		}
 	}
