@@ -32,7 +32,15 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.later(name, busy)
 		return
 	}
-	defer unlock()
+	s.mu.Lock()
+	x.locked = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		x.locked = false
+		s.mu.Unlock()
+		unlock()
+	}()
 	held := s.held.of(name) // before it is looked: who is stopped meanwhile is found running
 	o, err := m.Observe(ctx, name, nil)
 	if err != nil {

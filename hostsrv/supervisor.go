@@ -65,6 +65,7 @@ type set struct {
 
 	dirty   bool
 	looking bool
+	locked  bool // by our own look
 	seen    bool // was looked at
 	// restarted says that the Engine was, since the last look.
 	restarted bool
@@ -177,8 +178,12 @@ func (s *Supervisor) heard(ctx context.Context, h setmgr.Happened) {
 // byHand says whether nobody who changes sets is at this one right now.
 func (s *Supervisor) byHand(ctx context.Context, name string) bool {
 	s.mu.Lock()
-	m := s.m
+	m, x := s.m, s.sets[name]
+	own := x != nil && x.locked
 	s.mu.Unlock()
+	if own {
+		return true // our look has the lock, and who asks knows that it mends nothing
+	}
 	unlock, free, err := m.TryLock(ctx, name)
 	if err != nil || !free {
 		return false
