@@ -92,6 +92,7 @@ func (s *system) down() {
 // TestTheBundleComesAndGoes: make install, make uninstall, and the Debian package,
 // while a container runs on both drivers.
 func TestTheBundleComesAndGoes(t *testing.T) {
+	long(t, "hosts")
 	testx.Need(t, testx.VM)
 	deb := debPackage(t)
 	s := install(t, vm.Config{MemoryMiB: 2048})

@@ -41,6 +41,7 @@ func (s *system) become(what string, limit time.Duration, files settled) {
 // over restarts, daemon-reload and a power cut; those of a volume for the set that has
 // it, also for buffered writes.
 func TestCgroupSettingsOnSystemd(t *testing.T) {
+	long(t, "hosts")
 	s := install(t, vm.Config{})
 	s.sh("systemctl enable --now mosd")
 	s.settle(time.Minute, "docker mos cgroup ls")

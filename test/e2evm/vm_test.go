@@ -60,6 +60,14 @@ func bring(t *testing.T, cfg vm.Config) *system {
 	return s
 }
 
+// long skips what takes long here, and is a step of the night.
+func long(t *testing.T, step string) {
+	t.Helper()
+	if os.Getenv("MOS_FULL") == "" {
+		t.Skipf("it takes several minutes: MOS_FULL=1, or test/night %s, runs it", step)
+	}
+}
+
 func (s *system) sh(line string) string {
 	s.t.Helper()
 	return strings.TrimSpace(s.MustRun(s.t, line))

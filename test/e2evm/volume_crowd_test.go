@@ -23,9 +23,7 @@ import (
 // writing to a logical volume that was mounted by hand. It runs with MOS_FULL=1.
 func TestCreateAmongAThousandVolumes(t *testing.T) {
 	testx.Need(t, testx.VM)
-	if os.Getenv("MOS_FULL") == "" {
-		t.Skip("a long test: test/night volumes runs it")
-	}
+	long(t, "volumes")
 	s := installVolumes(t, vm.Config{DisksGiB: []int{10}}, "")
 	s.sh("mos-lvm init /dev/disk/by-id/virtio-pv0")
 	const n = 1000
