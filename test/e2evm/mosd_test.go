@@ -46,6 +46,7 @@ func (s *system) inOrder() {
 // TestSetsComeBackByThemselves: after power cuts all of six sets of four containers are up
 // in order, without hands, on their addresses and with their data.
 func TestSetsComeBackByThemselves(t *testing.T) {
+	long(t, "sets")
 	s := install(t, vm.Config{})
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.9.0.0/24 prod")
 	s.sh(sixSets)
@@ -57,7 +58,7 @@ func TestSetsComeBackByThemselves(t *testing.T) {
 	s.settle(3*time.Minute, kept)
 	s.inOrder()
 	s.sh("for i in 1 2 3 4 5 6; do docker set exec s$i app sh -c \"echo $i >/data/f && sync\"; done; sync")
-	for round := range number(t, "MOS_ROUNDS", 1) {
+	for round := range number(t, "MOS_ROUNDS", 3) {
 		s.MustPowerCut(t)
 		s.settle(3*time.Minute, "docker version >/dev/null")
 		up := time.Now()
