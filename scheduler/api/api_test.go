@@ -73,12 +73,13 @@ func all(t *testing.T) map[Kind]Resource {
 			OperationStatus{Succeeded, 3, 3, "empty", at},
 		},
 		Events: &Event{meta("ev-1"), EventSpec{Reference{SetInstances, "web-1"}, "placed", "scale", "on h1.example"}},
+		Tokens: &Token{meta("ci"), TokenSpec{Tenant, "shop", at, strings.Repeat("0a", 32)}},
 	}
 }
 
 func kinds(t *testing.T) map[Kind]Resource {
 	t.Helper()
-	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}}
+	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}, Tokens: &Token{}}
 }
 
 // TestStoredFormIsKept compares with bytes that stores hold: they must be read for ever.

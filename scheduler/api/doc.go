@@ -1,5 +1,5 @@
 // Package api has the resources of the cluster, version 1, as they are stored and as the
-// API speaks of them: [Host], [Service], [SetInstance], [Operation], [Event].
+// API speaks of them: [Host], [Service], [SetInstance], [Operation], [Event], [Token].
 //
 // A resource has a [Meta]; what is wished stands in Spec, what is so in Status. Check says
 // all that cannot be meant, a line each, beginning with the field. [Decode] is strict: it

@@ -17,10 +17,11 @@ const (
 	SetInstances Kind = "sets"
 	Operations   Kind = "operations"
 	Events       Kind = "events"
+	Tokens       Kind = "tokens"
 )
 
 // Kinds are all of them.
-func Kinds() []Kind { return []Kind{Hosts, Services, SetInstances, Operations, Events} }
+func Kinds() []Kind { return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens} }
 
 // Meta is what all resources have.
 type Meta struct {

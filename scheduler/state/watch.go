@@ -156,6 +156,8 @@ func blank(kind api.Kind) api.Resource {
 		return &api.Operation{}
 	case api.Events:
 		return &api.Event{}
+	case api.Tokens:
+		return &api.Token{}
 	}
 	return nil
 }
