@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"net/netip"
@@ -26,9 +27,11 @@ func Host(h *api.Host) place.Host {
 	if h.Status.Engine != "" {
 		labels[engineLabel] = h.Status.Engine
 	}
+	maps.Copy(labels, h.Status.Labels)
 	maps.Copy(labels, h.Labels)
 	to := place.Host{
-		ID: place.HostID(h.Name), State: hostState(h), Room: h.Spec.Room, Rack: h.Spec.Rack, Labels: labels,
+		ID: place.HostID(h.Name), State: hostState(h), Labels: labels,
+		Room: cmp.Or(h.Spec.Room, h.Status.Labels["room"]), Rack: cmp.Or(h.Spec.Rack, h.Status.Labels["rack"]),
 		Capacity: amounts(h.Status.Capacity), Overcommit: amounts(h.Spec.Overcommit),
 		Networks: h.Status.Networks, Volumes: h.Status.Volumes,
 	}

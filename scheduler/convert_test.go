@@ -136,15 +136,19 @@ func TestAHostIsTold(t *testing.T) {
 	h := &api.Host{
 		Meta:   api.Meta{Name: "h1.example", Labels: map[string]string{"disk": "ssd"}},
 		Spec:   api.HostSpec{Room: "r1", Rack: "k2", Taints: []api.Taint{{Key: "old", Value: "yes", Soft: true}}, Overcommit: api.Amounts{CPU: 150}},
-		Status: api.HostStatus{Health: api.Healthy, Capacity: api.Amounts{CPU: 8000, Memory: 32 << 30, Disk: 1 << 40}, Networks: map[string]string{"prod": "p1"}, Volumes: []string{"web-1-data"}, Engine: "29.7.2"},
+		Status: api.HostStatus{Health: api.Healthy, Capacity: api.Amounts{CPU: 8000, Memory: 32 << 30, Disk: 1 << 40}, Networks: map[string]string{"prod": "p1"}, Volumes: []string{"web-1-data"}, Engine: "29.7.2", Labels: map[string]string{"disk": "hdd", "room": "r0", "row": "4"}},
 	}
 	want := place.Host{
-		ID: "h1.example", Room: "r1", Rack: "k2", Labels: map[string]string{"disk": "ssd", "engine": "29.7.2"},
+		ID: "h1.example", Room: "r1", Rack: "k2", Labels: map[string]string{"disk": "ssd", "room": "r0", "row": "4", "engine": "29.7.2"},
 		Taints: []place.Taint{{Key: "old", Value: "yes", Soft: true}}, Capacity: place.Amounts{8000, 32 << 30, 1 << 40},
 		Overcommit: place.Amounts{150, 0, 0}, Networks: map[string]string{"prod": "p1"}, Volumes: []string{"web-1-data"},
 	}
 	if d := cmp.Diff(want, Host(h)); d != "" {
 		t.Errorf("told (-want +got):\n%s", d)
+	}
+	h.Spec.Room = ""
+	if got := Host(h).Room; got != "r0" {
+		t.Errorf("a host whose operator names no room is in %q", got)
 	}
 	h.Labels["engine"] = "own"
 	if got := Host(h).Labels["engine"]; got != "own" {

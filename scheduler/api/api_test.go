@@ -63,7 +63,7 @@ func all(t *testing.T) map[Kind]Resource {
 		Hosts: &Host{
 			meta("h1.example"),
 			HostSpec{"r1", "k2", Draining, []Taint{{"gpu", "yes", true}}, Amounts{150, 0, 120}},
-			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2"},
+			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "m-1", map[string]string{"disk": "ssd"}},
 		},
 		Services:     s,
 		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example"}, SetStatus{Ready, at, "all is well"}},

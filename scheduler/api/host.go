@@ -54,6 +54,12 @@ type HostStatus struct {
 	Networks map[string]string `json:"networks,omitzero"` // those that reach it, with their pools
 	Volumes  []string          `json:"volumes,omitzero"`
 	Engine   string            `json:"engine,omitzero"` // version
+	// Machine is a mark that the host's mosd keeps on its disk: two hosts of one name differ
+	// in it.
+	Machine string `json:"machine,omitzero"`
+	// Labels are what the host's configuration says; those of the Meta win. Its room and
+	// rack are labels, too, where the Spec names none.
+	Labels map[string]string `json:"labels,omitzero"`
 }
 
 // Health is whether a host is heard of.

@@ -1,0 +1,91 @@
+package link
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+)
+
+// Assignment is all that one host is to run. What it does not name, of the sets that the
+// host had from this cluster, is stopped and removed before anything is started.
+type Assignment struct {
+	Host string `json:"host"`
+	// Epoch is that of the leader's term, and Revision grows within it.
+	Epoch    int64      `json:"epoch"`
+	Revision int64      `json:"revision"`
+	Sets     []Assigned `json:"sets,omitzero"`
+}
+
+// Assigned is one set.
+type Assigned struct {
+	Name    string `json:"name"`
+	UID     string `json:"uid"`
+	Service string `json:"service"`
+	// Generation is that of the service's template, which Set is. It is named by Name.
+	Generation int64        `json:"generation"`
+	Set        api.Template `json:"set"`
+	// Stop says that the set is to be gone, and that the leader waits for a report of that.
+	Stop bool `json:"stop,omitzero"`
+}
+
+// Report is what a host says of itself.
+type Report struct {
+	Host string `json:"host"`
+	// Boot tells the starts of the host apart, and Seq grows from one report to the next
+	// of one mosd.
+	Boot string    `json:"boot"`
+	Seq  int64     `json:"seq"`
+	Sent time.Time `json:"sent"`
+	// Epoch and Revision are of the assignment that the host has, 0 if none. It may not
+	// be applied yet: that is what Sets tell.
+	Epoch    int64 `json:"epoch,omitzero"`
+	Revision int64 `json:"revision,omitzero"`
+	// Status is what the host knows of itself: all but Health and Since.
+	Status api.HostStatus `json:"status"`
+	// Sets are all sets of the cluster that are on the host, and those that are assigned.
+	Sets []SetReport `json:"sets,omitzero"`
+}
+
+// SetReport is how one set does.
+type SetReport struct {
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+	// Generation is that of the template by which the set was last made or changed.
+	Generation int64     `json:"generation,omitzero"`
+	Phase      api.Phase `json:"phase,omitzero"`
+	Since      time.Time `json:"since,omitzero"`
+	Message    string    `json:"message,omitzero"`
+	// Gone says that nothing runs of a set that is assigned to stop; it is reported until
+	// the set is assigned no more.
+	Gone bool `json:"gone,omitzero"`
+}
+
+// Lease is the answer to a report.
+type Lease struct {
+	Epoch int64 `json:"epoch"` // of who leads
+	// TTL is how long after this the host counts as there, and Heartbeat when the next
+	// report is due at the latest.
+	TTL       config.Duration `json:"ttl"`
+	Heartbeat config.Duration `json:"heartbeat"`
+}
+
+// Controller is what the link's server asks of the process that it runs in. On one that
+// does not lead all fails with class Unavailable.
+type Controller interface {
+	// Host is a host of the cluster; NotFound if there is none of the name.
+	Host(ctx context.Context, name string) (*api.Host, error)
+	// Join makes a host, with what it says of itself, or gives the name of one that is
+	// lost to another machine (status.machine). Who may join was asked before. A host that
+	// is live on another machine is of class AlreadyExists.
+	Join(ctx context.Context, name string, status api.HostStatus) error
+	// Report takes a report of a host that joined. It is quick: it writes transitions
+	// later.
+	Report(ctx context.Context, r Report) (Lease, error)
+	// Assignments are those of a host, the current one at once and one after each change;
+	// some between may be left out. They end with an error when the process does not lead
+	// any more, and without one when ctx ends.
+	Assignments(ctx context.Context, host string) iter.Seq2[Assignment, error]
+}

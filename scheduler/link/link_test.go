@@ -1,0 +1,49 @@
+package link
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// TestWireFormIsKept compares with bytes that mosd of another version sends, or has on disk.
+func TestWireFormIsKept(t *testing.T) {
+	set, err := spec.DecodePart(`{"CPU": 1, "MEM": "64m", "Containers": [{"Name": "app", "Image": "i:1", "Options": {"CPU": 80, "MEM": 70}}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	form(t, "assignment", Assignment{"h1", 7, 9, []Assigned{
+		{Name: "web-0", UID: "u0", Service: "web", Generation: 2, Set: api.Template{Set: set}},
+		{Name: "web-1", UID: "u1", Service: "web", Generation: 1, Set: api.Template{Set: set}, Stop: true},
+	}})
+	form(t, "report", Report{
+		Host: "h1", Boot: "b1", Seq: 3, Sent: at, Epoch: 7, Revision: 9,
+		Status: api.HostStatus{Capacity: api.Amounts{CPU: 4000}, Engine: "29.7.2", Machine: "m1"},
+		Sets:   []SetReport{{"web-0", "u0", 2, api.Ready, at, "all is well", false}, {Name: "web-1", UID: "u1", Gone: true}},
+	})
+	form(t, "lease", Lease{7, config.Duration{Duration: 8 * time.Second}, config.Duration{Duration: 2 * time.Second}})
+}
+
+func form[T any](t *testing.T, name string, v T) {
+	t.Helper()
+	data, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testx.Golden(t, name+".json", string(data)+"\n")
+	var back T
+	if err := json.Unmarshal(data, &back); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(v, back); d != "" {
+		t.Errorf("%s (-written +read):\n%s", name, d)
+	}
+}
