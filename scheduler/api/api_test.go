@@ -24,7 +24,7 @@ const web = `{
       "affinities": [{"service": "web", "level": "host", "anti": true, "hard": true}],
       "priority": 10
     },
-    "update": {"partition": 1, "maxUnavailable": 1}
+    "update": {"partition": 1, "maxUnavailable": 1, "readyWithin": 60, "keepFailed": true}
   }
 }`
 
@@ -56,17 +56,18 @@ func all(t *testing.T) map[Kind]Resource {
 	t.Helper()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := service(t)
+	s.Status = ServiceStatus{2, 3, 3, 2, 1, "one is late", &Version{1, s.Spec.Set}, &Version{3, s.Spec.Set}, "00ff"}
 	meta := func(name string) Meta {
 		return Meta{Name: name, UID: "0199", Generation: 2, Created: at, Labels: map[string]string{"b": "2", "a": "1"}}
 	}
 	return map[Kind]Resource{
 		Hosts: &Host{
 			meta("h1.example"),
-			HostSpec{"r1", "k2", Draining, []Taint{{"gpu", "yes", true}}, Amounts{150, 0, 120}},
+			HostSpec{"r1", "k2", Draining, []Taint{{"gpu", "yes", true}}, Amounts{150, 0, 120}, true},
 			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "m-1", map[string]string{"disk": "ssd"}},
 		},
 		Services:     s,
-		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example"}, SetStatus{Ready, at, "all is well"}},
+		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example", true}, SetStatus{Ready, at, "all is well"}},
 		Operations: &Operation{
 			meta("op-1"),
 			OperationSpec{"drain", Reference{Hosts, "h1.example"}, "root"},

@@ -128,6 +128,11 @@ type Update struct {
 	Partition      int  `json:"partition,omitzero"`      // how many stay as they were
 	MaxUnavailable int  `json:"maxUnavailable,omitzero"` // at one time; 1 by default
 	Paused         bool `json:"paused,omitzero"`
+	// ReadyWithin is how many seconds a set of the new template may take to get ready, 120
+	// by default. Where one does not, all go back to the template that was ready before,
+	// unless KeepFailed.
+	ReadyWithin int  `json:"readyWithin,omitzero"`
+	KeepFailed  bool `json:"keepFailed,omitzero"`
 }
 
 // ServiceStatus is how far a service is.
@@ -136,8 +141,22 @@ type ServiceStatus struct {
 	Replicas           int   `json:"replicas,omitzero"` // sets that there are
 	Placed             int   `json:"placed,omitzero"`   // of these, on a host
 	Ready              int   `json:"ready,omitzero"`    // of these, ready
-	// Reason is why not all are placed.
+	Updated            int   `json:"updated,omitzero"`  // of these, of the template that is wished
+	// Reason is why not all are placed, or of the template.
 	Reason string `json:"reason,omitzero"`
+	// Stable is the template that last was ready in all sets, and Previous the one before:
+	// where an update goes back to, and where an undo does.
+	Stable   *Version `json:"stable,omitzero"`
+	Previous *Version `json:"previous,omitzero"`
+	// Failed is the hash of a template that did not get ready. While it is that of the
+	// Spec, sets are of Stable.
+	Failed string `json:"failed,omitzero"`
+}
+
+// Version is a template that a service had.
+type Version struct {
+	Generation int64    `json:"generation"` // of the service when the template was new
+	Set        Template `json:"set"`
 }
 
 // Kind is Services.
@@ -149,6 +168,8 @@ func (s *Service) Head() *Meta { return &s.Meta }
 // mostReplicas keeps SERVICE-SLOT within the length of a set's name.
 const mostReplicas = 99_999
 
+const mostSeconds = 86_400
+
 // Check says all that is wrong with a service. The error is of class InvalidArgument.
 func (s *Service) Check() error {
 	var f flaws
@@ -158,6 +179,7 @@ func (s *Service) Check() error {
 	f.placement("spec.placement", s.Spec.Placement)
 	within(&f, "spec.update.partition", int64(s.Spec.Update.Partition), 0, mostReplicas)
 	within(&f, "spec.update.maxUnavailable", int64(s.Spec.Update.MaxUnavailable), 0, mostReplicas)
+	within(&f, "spec.update.readyWithin", int64(s.Spec.Update.ReadyWithin), 0, mostSeconds)
 	oneOf(&f, "spec.onHostLost", s.Spec.OnHostLost, "", Keep, Replace, ReplaceFenced)
 	if s.Spec.OnHostLost == Replace && s.Spec.Set.Network.IP != "" {
 		f.add("spec.onHostLost", "a set with a fixed address cannot be replaced before the lost one is silent: take replaceFenced or keep")

@@ -18,6 +18,9 @@ type SetSpec struct {
 	Set               Template `json:"set"`
 	// Host is where it is placed; nothing while it waits for one.
 	Host string `json:"host,omitzero"`
+	// Leaving is that the set is taken off its host, to be placed again when nothing of it
+	// runs there.
+	Leaving bool `json:"leaving,omitzero"`
 }
 
 // SetStatus is what the host says of a set.
