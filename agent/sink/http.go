@@ -23,6 +23,7 @@ type HTTP struct {
 // HTTPConfig is the configuration of back ends behind HTTP.
 type HTTPConfig struct {
 	Config
+	TLSConfig
 	Headers []string `toml:"headers" doc:"Further headers of requests, such as 'Authorization: Bearer x'."`
 }
 
@@ -41,7 +42,11 @@ func NewHTTP(c HTTPConfig, header map[string]string) (*HTTP, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("url: want http://HOST:PORT/PATH, not %q", c.URL)
 	}
-	h := &HTTP{url: c.URL, header: http.Header{}, client: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}} //nolint:errcheck,forcetypeassert // package http says that it is one
+	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // package http says that it is one
+	if t.TLSClientConfig, err = c.Load(); err != nil {
+		return nil, err
+	}
+	h := &HTTP{url: c.URL, header: http.Header{}, client: &http.Client{Transport: t}}
 	for k, v := range header {
 		h.header.Set(k, v)
 	}
@@ -62,6 +67,16 @@ const answerLimit = 64 << 10
 // wrong are an [errdefs.ErrInvalidArgument].
 func (h *HTTP) Post(ctx context.Context, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	return h.do(req, err)
+}
+
+// Get asks for what is at a path behind the URL.
+func (h *HTTP) Get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(h.url, "/")+path, http.NoBody)
+	return h.do(req, err)
+}
+
+func (h *HTTP) do(req *http.Request, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,17 +10,29 @@ import (
 )
 
 // TCPAddress reads the address in a URL tcp://HOST:PORT.
-func TCPAddress(text string) (string, error) {
+func TCPAddress(text string) (string, error) { return address(text, "tcp") }
+
+// TLSAddress reads the address in a URL tls://HOST:PORT.
+func TLSAddress(text string) (string, error) { return address(text, "tls") }
+
+func address(text, scheme string) (string, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "tcp" || u.Hostname() == "" || u.Port() == "" || u.Path != "" {
-		return "", fmt.Errorf("url: want tcp://HOST:PORT, not %q", text)
+	if err != nil || u.Scheme != scheme || u.Hostname() == "" || u.Port() == "" || u.Path != "" {
+		return "", fmt.Errorf("url: want %s://HOST:PORT, not %q", scheme, text)
 	}
 	return u.Host, nil
 }
 
-// Exchange calls f with a connection, which ends with ctx and after f.
-func Exchange(ctx context.Context, address string, f func(net.Conn) error) error {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+// Exchange calls f with a connection, which ends with ctx and after f. With a secure it
+// is one of TLS.
+func Exchange(ctx context.Context, address string, secure *tls.Config, f func(net.Conn) error) error {
+	var c net.Conn
+	var err error
+	if secure != nil {
+		c, err = (&tls.Dialer{Config: secure}).DialContext(ctx, "tcp", address)
+	} else {
+		c, err = new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
 	if err != nil {
 		return err
 	}

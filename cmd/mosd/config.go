@@ -9,6 +9,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/agent"
 	"github.com/mosdocker/mosdocker/agent/sink"
+	"github.com/mosdocker/mosdocker/agent/sink/cat"
 	"github.com/mosdocker/mosdocker/agent/sink/falcon"
 	"github.com/mosdocker/mosdocker/agent/sink/zabbix"
 	"github.com/mosdocker/mosdocker/hostsrv"
@@ -26,8 +27,9 @@ type Config struct {
 	Prometheus  sink.Options    `toml:"prometheus" doc:"What /metrics shows."`
 	RemoteWrite sink.HTTPConfig `toml:"remote_write" doc:"A receiver of Prometheus's remote write, such as http://HOST:9090/api/v1/write."`
 	OTLP        sink.HTTPConfig `toml:"otlp" doc:"A receiver of OpenTelemetry's protocol over HTTP, such as http://HOST:4318/v1/metrics."`
-	Zabbix      zabbix.Config   `toml:"zabbix" doc:"A Zabbix server or proxy, such as tcp://HOST:10051."`
+	Zabbix      zabbix.Config   `toml:"zabbix" doc:"A Zabbix server or proxy, such as tcp://HOST:10051, or tls://HOST:10051 with certificates."`
 	Falcon      falcon.Config   `toml:"falcon" doc:"An agent or transfer of Open-Falcon, such as http://127.0.0.1:1988/v1/push or tcp://HOST:8433."`
+	CAT         cat.Config      `toml:"cat" doc:"The router of a CAT, such as http://HOST:8080, or one of its servers, such as tcp://HOST:2280."`
 	Log         struct {
 		Level  string `toml:"level" doc:"debug, info, warn or error."`
 		Format string `toml:"format" doc:"text or json."`
@@ -37,9 +39,13 @@ type Config struct {
 // Defaults is the configuration that nobody changed.
 func Defaults() Config {
 	c := Config{Socket: "/run/mos/mosd.sock", StateDir: "/var/lib/mos/mosd", Agent: agent.Defaults(), Sets: hostsrv.Defaults()}
-	c.RemoteWrite.Config, c.OTLP.Config, c.Zabbix.Config, c.Falcon.Config = sink.Defaults(), sink.Defaults(), sink.Defaults(), sink.Defaults()
-	c.Zabbix.Interval, c.Falcon.Interval = config.Duration{Duration: time.Minute}, config.Duration{Duration: time.Minute}
-	c.Falcon.Endpoint = "host"
+	for _, s := range []*sink.Config{&c.RemoteWrite.Config, &c.OTLP.Config, &c.Zabbix.Config, &c.Falcon.Config, &c.CAT.Config} {
+		*s = sink.Defaults()
+	}
+	for _, s := range []*sink.Config{&c.Zabbix.Config, &c.Falcon.Config, &c.CAT.Config} {
+		s.Interval = config.Duration{Duration: time.Minute}
+	}
+	c.Falcon.Endpoint, c.CAT.Domain = "host", "mos."
 	c.Log.Level, c.Log.Format = "info", "text"
 	return c
 }
@@ -59,7 +65,7 @@ func (c *Config) Check() error {
 	}
 	return errors.Join(append(errs, in("agent", c.Agent.Check()), in("sets", c.Sets.Check()), in("prometheus", c.Prometheus.Check()),
 		in("remote_write", c.RemoteWrite.Check()), in("otlp", c.OTLP.Check()),
-		in("zabbix", c.Zabbix.Check()), in("falcon", c.Falcon.Check()))...)
+		in("zabbix", c.Zabbix.Check()), in("falcon", c.Falcon.Check()), in("cat", c.CAT.Check()))...)
 }
 
 // in names the table of faults.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/agent"
 	"github.com/mosdocker/mosdocker/agent/sink"
+	"github.com/mosdocker/mosdocker/agent/sink/cat"
 	"github.com/mosdocker/mosdocker/agent/sink/falcon"
 	"github.com/mosdocker/mosdocker/agent/sink/otlp"
 	"github.com/mosdocker/mosdocker/agent/sink/remotewrite"
@@ -39,6 +40,7 @@ func backends(c *Config) (out []made, err error) {
 	add("falcon", c.Falcon.Config, func() (sink.Backend, error) {
 		return falcon.New(c.Falcon, max(c.Falcon.Interval.Duration, c.Agent.Interval.Duration))
 	})
+	add("cat", c.CAT.Config, func() (sink.Backend, error) { return cat.New(c.CAT) })
 	return out, err
 }
 

@@ -146,7 +146,7 @@ func (f *Backend) Encode(b []byte, in *sink.Batch) []byte {
 // Deliver hands over a batch.
 func (f *Backend) Deliver(ctx context.Context, batch []byte) error {
 	if f.http == nil {
-		return sink.Exchange(ctx, f.address, func(c net.Conn) error { return call(c, batch) })
+		return sink.Exchange(ctx, f.address, nil, func(c net.Conn) error { return call(c, batch) })
 	}
 	answer, err := f.http.Post(ctx, batch)
 	if err != nil {

@@ -4,12 +4,17 @@ package sinktest
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -318,6 +323,28 @@ func (h *HTTP) RefuseNext() bool {
 	defer h.mu.Unlock()
 	h.refuse = true
 	return true
+}
+
+// TLS makes a certificate for 127.0.0.1 that is its own authority: the configuration of
+// a server that wants it of its clients, too, and the files of those.
+func TLS(tb testing.TB) (server *tls.Config, client sink.TLSConfig) {
+	tb.Helper()
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	pair := s.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := tb.TempDir()
+	client = sink.TLSConfig{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	for name, text := range map[string][]byte{client.CA: certificate, client.Cert: certificate, client.Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}, client
 }
 
 // Tags renders tags as [Point] has them.

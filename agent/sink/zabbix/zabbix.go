@@ -9,8 +9,10 @@ package zabbix
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +29,7 @@ import (
 // Config is the back end's configuration.
 type Config struct {
 	sink.Config
+	sink.TLSConfig
 	Host string `toml:"host" doc:"Name of this host in Zabbix; empty is host_name."`
 }
 
@@ -34,10 +37,8 @@ type Config struct {
 func (c *Config) Check() error {
 	err := c.Config.Check()
 	if c.URL != "" {
-		_, uerr := sink.TCPAddress(c.URL)
-		if err == nil {
-			err = uerr
-		}
+		_, nerr := New(*c)
+		err = errors.Join(err, nerr)
 	}
 	return err
 }
@@ -49,16 +50,24 @@ const rediscover = 10 * time.Minute
 // Backend is a Zabbix server or proxy.
 type Backend struct {
 	address, host string
-	heads         [][]byte // of the items: `{"host":…,"key":…,"value":"`
-	discovery     []byte   // values of discovery rules without their times
+	tls           *tls.Config // nil without
+	heads         [][]byte    // of the items: `{"host":…,"key":…,"value":"`
+	discovery     []byte      // values of discovery rules without their times
 	rules         int
 	discovered    time.Time
 }
 
 // New makes the back end.
-func New(c Config) (*Backend, error) {
-	address, err := sink.TCPAddress(c.URL)
-	return &Backend{address: address, host: c.Host}, err
+func New(c Config) (z *Backend, err error) {
+	z = &Backend{host: c.Host}
+	if !strings.HasPrefix(c.URL, "tls:") {
+		z.address, err = sink.TCPAddress(c.URL)
+		return z, err
+	}
+	if z.address, err = sink.TLSAddress(c.URL); err == nil {
+		z.tls, err = c.Load()
+	}
+	return z, err
 }
 
 // key is the key of an item. Parameters are quoted where Zabbix's syntax wants it.
@@ -182,7 +191,7 @@ const (
 // for which there is no item are not taken, and that is no error: templates choose
 // what they want. When none was taken, the host is not known there.
 func (z *Backend) Deliver(ctx context.Context, batch []byte) error {
-	return sink.Exchange(ctx, z.address, func(c net.Conn) error {
+	return sink.Exchange(ctx, z.address, z.tls, func(c net.Conn) error {
 		head := binary.LittleEndian.AppendUint32([]byte(header), uint32(len(batch)))
 		if _, err := c.Write(append(append(head, 0, 0, 0, 0), batch...)); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package zabbix
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -28,19 +29,24 @@ type server struct {
 	l    net.Listener
 	work sync.WaitGroup
 
+	scheme string
+
 	mu           sync.Mutex // guards all below
 	points       []sinktest.Point
 	discovery    map[string]string
 	down, refuse bool
 }
 
-func newServer(tb testing.TB) *server {
+func newServer(tb testing.TB, secure *tls.Config) *server {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &server{l: l, discovery: map[string]string{}}
+	s := &server{l: l, scheme: "tcp", discovery: map[string]string{}}
+	if secure != nil {
+		s.scheme, l = "tls", tls.NewListener(l, secure)
+	}
 	s.work.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -129,7 +135,7 @@ func (s *server) take(body []byte) error {
 	return nil
 }
 
-func (s *server) URL() string { return "tcp://" + s.l.Addr().String() }
+func (s *server) URL() string { return s.scheme + "://" + s.l.Addr().String() }
 
 func (s *server) Points() []sinktest.Point {
 	s.mu.Lock()
@@ -151,24 +157,29 @@ func (s *server) RefuseNext() bool {
 }
 
 func TestSuite(t *testing.T) {
-	sinktest.Suite(t, sinktest.Case{
-		New: func(c sink.Config) (sink.Backend, error) { return New(Config{Config: c}) },
-		Receiver: func(tb testing.TB) sinktest.Receiver {
-			tb.Helper()
-			return newServer(tb)
-		},
-		Name: func(scope metric.Scope, name string) string {
-			if name == "my.memory" {
-				return name
-			}
-			return "mos." + scope.String() + "." + name
-		},
-		Tagless: true,
-	})
+	secure, files := sinktest.TLS(t)
+	for name, server := range map[string]*tls.Config{"plain": nil, "TLS": secure} {
+		t.Run(name, func(t *testing.T) {
+			sinktest.Suite(t, sinktest.Case{
+				New: func(c sink.Config) (sink.Backend, error) { return New(Config{Config: c, TLSConfig: files}) },
+				Receiver: func(tb testing.TB) sinktest.Receiver {
+					tb.Helper()
+					return newServer(tb, server)
+				},
+				Name: func(scope metric.Scope, name string) string {
+					if name == "my.memory" {
+						return name
+					}
+					return "mos." + scope.String() + "." + name
+				},
+				Tagless: true,
+			})
+		})
+	}
 }
 
 func TestDiscoveryComesWithChangesAndNowAndThen(t *testing.T) {
-	s := newServer(t)
+	s := newServer(t, nil)
 	z, err := New(Config{Config: sink.Config{URL: s.URL()}})
 	if err != nil {
 		t.Fatal(err)
