@@ -12,7 +12,10 @@ import (
 // Assignment is all that one host is to run. What it does not name, of the sets that the
 // host had from this cluster, is stopped and removed before anything is started.
 type Assignment struct {
-	Host string `json:"host"`
+	// Cluster tells clusters apart, also one that was made anew at the same place. The
+	// link's server fills it in.
+	Cluster string `json:"cluster,omitzero"`
+	Host    string `json:"host"`
 	// Epoch is that of the leader's term, and Revision grows within it.
 	Epoch    int64      `json:"epoch"`
 	Revision int64      `json:"revision"`

@@ -20,7 +20,7 @@ func TestWireFormIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	form(t, "assignment", Assignment{"h1", 7, 9, []Assigned{
+	form(t, "assignment", Assignment{"c1", "h1", 7, 9, []Assigned{
 		{Name: "web-0", UID: "u0", Service: "web", Generation: 2, Set: api.Template{Set: set}},
 		{Name: "web-1", UID: "u1", Service: "web", Generation: 1, Set: api.Template{Set: set}, Stop: true},
 	}})
