@@ -30,6 +30,8 @@ type Agent struct {
 	tree  cgroup.Tree
 	dirs  docker.Dirs
 	watch *cgroup.Watch // nil where the kernel gives none
+	// onKill is told of kills, see OnKill.
+	onKill func(ctx context.Context, set, text string)
 
 	mu      sync.Mutex // guards all below
 	buf     read.Buffer

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"strings"
 
@@ -11,19 +12,28 @@ import (
 	"github.com/mosdocker/mosdocker/internal/logx"
 )
 
-// tellKills logs who of a container was killed for want of memory, and why.
+// OnKill has f called with each process that is killed for want of memory, and why; set is
+// "" for one of none. It is called before Run.
+func (a *Agent) OnKill(f func(ctx context.Context, set, text string)) { a.onKill = f }
+
+// tellKills tells who of a container was killed for want of memory, and why.
 func (a *Agent) tellKills(ctx context.Context) {
 	err := oom.Watch(ctx, func(k oom.Kill) {
 		o := a.objectOf(k.Cgroup)
 		if o == nil && k.Limit != "" {
 			return // somebody else's affair
 		}
-		args := []any{"process", k.Process, "pid", k.Pid, "reason", reason(k, o), "cgroup", k.Cgroup}
+		why, who, set := reason(k, o), "cgroup "+k.Cgroup, ""
+		args := []any{"process", k.Process, "pid", k.Pid, "reason", why, "cgroup", k.Cgroup}
 		if o != nil {
+			who, set = "container "+o.Name, o.Set
 			args = append(args, logx.KeyContainer, o.Name)
 			if o.Set != "" {
 				args = append(args, logx.KeySet, o.Set)
 			}
+		}
+		if a.onKill != nil {
+			a.onKill(ctx, set, fmt.Sprintf("process %s (%d) of %s was killed for want of memory: %s", k.Process, k.Pid, who, why))
 		}
 		a.log.WarnContext(ctx, "a process was killed for want of memory", args...)
 	})

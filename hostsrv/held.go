@@ -21,11 +21,13 @@ import (
 type held struct {
 	path string
 	log  *slog.Logger
-	// fresh says that no daemon was here since the host started.
-	fresh bool
 
 	mu sync.Mutex // guards all below
 	by map[string][]string
+	// fresh says that the first daemon since the host started noted which sets it had
+	// looked at, and seen are these: a set that is not in it may come from the boot.
+	fresh bool
+	seen  map[string]bool
 	// mending are the sets that are healed right now: what is down there was stopped
 	// for that, and not by hand, also for the daemon that comes after one that died.
 	mending map[string]bool
@@ -35,10 +37,12 @@ type held struct {
 type kept struct {
 	Held    map[string][]string `json:"held"`
 	Mending map[string]bool     `json:"mending,omitempty"`
+	Fresh   bool                `json:"fresh,omitempty"` // not in files of releases that had none
+	Seen    map[string]bool     `json:"seen,omitempty"`
 }
 
 func openHeld(dir string, log *slog.Logger) *held {
-	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}}
+	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}, seen: map[string]bool{}}
 	var k kept
 	data, err := os.ReadFile(h.path)
 	if err == nil {
@@ -48,12 +52,45 @@ func openHeld(dir string, log *slog.Logger) *held {
 		// Members that are down and could run are left so at the first look anyway.
 		log.Warn("which members were stopped by hand is not known", "err", err)
 	}
-	if h.fresh = errors.Is(err, fs.ErrNotExist); h.fresh {
-		h.save()
-	}
 	maps.Copy(h.by, k.Held)
 	maps.Copy(h.mending, k.Mending)
+	maps.Copy(h.seen, k.Seen)
+	h.fresh = k.Fresh
+	if errors.Is(err, fs.ErrNotExist) {
+		h.fresh = true
+		h.save()
+	}
 	return h
+}
+
+// unseen says whether no daemon looked at a set since the host started, as far as is known.
+func (h *held) unseen(set string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fresh && !h.seen[set]
+}
+
+// see says that a set was looked at, and is in order.
+func (h *held) see(set string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.fresh || h.seen[set] {
+		return
+	}
+	h.seen[set] = true
+	h.save()
+}
+
+// forget drops all that is known of a set that is gone.
+func (h *held) forget(set string) {
+	h.remove(set, "")
+	h.mend(set, false)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.seen[set] {
+		delete(h.seen, set)
+		h.save()
+	}
 }
 
 func (h *held) of(set string) []string {
@@ -121,7 +158,7 @@ func (h *held) clear() {
 // save writes what is held. Without it a new daemon takes members that are down for
 // stopped by hand. The caller holds mu.
 func (h *held) save() {
-	data, err := json.Marshal(kept{h.by, h.mending})
+	data, err := json.Marshal(kept{h.by, h.mending, h.fresh, h.seen})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(h.path), 0o700)
 	}

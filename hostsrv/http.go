@@ -67,7 +67,7 @@ func (s *Supervisor) WriteMetrics(w io.Writer) error {
 	if st.Engine.State == api.Well || st.Engine.State == api.Slow {
 		up = 1
 	}
-	_, err := fmt.Fprintf(w, "# TYPE mos_engine_up gauge\nmos_engine_up %d\n# TYPE mos_engine_answer_seconds gauge\nmos_engine_answer_seconds %g\n", up, st.Engine.Took/1000)
+	_, err := fmt.Fprintf(w, "# TYPE mos_engine_up gauge\nmos_engine_up %d\n# TYPE mos_engine_answer_seconds gauge\nmos_engine_answer_seconds %g\n# TYPE mos_engine_restarts_total counter\nmos_engine_restarts_total %d\n", up, st.Engine.Took/1000, st.Engine.Restarts)
 	for _, m := range []struct {
 		name, kind string
 		value      func(api.Set) int

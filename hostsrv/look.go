@@ -66,6 +66,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 	}
 	s.mu.Unlock()
 	if o.Infra != nil && o.Infra.Restart == "no" {
+		s.held.see(name)
 		s.held.mend(name, false)
 		s.state(name, api.Stopped, "by docker set stop")
 		s.probe(ctx, name, plan.Observed{})
@@ -80,7 +81,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.later(name, wait)
 		return
 	}
-	s.heal(ctx, m, name, d, o, first || restarted, booting || (restarted || first && s.held.fresh) && booted(o))
+	s.heal(ctx, m, name, d, o, first || restarted, booting || (restarted || first && s.held.unseen(name)) && booted(o))
 }
 
 // booted says whether the Engine started the set anew a short while ago.
@@ -129,6 +130,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	if len(p.Steps) == 0 {
+		s.held.see(name)
 		s.right(ctx, m, name, held, o)
 		return
 	}
@@ -348,8 +350,7 @@ func (s *Supervisor) forget(name string) {
 		x.stopProbes()
 		delete(s.sets, name)
 	}
-	s.held.remove(name, "")
-	s.held.mend(name, false)
+	s.held.forget(name)
 }
 
 // names are those of a set's containers.

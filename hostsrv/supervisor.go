@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/setmgr"
 )
 
@@ -16,6 +17,8 @@ import (
 type Engine interface {
 	Ping(ctx context.Context) error
 	PID(ctx context.Context, id string) (int, error)
+	// LiveRestores says whether containers go on while the Engine is restarted.
+	LiveRestores(ctx context.Context) (bool, error)
 	Sets(ctx context.Context) ([]string, error)
 	Events(ctx context.Context, ready func(), each func(setmgr.Happened)) error
 }
@@ -44,6 +47,7 @@ type Supervisor struct {
 	open Open
 	log  *slog.Logger
 	held *held
+	run  xexec.Runner  // of the command that restarts the Engine
 	wake chan struct{} // of capacity 1: there is something to look at
 
 	mu       sync.Mutex // guards all below
@@ -53,10 +57,15 @@ type Supervisor struct {
 	declared map[string]declared
 	faults   map[string]string
 	engine   api.Engine
-	events   []api.Event
-	seq      uint64
-	work     sync.WaitGroup // looks and probes
-	slots    chan struct{}
+	// restarting says that the command which restarts the Engine runs, restarted when
+	// that was begun the last time, and outcome what came of it.
+	restarting bool
+	restarted  time.Time
+	outcome    string
+	events     []api.Event
+	seq        uint64
+	work       sync.WaitGroup // looks and probes
+	slots      chan struct{}
 }
 
 // set is what is known of one set here.
@@ -83,7 +92,7 @@ type set struct {
 // New makes a supervisor; Run runs it.
 func New(cfg Config, open Open, log *slog.Logger) *Supervisor {
 	return &Supervisor{
-		cfg: cfg, open: open, log: log, held: openHeld(cfg.State, log), wake: make(chan struct{}, 1),
+		cfg: cfg, open: open, log: log, held: openHeld(cfg.State, log), run: xexec.Host{}, wake: make(chan struct{}, 1),
 		sets: map[string]*set{}, declared: map[string]declared{}, faults: map[string]string{},
 		engine: api.Engine{State: api.Absent, Since: time.Now()}, slots: make(chan struct{}, atOnce),
 	}
@@ -113,6 +122,9 @@ func (s *Supervisor) Run(ctx context.Context) {
 
 // listen hears the Engine's events until it goes away.
 func (s *Supervisor) listen(ctx context.Context) error {
+	// One that hangs at once is not found, and cannot be watched.
+	hangs := time.AfterFunc(hungAfter, func() { s.answered(ctx, hungAfter, context.DeadlineExceeded) })
+	defer hangs.Stop()
 	m, e, err := s.open(ctx)
 	if err != nil {
 		s.lost(ctx, err)
@@ -122,6 +134,8 @@ func (s *Supervisor) listen(ctx context.Context) error {
 		s.mu.Lock()
 		s.m, s.e = m, e
 		s.mu.Unlock()
+		hangs.Stop()
+		s.learn(ctx, e)
 		s.found(ctx)
 		s.all(ctx, e)
 	}

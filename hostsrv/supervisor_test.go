@@ -205,6 +205,21 @@ func TestWhoCameTooEarlyIsStartedAgain(t *testing.T) {
 		return nil
 	})
 	first.is(t, api.Right, appRuns, logRuns)
+	first.end()
+	// Nor has one that comes after a first one that died before it looked.
+	before = stops()
+	f.Reboot("web.infra", "web.log", "web.app")
+	cfg.State = t.TempDir()
+	never := func(context.Context) (*setmgr.Manager, hostsrv.Engine, error) { return nil, nil, errors.New("it dies") }
+	hostsrv.New(cfg, never, slog.New(slog.DiscardHandler))
+	second := start(t, f, cfg)
+	testx.Eventually(t, 10*time.Second, func() error {
+		if n := stops(); n != before+1 {
+			return fmt.Errorf("log was stopped %d times", n-before)
+		}
+		return nil
+	})
+	second.is(t, api.Right, appRuns, logRuns)
 }
 
 // TestItFightsNobody: what was stopped by hand stays so, also for a daemon that comes

@@ -21,7 +21,7 @@ const (
 func (s *Supervisor) watchEngine(ctx context.Context) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
-	last := ""
+	last, learned := "", time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -31,7 +31,8 @@ func (s *Supervisor) watchEngine(ctx context.Context) {
 		s.mu.Lock()
 		e := s.e
 		s.mu.Unlock()
-		if e == nil {
+		if e == nil { // it hung when it was first asked, or is absent
+			s.restartEngine(ctx)
 			continue
 		}
 		took, err := timed(ctx, e.Ping)
@@ -39,8 +40,13 @@ func (s *Supervisor) watchEngine(ctx context.Context) {
 			return
 		}
 		s.answered(ctx, took, err)
+		s.restartEngine(ctx)
 		if err == nil {
 			last = s.askAbout(ctx, e, last)
+			if time.Since(learned) > askLiveRestore {
+				s.learn(ctx, e)
+				learned = time.Now()
+			}
 		}
 	}
 }
@@ -78,6 +84,9 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 		s.engine.Since = time.Now()
 	}
 	s.engine.State, s.engine.Took, s.engine.Error = state, float64(took.Microseconds())/1000, text
+	if state == api.Well && !s.restarting {
+		s.engine.Recovery = ""
+	}
 	s.mu.Unlock()
 	if before == state {
 		return

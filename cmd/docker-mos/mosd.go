@@ -75,6 +75,9 @@ func (m *mosd) status() *cobra.Command {
 		}
 		if st.Engine.State != api.Well {
 			say(cmp.Or(st.Engine.Error, "the Engine is "+st.Engine.State) + " (since " + ago(st.Engine.Since) + ")")
+			if st.Engine.Recovery != "" {
+				say(st.Engine.Recovery)
+			}
 		}
 		for _, id := range st.Engine.Hung {
 			say(fmt.Sprintf("container %.12s hangs: the Engine does not answer about it", id))

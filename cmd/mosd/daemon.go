@@ -39,6 +39,7 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 	if d.agent, err = agent.Open(cfg.Agent, log.Logger); err != nil {
 		return nil, err
 	}
+	d.agent.OnKill(func(ctx context.Context, set, text string) { d.sets.Note(ctx, "oom", set, text) })
 	d.cgroups, err = cgpersist.Open(cgpersist.Config{
 		Records: filepath.Join(cfg.StateDir, "cgroup"), State: filepath.Join(cfg.Sets.State, "cgroup.json"), Engine: cfg.Agent.Engine(),
 		Volumes: volume.New("").Volumes,

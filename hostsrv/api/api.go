@@ -33,6 +33,12 @@ type Engine struct {
 	// Hung are containers about which the Engine does not answer, while it does about
 	// others.
 	Hung []string `json:"hung,omitempty"`
+	// LiveRestore is on, off, or "" while that is not known.
+	LiveRestore string `json:"live_restore,omitempty"`
+	// Recovery is what is done about an Engine that hangs, or why nothing is, and
+	// Restarts how often mosd had it restarted.
+	Recovery string `json:"recovery,omitempty"`
+	Restarts int    `json:"restarts"`
 }
 
 // The states of an Engine.
@@ -41,6 +47,12 @@ const (
 	Well   = "well"
 	Slow   = "slow"
 	Hung   = "hung"
+)
+
+// Whether containers go on while the Engine is restarted.
+const (
+	LiveRestoreOn  = "on"
+	LiveRestoreOff = "off"
 )
 
 // Set is how one set does.
@@ -79,7 +91,7 @@ type Event struct {
 	// Seq counts events since mosd runs, from 1 on.
 	Seq    uint64    `json:"seq"`
 	At     time.Time `json:"at"`
-	Kind   string    `json:"kind"` // heal, healed, failed, live, restart, engine, declared, cgroup
+	Kind   string    `json:"kind"` // heal, healed, failed, live, restart, engine, declared, cgroup, oom
 	Set    string    `json:"set,omitempty"`
 	Member string    `json:"member,omitempty"`
 	Text   string    `json:"text"`

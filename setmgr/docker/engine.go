@@ -82,6 +82,12 @@ func (e *Engine) Ping(ctx context.Context) error {
 	return e.told(ctx, err)
 }
 
+// LiveRestores says whether containers go on while the Engine is restarted.
+func (e *Engine) LiveRestores(ctx context.Context) (bool, error) {
+	i, err := e.c.Info(ctx, client.InfoOptions{})
+	return i.Info.LiveRestoreEnabled, e.told(ctx, err)
+}
+
 // Create makes a container. One that was made by the same call before is taken.
 func (e *Engine) Create(ctx context.Context, c render.Create) (string, error) {
 	out, err := e.c.ContainerCreate(ctx, client.ContainerCreateOptions{Name: c.Name, Config: c.Config, HostConfig: c.Host, NetworkingConfig: c.Net})

@@ -176,6 +176,14 @@ func TestAgentFiguresAgainstKnownLoad(t *testing.T) {
 		}
 		return err
 	})
+	if resp, err := h.client.Get("http://mosd/v1/events"); err != nil {
+		t.Error(err)
+	} else {
+		defer resp.Body.Close()
+		if b, err := io.ReadAll(resp.Body); err != nil || !bytes.Contains(b, []byte("of container oom was killed for want of memory: limit of the container")) {
+			t.Errorf("the events are %s, %v", b, err)
+		}
+	}
 	if v := h.scrape(); v["mos_agent_read_errors_total"] != 0 {
 		t.Errorf("%v read errors", v["mos_agent_read_errors_total"])
 	}

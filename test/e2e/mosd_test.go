@@ -188,6 +188,61 @@ func (k *keeper) backsOff() {
 	k.Set("rm", "-f", "back")
 }
 
+// TestAnEngineThatHangsIsRestarted by the command of the configuration while its
+// containers go on, and not where they would end.
+func TestAnEngineThatHangsIsRestarted(t *testing.T) {
+	for _, engine := range rig.Engines() {
+		for _, live := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s-live-restore-%v", engine, live), func(t *testing.T) {
+				asked := filepath.Join(t.TempDir(), "asked")
+				k := keep(t, engine, live, "-sets.restart.after=6s", "-sets.restart.command=sh,-c,touch "+asked+"; while [ -e "+asked+" ]; do sleep 0.1; done")
+				k.Set("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t))
+				k.D("run", "-d", "--restart", "always", "--stop-timeout", "0", "--name", "client", "--network", "prod", rig.Image, "sleep", "100000")
+				k.right()
+				before := state(t, k.Host, "web.infra", "web.app", "web.cache", "web.log")
+				if err := k.Signal(rig.Dockerd, syscall.SIGSTOP); err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = k.Signal(rig.Dockerd, syscall.SIGCONT) }()
+				if !live {
+					k.refusesToRestart(asked)
+					return
+				}
+				testx.Eventually(t, 60*time.Second, func() error { _, err := os.Stat(asked); return err })
+				// The rig is here what systemd is on a host.
+				if err := errors.Join(k.Kill9(rig.Dockerd), k.Start(rig.Dockerd), os.Remove(asked)); err != nil {
+					t.Fatal(err)
+				}
+				k.right()
+				if now := state(t, k.Host, "web.infra", "web.app", "web.cache", "web.log"); now != before {
+					t.Errorf("the restart changed\n%s\nto\n%s", before, now)
+				}
+				testx.Eventually(t, 10*time.Second, func() error {
+					if out := k.Mos("host", "events"); !strings.Contains(out, "and is restarted: sh -c touch") || !strings.Contains(out, "the Engine was restarted in") {
+						return errors.New("the events are\n" + out)
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// refusesToRestart sees why an Engine that hangs is not restarted, and that it is not.
+func (k *keeper) refusesToRestart(asked string) {
+	k.t.Helper()
+	testx.Eventually(k.t, 60*time.Second, func() error {
+		if out, err := k.TryMos("host", "status"); err == nil || !strings.Contains(err.Error(), "it is not restarted: live-restore is off, and all containers would end") {
+			return fmt.Errorf("mosd says %q, %w", out, errors.Join(err))
+		}
+		return nil
+	})
+	time.Sleep(3 * time.Second)
+	if _, err := os.Stat(asked); err == nil {
+		k.t.Error("it is restarted, and says that it is not")
+	}
+}
+
 // TestSetsComeBackByThemselves: six sets of four containers after power cuts, on an
 // Engine that starts members before their infra as it likes.
 func TestSetsComeBackByThemselves(t *testing.T) {

@@ -24,6 +24,9 @@ func (f *Fake) Events(ctx context.Context, ready func(), each func(setmgr.Happen
 		defer f.mu.Unlock()
 		delete(f.heard, c)
 	}()
+	if err := f.Ping(ctx); err != nil {
+		return err
+	}
 	ready()
 	for {
 		select {
@@ -59,4 +62,27 @@ func (f *Fake) tell(b *box, action string) {
 }
 
 // Ping is that of package docker.
-func (f *Fake) Ping(ctx context.Context) error { return f.ask(ctx, func() error { return nil }) }
+func (f *Fake) Ping(ctx context.Context) error {
+	return f.wait(ctx, func() (bool, error) { return !f.hangs, nil })
+}
+
+// Hang has the Engine's questions about itself not answered, or answered again.
+func (f *Fake) Hang(hangs bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangs = hangs
+	f.wake()
+}
+
+// LiveRestores is that of package docker, and SetLiveRestore what it says.
+func (f *Fake) LiveRestores(ctx context.Context) (on bool, err error) {
+	err = f.wait(ctx, func() (bool, error) { on = f.restores; return !f.hangs, nil })
+	return on, err
+}
+
+// SetLiveRestore is live-restore of the Engine's configuration.
+func (f *Fake) SetLiveRestore(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.restores = on
+}

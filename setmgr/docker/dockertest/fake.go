@@ -50,6 +50,8 @@ type Fake struct {
 	changed  chan struct{} // closed at the next change
 	watch    func([]plan.Container)
 	heard    map[chan setmgr.Happened]bool
+	hangs    bool // Ping is not answered
+	restores bool
 }
 
 // Watch shows all containers to see after each call, also one that fails. It must

@@ -1,0 +1,114 @@
+package hostsrv_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mosdocker/mosdocker/hostsrv/api"
+)
+
+// TestAnEngineThatHangsIsRestarted only where that is wanted and ends no container, and
+// not again and again.
+func TestAnEngineThatHangsIsRestarted(t *testing.T) {
+	synctest.Test(t, anEngineThatHangsIsRestarted)
+}
+
+func anEngineThatHangsIsRestarted(t *testing.T) {
+	f, cfg := newFake(), settings(t)
+	file := filepath.Join(t.TempDir(), "restarts")
+	cfg.Restart.Command = []string{"sh", "-c", "echo restart >>" + file + "; [ -e " + file + ".well ] || { echo no way >&2; exit 3; }"}
+	h := start(t, f, cfg)
+	restarts := func(want int, recovery string) {
+		t.Helper()
+		synctest.Wait()
+		b, _ := os.ReadFile(file) // is not there before the first
+		e := h.s.Status().Engine
+		if n := strings.Count(string(b), "restart"); n != want || e.Restarts != want || !strings.Contains(e.Recovery, recovery) || recovery == "" && e.Recovery != "" {
+			t.Errorf("it was restarted %d times, want %d; the status is %+v, want %q", n, want, e, recovery)
+		}
+	}
+	said := func(want string, times int) {
+		t.Helper()
+		n := 0
+		for _, e := range h.s.Events(0, "") {
+			if e.Kind == "engine" && strings.Contains(e.Text, want) {
+				n++
+			}
+		}
+		if n != times {
+			t.Errorf("%q was said %d times, want %d: %+v", want, n, times, h.s.Events(0, ""))
+		}
+	}
+	time.Sleep(10 * time.Second)
+	said("will not be restarted when it hangs: live-restore is off", 1)
+	f.Hang(true)
+	time.Sleep(3 * time.Minute)
+	restarts(0, "live-restore is off")
+	said("the Engine hangs, and it is not restarted: live-restore is off", 1)
+	f.Hang(false)
+	f.SetLiveRestore(true)
+	time.Sleep(2 * time.Minute)
+	restarts(0, "")
+	if e := h.s.Status().Engine; e.State != api.Well || e.LiveRestore != api.LiveRestoreOn {
+		t.Errorf("the Engine is %+v", e)
+	}
+	f.Hang(true)
+	time.Sleep(30 * time.Second) // it is seen after some of them
+	restarts(0, "")
+	time.Sleep(20 * time.Second)
+	restarts(1, "which failed: run sh -c")
+	said("could not be restarted: run sh -c", 1)
+	time.Sleep(5 * time.Minute)
+	restarts(1, "it is not restarted: it was at 00:0")
+	if err := os.WriteFile(file+".well", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(6 * time.Minute)
+	restarts(2, "which did not help, and is at ")
+	said("the Engine was restarted in ", 1)
+	f.Hang(false)
+	time.Sleep(time.Minute)
+	restarts(2, "")
+	var text strings.Builder
+	if err := h.s.WriteMetrics(&text); err != nil || !strings.Contains(text.String(), "\nmos_engine_restarts_total 2\n") {
+		t.Errorf("the metrics are %v\n%s", err, text.String())
+	}
+}
+
+// TestAnEngineThatIsUnknownIsNotRestarted: one that hung when mosd came is named, and
+// nobody knows what a restart would end.
+func TestAnEngineThatIsUnknownIsNotRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, cfg := newFake(), settings(t)
+		file := filepath.Join(t.TempDir(), "restarts")
+		cfg.Restart.Command = []string{"touch", file}
+		f.SetLiveRestore(true)
+		f.Hang(true)
+		h := start(t, f, cfg)
+		time.Sleep(2 * time.Minute)
+		if e := h.s.Status().Engine; e.State != api.Hung || !strings.Contains(e.Recovery, "whether live-restore is on is not known") {
+			t.Errorf("the Engine is %+v", e)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Error("it was restarted")
+		}
+		f.Hang(false)
+		time.Sleep(time.Minute)
+		if e := h.s.Status().Engine; e.State != api.Well || e.Recovery != "" {
+			t.Errorf("the Engine is %+v", e)
+		}
+	})
+}
+
+func TestSettingsOfRestartsAreChecked(t *testing.T) {
+	cfg := settings(t)
+	cfg.Restart.After, cfg.Restart.Pause = every(time.Second), every(time.Second)
+	if err := cfg.Check(); err == nil || !strings.Contains(fmt.Sprint(err), "restart.after: want 6s at least") || !strings.Contains(err.Error(), "restart.pause: want 1m at least") {
+		t.Errorf("got %v", err)
+	}
+}
