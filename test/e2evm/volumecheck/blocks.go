@@ -84,8 +84,16 @@ func writeBlocks(ctx context.Context, o options, synced func(uint64)) (err error
 			synced(i + 1)
 		}
 		time.Sleep(o.pause)
+		if i+1 == o.hold && !exists(o.until) {
+			i-- // once more
+		}
 	}
 	return lastSync(f, i, synced)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // lastSync tells how much lasts when there is room for no more.

@@ -3,7 +3,7 @@
 // durable, checks them, looks for them on raw devices, drives mos-lvm through its
 // sockets with many random calls at once, and judges what a cut left of them.
 //
-//	volumecheck write [-volume V] -file F -seed N [-count N] [-sync N] [-pause D] [-resume]
+//	volumecheck write [-volume V] -file F -seed N [-count N] [-sync N] [-pause D] [-resume] [-hold N -until PATH]
 //	volumecheck check [-volume V] -file F -seed N -count N
 //	volumecheck stat -volume V
 //	volumecheck scan -file DEVICE [-seed N]
@@ -29,11 +29,11 @@ import (
 
 // options are the flags of all commands.
 type options struct {
-	file, journal, kill, prefix, volume string
-	seed, count, sync                   uint64
-	workers                             int
-	pause, during                       time.Duration
-	resume                              bool
+	file, journal, kill, prefix, volume, until string
+	seed, count, sync, hold                    uint64
+	workers                                    int
+	pause, during                              time.Duration
+	resume                                     bool
 }
 
 func main() {
@@ -54,6 +54,8 @@ func main() {
 	fs.Uint64Var(&o.seed, "seed", 1, "what the blocks' contents are made of")
 	fs.Uint64Var(&o.count, "count", 0, "blocks, or calls; 0 is until something ends it")
 	fs.Uint64Var(&o.sync, "sync", 16, "blocks between two fsyncs")
+	fs.Uint64Var(&o.hold, "hold", 0, "blocks after which the last is written again and again until -until is there")
+	fs.StringVar(&o.until, "until", "", "file that lets -hold go on")
 	fs.IntVar(&o.workers, "workers", 3, "calls at once")
 	fs.DurationVar(&o.pause, "pause", 0, "between two blocks, or two kills")
 	fs.DurationVar(&o.during, "for", time.Hour, "how long to go on")
