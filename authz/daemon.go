@@ -180,9 +180,9 @@ func (d *Daemon) judge(ctx context.Context, front judge.Front, who policy.Who, r
 		defer d.mu.Unlock()
 		return judge.Verdict{Denied: true, Mode: policy.Enforce, Rule: "policy", Reason: fmt.Sprintf("there is no policy in force: the administrator must mend it: %v", d.broken)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Lookup.Duration)
-	defer cancel()
-	return judge.Judge(f.Policy, front, who, raw, asker{ctx, d.engine})
+	a := &asker{ctx: ctx, limit: d.cfg.Lookup.Duration, engine: d.engine}
+	defer a.end()
+	return judge.Judge(f.Policy, front, who, raw, a)
 }
 
 // status is how the daemon is.

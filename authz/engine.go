@@ -127,21 +127,32 @@ func (e *engine) makeVolume(ctx context.Context, v request.VolumeCreate) error {
 
 // asker is an engine with the context of one decision, as [judge.Lookup] wants it.
 type asker struct {
-	ctx context.Context //nolint:containedctx // it lives as long as the call that it is of
+	ctx    context.Context //nolint:containedctx // it lives as long as the call that it is of
+	limit  time.Duration   // of all questions together
+	cancel func()          // nil before the first
 	*engine
+}
+
+func (a *asker) end() {
+	if a.cancel != nil {
+		a.cancel()
+	}
 }
 
 var plainName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // named gets an object by a name, which must stay one part of the path.
-func (a asker) named(kind, ref, path string, out any) error {
+func (a *asker) named(kind, ref, path string, out any) error {
 	if len(ref) > 255 || !plainName.MatchString(ref) {
 		return fault.NotFound("no such %s: %.80q", kind, ref)
 	}
 	return a.get(path, out)
 }
 
-func (a asker) get(path string, out any) error {
+func (a *asker) get(path string, out any) error {
+	if a.cancel == nil {
+		a.ctx, a.cancel = context.WithTimeout(a.ctx, a.limit)
+	}
 	return a.do(a.ctx, http.MethodGet, path, nil, out)
 }
 
@@ -150,7 +161,7 @@ func object(kind, name string, labels map[string]string) policy.Object {
 }
 
 // Container implements [judge.Lookup].
-func (a asker) Container(ref string) (judge.Found, error) {
+func (a *asker) Container(ref string) (judge.Found, error) {
 	ref = strings.TrimPrefix(ref, "/")
 	var c struct {
 		ID     string `json:"Id"`
@@ -171,7 +182,7 @@ func (a asker) Container(ref string) (judge.Found, error) {
 // makesOwners says whether an image gives its containers an owner, which then is
 // whom the image's builder chose and not who made the container. So says one that
 // is gone: nobody knows any more.
-func (a asker) makesOwners(id string) bool {
+func (a *asker) makesOwners(id string) bool {
 	if known, ok := a.owners.Load(id); ok {
 		return known == true
 	}
@@ -187,14 +198,14 @@ func (a asker) makesOwners(id string) bool {
 }
 
 // Exec implements [judge.Lookup].
-func (a asker) Exec(id string) (string, error) {
+func (a *asker) Exec(id string) (string, error) {
 	var e struct{ ContainerID string }
 	err := a.named("exec", id, "/exec/"+id+"/json", &e)
 	return e.ContainerID, err
 }
 
 // Image implements [judge.Lookup].
-func (a asker) Image(ref string) (judge.Found, error) {
+func (a *asker) Image(ref string) (judge.Found, error) {
 	if _, err := reference.ParseAnyReference(ref); err != nil {
 		return judge.Found{}, fault.NotFound("no such image: %.80q", ref)
 	}
@@ -217,7 +228,7 @@ func (a asker) Image(ref string) (judge.Found, error) {
 }
 
 // Volume implements [judge.Lookup].
-func (a asker) Volume(name string) (judge.Found, error) {
+func (a *asker) Volume(name string) (judge.Found, error) {
 	var v struct {
 		Name, Driver string
 		Labels       map[string]string
@@ -233,7 +244,7 @@ func (a asker) Volume(name string) (judge.Found, error) {
 }
 
 // Network implements [judge.Lookup].
-func (a asker) Network(ref string) (judge.Found, error) {
+func (a *asker) Network(ref string) (judge.Found, error) {
 	var n struct {
 		ID     string `json:"Id"`
 		Name   string
@@ -245,4 +256,4 @@ func (a asker) Network(ref string) (judge.Found, error) {
 	return judge.Found{ID: n.ID, Object: object("network", n.Name, n.Labels)}, nil
 }
 
-var _ judge.Lookup = asker{}
+var _ judge.Lookup = (*asker)(nil)

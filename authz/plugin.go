@@ -18,9 +18,7 @@ func (d *Daemon) register(s *pluginsrv.Server) {
 	s.Implements(authorization.AuthZApiImplements)
 	pluginsrv.Handle(s, "/"+authorization.AuthZApiRequest, d.authzReq)
 	// The answer has had its effect; all that could be refused is the telling.
-	pluginsrv.Handle(s, "/"+authorization.AuthZApiResponse, func(context.Context, pluginsrv.None) (authorization.Response, error) {
-		return authorization.Response{Allow: true}, nil
-	})
+	pluginsrv.Always(s, "/"+authorization.AuthZApiResponse, authorization.Response{Allow: true})
 }
 
 // authzReq answers whether an Engine may serve a request.

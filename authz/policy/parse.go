@@ -237,12 +237,20 @@ func (c *checker) rule(key string, r *Rule) {
 	if (len(r.Allow) == 0) == (len(r.Deny) == 0) {
 		c.fault(key, "a rule has either allow or deny, with one action at least")
 	}
+	r.actions = map[string]bool{}
 	for _, list := range []struct {
 		key  string
 		acts []string
 	}{{"allow", r.Allow}, {"deny", r.Deny}} {
 		for _, a := range list.acts {
-			if !slices.ContainsFunc(Actions(), func(known string) bool { return Fits(a, known) }) {
+			known := 0
+			for _, action := range Actions() {
+				if Fits(a, action) {
+					r.actions[action] = true
+					known++
+				}
+			}
+			if known == 0 {
 				c.fault(key+"."+list.key, "there is no action %q%s", a, similar(a))
 			}
 		}

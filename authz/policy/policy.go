@@ -92,7 +92,8 @@ type Rule struct {
 	Names  []string `toml:"names" doc:"The rule is about objects whose name fits one of these patterns only."`
 	Reason string   `toml:"reason" doc:"What the user is told when the rule refuses."`
 
-	name string
+	name    string
+	actions map[string]bool // those of Allow or Deny
 }
 
 // Object is what an action is done to. The zero value is no object.
@@ -114,14 +115,10 @@ type Ruling struct {
 func (p *Profile) Decide(action string, o Object, self string) Ruling {
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		list, allow := r.Allow, true
-		if len(r.Deny) > 0 {
-			list, allow = r.Deny, false
-		}
-		if !fitsAny(list, action) || !r.about(o, self) {
+		if !r.actions[action] || !r.about(o, self) {
 			continue
 		}
-		if allow {
+		if len(r.Allow) > 0 {
 			return Ruling{Allow: true, Rule: r.name}
 		}
 		reason := r.Reason

@@ -135,6 +135,9 @@ func mediaType(raw Raw) (string, error) {
 	if len(ct) > 1 {
 		return "", fault.Invalid("there are %d Content-Type headers: send one", len(ct))
 	}
+	if ct[0] == "application/json" { // as most are
+		return ct[0], nil
+	}
 	media, _, err := mime.ParseMediaType(ct[0])
 	switch {
 	case err != nil:

@@ -2,7 +2,6 @@ package request
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 
 	strict "github.com/go-json-experiment/json"
@@ -25,21 +24,18 @@ var one = strict.JoinOptions( //nolint:gochecknoglobals // constant options
 	strict.RejectUnknownMembers(true),
 )
 
-// Decode reads a body into a value of the route's type, as an Engine does, after
-// it made sure that the body can be read in one way only.
+// Decode reads a body into a value of the route's type, and refuses one that can be
+// read in more than one way. What it takes, it reads as an Engine does.
 func Decode[T any](body []byte) (*T, error) {
-	var shape, out T
+	var out T
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
 		return nil, fault.Invalid("the body is no JSON object")
 	}
 	if err := shallow(body); err != nil {
 		return nil, err
 	}
-	if err := strict.Unmarshal(body, &shape, one); err != nil {
+	if err := strict.Unmarshal(body, &out, one); err != nil {
 		return nil, explain(err)
-	}
-	if err := json.Unmarshal(body, &out); err != nil {
-		return nil, fault.Invalid("the body cannot be read: %w", err)
 	}
 	return &out, nil
 }

@@ -53,6 +53,45 @@ func FuzzCreate(f *testing.F) {
 	})
 }
 
+// FuzzBodies: a body of another kind that is taken is read as encoding/json reads it,
+// which is an Engine's reader.
+func FuzzBodies(f *testing.F) {
+	for _, body := range []string{
+		`{"Cmd":["sh"],"Privileged":true,"ConsoleSize":[1,2]}`,
+		`{"Memory":1e3,"NanoCpus":-0,"RestartPolicy":{"Name":"always"},"PidsLimit":null}`,
+		`{"Name":"a","Driver":"bridge","IPAM":{"Config":[{"Subnet":"10.0.0.0/8","Gateway":""}]},"Options":{"a":"b"},"EnableIPv4":false}`,
+		`{"Container":"a","EndpointConfig":{"IPAMConfig":{"IPv4Address":"10.0.0.1"},"MacAddress":"02:42:ac:11:00:02"}}`,
+		`{"Name":"a","DriverOpts":{"o":"\ud800"},"ClusterVolumeSpec":{}}`,
+		`{"Labels":null,"Env":null,"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Interval":1},"Volumes":{"/a":{}},"Entrypoint":"sh"}`,
+		`{"Detach":true,"Tty":null}`,
+	} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, same := range []func(*testing.T, string){
+			readAlike[ExecCreate], readAlike[ExecStart], readAlike[Update], readAlike[Config], readAlike[NetworkCreate], readAlike[Connect],
+			readAlike[Disconnect], readAlike[VolumeCreate], readAlike[Create],
+		} {
+			same(t, body)
+		}
+	})
+}
+
+func readAlike[T any](t *testing.T, body string) {
+	t.Helper()
+	got, err := Decode[T]([]byte(body))
+	if err != nil {
+		return
+	}
+	var want T
+	if err := json.Unmarshal([]byte(body), &want); err != nil {
+		t.Fatalf("%T: an Engine does not read %s: %v", want, body, err)
+	}
+	if !reflect.DeepEqual(*got, want) {
+		t.Fatalf("%T: an Engine reads %s as %+v, judged is %+v", want, body, want, *got)
+	}
+}
+
 // FuzzURI: a path that is taken is the one that an Engine's mux matches, and the
 // parameters are those that its ParseForm gives.
 func FuzzURI(f *testing.F) {

@@ -207,7 +207,11 @@ func readTable() routes {
 // find returns the route of a canonical path without its version, and the name
 // of the object in it. Exact parts win, since they come first in the table.
 func find(method, path string) (*Route, string) {
-	parts := strings.Split(path[1:], "/")
+	var few [8]string // as most paths have at most
+	parts := few[:0]
+	for p := range strings.SplitSeq(path[1:], "/") {
+		parts = append(parts, p)
+	}
 	for _, r := range all().by[method+" "+parts[0]] {
 		if ref, ok := r.match(parts); ok {
 			return r, ref

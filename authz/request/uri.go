@@ -26,12 +26,16 @@ func canonical(uri string) (target, error) {
 	if uri == "" || uri[0] != '/' {
 		return t, fault.Invalid("the URI does not begin with a slash: send the path only")
 	}
-	if i := strings.IndexFunc(uri, func(c rune) bool { return c <= ' ' || c >= 0x7f }); i >= 0 {
-		return t, fault.Invalid("the URI has a %q: escape it in parameters", uri[i])
+	for i := range len(uri) {
+		if uri[i] <= ' ' || uri[i] >= 0x7f {
+			return t, fault.Invalid("the URI has a %q: escape it in parameters", uri[i])
+		}
 	}
 	t.path, t.query, _ = strings.Cut(uri, "?")
-	if i := strings.IndexFunc(t.path, odd); i >= 0 {
-		return t, fault.Invalid("the path has a %q: write names plainly, without escapes, or use an id", t.path[i])
+	for i := range len(t.path) {
+		if odd(t.path[i]) {
+			return t, fault.Invalid("the path has a %q: write names plainly, without escapes, or use an id", t.path[i])
+		}
 	}
 	for part := range strings.SplitSeq(t.path[1:], "/") {
 		if part == "" || part == "." || part == ".." {
@@ -50,8 +54,8 @@ func canonical(uri string) (target, error) {
 }
 
 // odd says whether no name that Docker gives has a character.
-func odd(c rune) bool {
-	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("/._-:@+", c)
+func odd(c byte) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("/._-:@+", c) < 0
 }
 
 // versioned says whether an Engine takes the first part of a path for a version:

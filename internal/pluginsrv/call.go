@@ -71,6 +71,15 @@ func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) 
 	})
 }
 
+// Always adds a plugin call with one answer to all, which looks at no request.
+func Always(s *Server, path string, resp any) {
+	counted := s.metrics.calls.WithLabelValues(path[1:], resultOK)
+	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, _ *http.Request) {
+		counted.Inc()
+		_ = answer(w, resp) // which was answered before
+	})
+}
+
 // readRequest decodes and checks the body of a plugin call.
 func readRequest[Req any](c *call, w http.ResponseWriter, r *http.Request, req *Req) error {
 	if _, none := any(*req).(None); none {
@@ -111,6 +120,15 @@ var (
 	errPanic   = fmt.Errorf("%w: see the daemon's log for the stack", errdefs.ErrInternal)
 )
 
+// lateError is errLate after a time. Most calls make one and need no words of it.
+type lateError time.Duration
+
+func (e lateError) Error() string {
+	return fmt.Sprintf("%s after %s (%s)", errLate, time.Duration(e), context.DeadlineExceeded)
+}
+
+func (lateError) Unwrap() []error { return []error{errLate, context.DeadlineExceeded} }
+
 // ErrHangUp closes the connection instead of answering, when it is wrapped in
 // what a handler returns. It is for calls where the Engine takes every answered error for a
 // fact, such as VolumeDriver.Get; a broken connection it tries again.
@@ -136,7 +154,7 @@ func (c *call) run(ctx context.Context, f func(context.Context) (any, error)) (a
 	ctx = context.WithValue(context.WithoutCancel(ctx), requestKey{}, c.number)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w after %s (%w)", errLate, limit, context.DeadlineExceeded))
+	ctx, stop := context.WithTimeoutCause(ctx, limit, lateError(limit))
 	defer stop()
 
 	type outcome struct {
@@ -245,6 +263,10 @@ func (c *call) end(w http.ResponseWriter, resp any) {
 // log writes a line about the call. It makes its own copy of the attributes: a
 // handler that is late may log beside its answer.
 func (c *call) log(level slog.Level, msg string, more ...slog.Attr) {
+	//nolint:forbidigo // as below
+	if !c.s.cfg.Log.Enabled(context.Background(), level) {
+		return
+	}
 	about := []slog.Attr{slog.String("method", c.method), slog.Uint64("request", c.number)}
 	//nolint:forbidigo,sloglint // the call's context may have ended; all messages are constants, above
 	c.s.cfg.Log.LogAttrs(context.Background(), level, msg, slices.Concat(about, c.attrs, more)...)

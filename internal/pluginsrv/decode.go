@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // bodyLimit is how long the body of a request may take to arrive.
@@ -81,67 +83,68 @@ func explain(err error) error {
 	return fmt.Errorf("the body cannot be read: %w", err)
 }
 
-// fieldNames returns the names of the fields of v in lower case.
-// encoding/json matches keys to them without regard to case.
+// names are those of the fields of types, by type.
+var names sync.Map //nolint:gochecknoglobals // types do not change
+
+// fieldNames returns the names of the fields of v, folded.
 func fieldNames(v any) map[string]bool {
-	names := map[string]bool{}
 	t := reflect.TypeOf(v)
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct {
-		return names
+	if known, ok := names.Load(t); ok {
+		out, _ := known.(map[string]bool) // as stored below
+		return out
 	}
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" {
-			name = f.Name
+	out := map[string]bool{}
+	if t.Kind() == reflect.Struct {
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "" {
+				name = f.Name
+			}
+			out[fold(name)] = true
 		}
-		names[strings.ToLower(name)] = true
 	}
-	return names
+	names.Store(t, out)
+	return out
 }
+
+// fold gives keys that encoding/json takes for the same field, which it does without
+// regard to case, one form. Some letters beyond ASCII have an upper case within.
+func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
 
 // duplicates refuses valid JSON that names a key twice in an object:
 // encoding/json would silently take the last one, or merge. In the outermost
 // object, a key that differs from another only in case counts when it means one
 // of fields.
 func duplicates(body []byte, fields map[string]bool) error {
-	type frame struct {
-		keys  map[string]bool // nil in an array
-		value bool            // the next token of an object is a value
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowInvalidUTF8(true)) // escapes may be of half a character
+	if _, err := dec.ReadToken(); err != nil {
+		return twice(err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber() // 1e999 is well formed
-	stack := []*frame{{}}
-	for {
-		tok, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+	seen := make(map[string]bool, len(fields))
+	for dec.PeekKind() == '"' {
+		key, err := dec.ReadToken()
 		if err != nil {
-			return explain(err)
+			return twice(err)
 		}
-		top := stack[len(stack)-1]
-		if key, ok := tok.(string); ok && top.keys != nil && !top.value {
-			same := key
-			if low := strings.ToLower(key); len(stack) == 2 && fields[low] {
-				same = low
+		if name := fold(key.String()); fields[name] {
+			if seen[name] {
+				return fmt.Errorf("key %q is there twice", clip(key.String()))
 			}
-			if top.keys[same] {
-				return fmt.Errorf("key %q is there twice", clip(key))
-			}
-			top.keys[same], top.value = true, true
-			continue
+			seen[name] = true
 		}
-		top.value = false
-		switch tok {
-		case json.Delim('{'):
-			stack = append(stack, &frame{keys: map[string]bool{}})
-		case json.Delim('['):
-			stack = append(stack, &frame{})
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
+		if err := dec.SkipValue(); err != nil {
+			return twice(err)
 		}
 	}
+	return nil
+}
+
+func twice(err error) error {
+	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
+		return fmt.Errorf("key %q is there twice", clip(s.JSONPointer.LastToken()))
+	}
+	return explain(err)
 }
