@@ -38,6 +38,18 @@ type Meta struct {
 	// Deleted is when it was asked to go. It stays until nothing of it is left.
 	Deleted time.Time         `json:"deleted,omitzero"`
 	Labels  map[string]string `json:"labels,omitzero"`
+	// Request is a hash of the Idempotency-Key and the body that made it.
+	Request string `json:"request,omitzero"`
+}
+
+// TenantOf is the tenant that a service or set of this name is of: what is before the
+// first '-'.
+func TenantOf(name string) string {
+	tenant, _, ok := strings.Cut(name, "-")
+	if !ok {
+		return ""
+	}
+	return tenant
 }
 
 // Resource is any of the kinds.

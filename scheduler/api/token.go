@@ -38,7 +38,8 @@ type Token struct {
 // TokenSpec is what a token is for. It is not changed.
 type TokenSpec struct {
 	Role Role `json:"role"`
-	// Tenant is whose services a bearer of this role may see and change.
+	// Tenant is whose services a bearer of this role may see and change: those whose names
+	// begin with TENANT-.
 	Tenant  string    `json:"tenant,omitzero"`
 	Expires time.Time `json:"expires,omitzero"` // never, if zero
 	Hash    string    `json:"hash,omitzero"`    // SHA-256 of the secret, in hex
@@ -94,8 +95,8 @@ func (t *Token) Check() error {
 	f.meta(&t.Meta, "token", longestLabel, false)
 	oneOf(&f, "spec.role", t.Spec.Role, Roles()...)
 	switch {
-	case t.Spec.Role == Tenant && !dnsName(t.Spec.Tenant, false):
-		f.add("spec.tenant", "%.60q is no name of a tenant: take small letters, digits and '-' in between", t.Spec.Tenant)
+	case t.Spec.Role == Tenant && (!dnsName(t.Spec.Tenant, false) || strings.Contains(t.Spec.Tenant, "-")):
+		f.add("spec.tenant", "%.60q is no name of a tenant: take small letters and digits", t.Spec.Tenant)
 	case t.Spec.Role != Tenant && t.Spec.Tenant != "":
 		f.add("spec.tenant", "only a token of role %s has one", Tenant)
 	}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/internal/config"
+	"github.com/mosdocker/mosdocker/internal/daemon"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
+	"github.com/mosdocker/mosdocker/scheduler/state"
+	"github.com/mosdocker/mosdocker/scheduler/state/embed"
+)
+
+// parse reads the flags of a command, and what else stands there.
+func parse(fs *flag.FlagSet, help string, args []string, out io.Writer) ([]string, error) {
+	fs.SetOutput(out)
+	fs.Usage = func() {
+		_, _ = fmt.Fprint(fs.Output(), help)
+		fs.PrintDefaults()
+	}
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil, config.ErrDone
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", daemon.ErrConfig, err)
+	}
+	return fs.Args(), nil
+}
+
+// oneFile is the only argument of a command.
+func oneFile(args []string, command string) (string, error) {
+	if len(args) != 1 {
+		return "", fmt.Errorf("%w: mos-scheduler %s takes the name of one file", daemon.ErrConfig, command)
+	}
+	return filepath.Abs(args[0])
+}
+
+// withFile are the arguments of the daemon where a command names a configuration file.
+func withFile(path string) []string {
+	if path == "" {
+		return nil
+	}
+	return []string{"-config", path}
+}
+
+const backupHelp = `mos-scheduler backup FILE writes all state into a new file, whole or not at all. The
+scheduler may run meanwhile.
+
+`
+
+func backup(ctx context.Context, args, env []string, out io.Writer) error {
+	fs := flag.NewFlagSet("mos-scheduler backup", flag.ContinueOnError)
+	conf := fs.String("config", "", "configuration file of mos-scheduler")
+	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	args, err := parse(fs, backupHelp, args, out)
+	if err != nil {
+		return err
+	}
+	path, err := oneFile(args, "backup")
+	if err != nil {
+		return err
+	}
+	cfg, log, err := load(withFile(*conf), env)
+	if err != nil {
+		return err
+	}
+	if *data != "" {
+		cfg.Data = *data
+	}
+	var s *store
+	if len(cfg.Etcd) > 0 {
+		s, err = open(ctx, cfg, log)
+	} else {
+		s, err = beside(ctx, cfg)
+		if errdefs.IsUnavailable(err) { // it does not run
+			s, err = open(ctx, cfg, log)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b, err := s.Backup(ctx, path)
+	if err = errors.Join(err, s.close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: %d bytes, SHA-256 %s\n", b.Path, b.Bytes, b.SHA256)
+	return err
+}
+
+// beside reaches the etcd of a daemon that runs. The error is of class Unavailable if none
+// does.
+func beside(ctx context.Context, cfg Config) (*store, error) {
+	ctx, cancel := context.WithTimeout(ctx, besideLimit)
+	defer cancel()
+	return dial(ctx, state.Remote{Endpoints: []string{"unix://" + filepath.Join(cfg.Data, "etcd", "client.sock")}})
+}
+
+const restoreHelp = `mos-scheduler restore FILE makes the state of a backup that of this process's etcd. The
+scheduler must not run, and its state must not be there: move it away.
+
+`
+
+func restore(ctx context.Context, args, env []string, out io.Writer) error {
+	fs := flag.NewFlagSet("mos-scheduler restore", flag.ContinueOnError)
+	conf := fs.String("config", "", "configuration file of mos-scheduler")
+	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	args, err := parse(fs, restoreHelp, args, out)
+	if err != nil {
+		return err
+	}
+	path, err := oneFile(args, "restore")
+	if err != nil {
+		return err
+	}
+	cfg, log, err := load(withFile(*conf), env)
+	if err != nil {
+		return err
+	}
+	if *data != "" {
+		cfg.Data = *data
+	}
+	if len(cfg.Etcd) > 0 {
+		return fmt.Errorf("%w: etcd is elsewhere: restore there by etcdutl snapshot restore --bump-revision 1000000000 --mark-compacted", daemon.ErrConfig)
+	}
+	c := embedded(cfg, log)
+	if err := embed.Restore(c, path); err != nil {
+		return err
+	}
+	log.DebugContext(ctx, "restored", "into", c.Dir)
+	_, err = fmt.Fprintf(out, "%s: restored from %s\n", c.Dir, path)
+	return err
+}
+
+const tokenHelp = `mos-scheduler token create NAME -role ROLE   makes a token and prints its secret
+mos-scheduler token rm NAME                  takes one away
+mos-scheduler token ls                       lists them
+
+Roles are admin, operator, tenant, host and read-only.
+
+`
+
+func token(ctx context.Context, args, _ []string, out io.Writer) error {
+	fs := flag.NewFlagSet("mos-scheduler token", flag.ContinueOnError)
+	socket := fs.String("socket", client.DefaultSocket, "unix socket of the scheduler")
+	role := fs.String("role", "", "what its bearer may do")
+	tenant := fs.String("tenant", "", "whose services, for role tenant")
+	ttl := fs.String("ttl", "", "for how long, such as 24h; for ever by default")
+	if len(args) == 0 {
+		args = []string{"-h"}
+	}
+	verb, rest := args[0], args[1:]
+	var name string
+	if len(rest) > 0 && rest[0] != "" && rest[0][0] != '-' { // flags may follow it
+		name, rest = rest[0], rest[1:]
+	}
+	if verb == "-h" || verb == "--help" || verb == "-help" {
+		rest = []string{"-h"}
+	}
+	rest, err := parse(fs, tokenHelp, rest, out)
+	if err != nil {
+		return err
+	}
+	c, err := client.New(*socket, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	switch {
+	case verb == "ls" && name == "" && len(rest) == 0:
+		return tokens(ctx, c, out)
+	case name == "" || len(rest) > 0:
+	case verb == "rm":
+		return c.DeleteToken(ctx, name)
+	case verb == "create":
+		t, err := c.CreateToken(ctx, api.TokenRequest{Name: name, Role: api.Role(*role), Tenant: *tenant, TTL: *ttl})
+		if err == nil {
+			_, err = fmt.Fprintln(out, t.Secret)
+		}
+		return err
+	}
+	return fmt.Errorf("%w: want mos-scheduler token create NAME -role ROLE, rm NAME, or ls", daemon.ErrConfig)
+}
+
+func tokens(ctx context.Context, c *client.Client, out io.Writer) error {
+	page, err := client.List[api.Token](ctx, c, client.Filter{})
+	if err != nil {
+		return err
+	}
+	for _, t := range page.Items {
+		until := "for ever"
+		if !t.Spec.Expires.IsZero() {
+			until = "until " + t.Spec.Expires.Format("2006-01-02T15:04:05Z")
+		}
+		if _, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", t.Name, t.Spec.Role, t.Spec.Tenant, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/state"
+)
+
+// Control answers what only the controllers know.
+type Control interface {
+	// Explain says what becomes of one more set of a service, which need not be stored; of a
+	// host in particular, where its name is not empty.
+	Explain(ctx context.Context, s *api.Service, host string) (*api.Explanation, error)
+	// DryRun says where the sets of a service would go if it were stored now.
+	DryRun(ctx context.Context, s *api.Service) (*api.Forecast, error)
+}
+
+// Config is that of a server. Store and Log are required.
+type Config struct {
+	Store   *state.Store
+	Log     *slog.Logger
+	Control Control          // nil: what asks it is refused
+	Link    http.Handler     // of hosts, below /v1/link/; it knows by itself whom to let in
+	Version string           // of the program
+	Now     func() time.Time // time.Now by default
+	// Ready says why this process should not be asked now.
+	Ready func(context.Context) error
+}
+
+// Server is the API.
+type Server struct {
+	cfg     Config
+	mux     *http.ServeMux
+	handler http.Handler
+	api     huma.API
+	openAPI []byte
+	bearers *bearers
+	metrics *metrics
+	atEnd   func(do func()) (stop func() bool) // of the server
+}
+
+// New makes a server, whose watches end with ctx.
+func New(ctx context.Context, c Config) (*Server, error) {
+	if c.Store == nil || c.Log == nil {
+		return nil, fault.Invalid("the API needs a store and a logger")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Control == nil {
+		c.Control = noControl{}
+	}
+	s := &Server{cfg: c, mux: http.NewServeMux(), atEnd: func(do func()) func() bool { return context.AfterFunc(ctx, do) }}
+	// A page of somebody else's in a browser that has our certificate is not its user.
+	s.handler = http.NewCrossOriginProtection().Handler(s.mux)
+	s.bearers = &bearers{store: c.Store, now: c.Now}
+	registry := prometheus.NewRegistry()
+	s.metrics = newMetrics(registry, c.Store)
+	s.api = humago.New(s.mux, describe(c.Version))
+	s.api.OpenAPI().Components.Schemas.RegisterTypeAlias(reflect.TypeFor[api.Template](), reflect.TypeFor[setSchema]())
+	s.api.UseMiddleware(s.guard)
+	s.resources()
+	s.watches()
+	s.questions()
+	s.tokens()
+	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(s.openAPI) // the client may be gone
+	})
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	s.mux.HandleFunc("GET /readyz", s.ready)
+	s.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		c := call{}
+		var err error
+		if c.Caller, err = s.identify(r.Context(), r.Header.Get("Authorization"), r.TLS); err == nil {
+			err = c.may(look, api.Hosts, "")
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	})
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, fault.NotFound("there is no %s %.80s: /openapi.json has all", r.Method, r.URL.Path))
+	})
+	if c.Link != nil {
+		s.mux.Handle("/v1/link/", c.Link)
+	}
+	var err error
+	s.openAPI, err = document(s.api.OpenAPI())
+	return s, err
+}
+
+// OpenAPI is the document of the API.
+func (s *Server) OpenAPI() []byte { return s.openAPI }
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Ready != nil {
+		if err := s.cfg.Ready(r.Context()); err != nil {
+			refuse(w, err)
+			return
+		}
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// refuse answers outside of huma.
+func refuse(w http.ResponseWriter, err error) {
+	p := api.NewProblem(err)
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(encode(p)) //nolint:gosec // JSON that says so; the client may be gone
+}
+
+// noControl is where the controllers are missing.
+type noControl struct{}
+
+func (noControl) Explain(context.Context, *api.Service, string) (*api.Explanation, error) {
+	return nil, fault.Later("this process has no controllers that could explain placement")
+}
+
+func (noControl) DryRun(context.Context, *api.Service) (*api.Forecast, error) {
+	return nil, fault.Later("this process has no controllers that could plan")
+}
