@@ -67,7 +67,7 @@ type addrView struct {
 func viewOf(c plan.Container) containerView {
 	v := containerView{
 		ID: c.ID, Name: c.Name, Container: memberOf(c), Index: c.Index, Revision: c.Rev, Image: c.Image, ImageID: c.ImageID,
-		State: c.State, Health: c.Health, Ready: isReady(c), CutOff: c.Stranded, ExitCode: c.ExitCode, OOM: c.OOM, Error: c.Failed,
+		State: c.State, Health: c.Health, Ready: c.Serves(), CutOff: c.Stranded, ExitCode: c.ExitCode, OOM: c.OOM, Error: c.Failed,
 		Created: c.Created, Started: c.Started, Finished: c.Finished, Restarts: c.Restarts, RestartPolicy: c.Restart, PID: c.PID,
 		Limits: limitView{float64(c.Limits.CPU), uint64(c.Limits.MEM)}, Unnamed: c.Unnamed,
 	}

@@ -175,7 +175,7 @@ func after(c plan.Container, o plan.Observed) (next *plan.Container, goesOn bool
 	if last.Started.After(c.Started) {
 		return &last, true
 	}
-	return nil, !o.Stopped() && (last.State != plan.Exited || !isReady(last))
+	return nil, !o.Stopped() && (last.State != plan.Exited || !last.Serves())
 }
 
 // copy copies lines, whole ones, each with the prefix.

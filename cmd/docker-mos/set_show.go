@@ -16,7 +16,6 @@ import (
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
-	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // setRow is one set as docker set ls lists it.
@@ -46,7 +45,7 @@ func rowOf(name string, o plan.Observed) setRow {
 	inf := o.Infra
 	members := map[string]bool{} // whether one of its containers is ready: one that is replaced has two
 	for _, c := range o.Members {
-		members[c.Member] = members[c.Member] || inf != nil && inf.State == plan.Running && isReady(c)
+		members[c.Member] = members[c.Member] || inf != nil && inf.State == plan.Running && c.Serves()
 	}
 	r.Members = len(members)
 	for _, ready := range members {
@@ -80,22 +79,6 @@ func rowOf(name string, o plan.Observed) setRow {
 		r.State = "degraded"
 	}
 	return r
-}
-
-// isReady says whether a container serves, or did the work that it is there for and is
-// not to run again.
-func isReady(c plan.Container) bool {
-	if c.State != plan.Exited {
-		return c.State == plan.Running && !c.Stranded && (c.Health == "" || c.Health == "healthy")
-	}
-	own, err := spec.DecodeContainer(c.Spec)
-	if err != nil {
-		return false // of another release
-	}
-	// The policy of the container itself says no more once the set was stopped.
-	opt := own.Options
-	ends := opt.Backoff == nil && (opt.Restart == "no" || opt.Restart == "" && opt.Once)
-	return ends && c.ExitCode == 0
 }
 
 func (s *sets) ls() *cobra.Command {

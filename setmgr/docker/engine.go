@@ -365,6 +365,21 @@ func (e *Engine) Arch(ctx context.Context) (string, error) {
 	return v.Arch, e.told(ctx, err)
 }
 
+// Clustered are the sets that clusters have on the Engine, with their label.Cluster.
+func (e *Engine) Clustered(ctx context.Context) (map[string]string, error) {
+	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label.Cluster)})
+	if err != nil {
+		return nil, e.told(ctx, err)
+	}
+	marks := map[string]string{}
+	for _, c := range out.Items {
+		if set := owner(c); set != "" {
+			marks[set] = c.Labels[label.Cluster]
+		}
+	}
+	return marks, nil
+}
+
 // Sets are the names of the sets that the Engine has containers of.
 func (e *Engine) Sets(ctx context.Context) ([]string, error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label.Set)})

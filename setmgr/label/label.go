@@ -18,6 +18,9 @@ const (
 	Spec = "mos.spec"
 	// History is of a member what it was before, see plan.Revision, as JSON.
 	History = "mos.history"
+	// Cluster is on containers of sets that a cluster has here: the cluster's mark and the
+	// UID of the set, with a slash between them.
+	Cluster = "mos.cluster"
 )
 
 // The roles.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -26,11 +27,16 @@ type builder struct {
 	past map[string]Container
 	last map[string]int
 	torn bool // all that was there is removed first
+	// cluster is label.Cluster of what is made.
+	cluster string
 }
 
 func newBuilder(s spec.Set, o Observed, opt Options) *builder {
 	o.Members = slices.Clone(o.Members)
-	b := &builder{s: s, o: o, opt: opt, p: Plan{Set: s.Name}, unready: map[string]string{}, ready: map[string]int{}, started: map[string]int{}, past: map[string]Container{}, last: map[string]int{}}
+	b := &builder{s: s, o: o, opt: opt, p: Plan{Set: s.Name}, unready: map[string]string{}, ready: map[string]int{}, started: map[string]int{}, past: map[string]Container{}, last: map[string]int{}, cluster: o.Cluster()}
+	if o.Infra == nil {
+		b.cluster = cmp.Or(b.cluster, opt.Cluster)
+	}
 	for _, c := range o.inService(s.Name) {
 		b.past[c.Member], b.last[c.Member] = c, b.of(c.Member)[0].Rev
 	}

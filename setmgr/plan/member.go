@@ -88,6 +88,13 @@ func (b *builder) why(have Container, c spec.Container) string {
 	return "its image " + c.Image + " is another now"
 }
 
+// mark says in a container whose its set is.
+func (b *builder) mark(c *render.Create) {
+	if b.cluster != "" {
+		c.Config.Labels[label.Cluster] = b.cluster
+	}
+}
+
 // make creates a container of a member.
 func (b *builder) make(c spec.Container, name, cause string, needs ...int) (int, error) {
 	r, err := render.Member(b.s, c, b.o.Facts, render.InfraName(b.s.Name), c.Image, b.last[c.Name]+1)
@@ -95,6 +102,7 @@ func (b *builder) make(c spec.Container, name, cause string, needs ...int) (int,
 		return 0, err
 	}
 	r.Name = name
+	b.mark(&r)
 	if old, ok := b.past[c.Name]; ok {
 		if h := historyAfter(old, spec.HashContainer(c), b.o.Images[c.Image]); h != "" {
 			r.Config.Labels[label.History] = h

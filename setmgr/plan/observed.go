@@ -43,6 +43,20 @@ func (o Observed) Stopped() bool {
 	return o.Infra != nil && o.Infra.Restart == "no" && !o.Infra.live()
 }
 
+// Cluster is the mark of the cluster that has the set here, and the set's UID in it, ""
+// of a set that no cluster has.
+func (o Observed) Cluster() string {
+	if o.Infra != nil {
+		return o.Infra.Cluster
+	}
+	for _, c := range o.Members {
+		if c.Cluster != "" {
+			return c.Cluster
+		}
+	}
+	return ""
+}
+
 // Container is one of a set's containers as it is found.
 type Container struct {
 	ID, Name string
@@ -52,6 +66,7 @@ type Container struct {
 	Hash     string // label.Hash
 	Spec     string // label.Spec
 	History  string // label.History
+	Cluster  string // label.Cluster
 	Image    string // as it was named
 	ImageID  string
 	State    State
@@ -103,4 +118,20 @@ const (
 type Limits struct {
 	CPU spec.Cores
 	MEM spec.Bytes
+}
+
+// Serves says whether a container serves, or did the work that it is there for and is
+// not to run again.
+func (c Container) Serves() bool {
+	if c.State != Exited {
+		return c.State == Running && !c.Stranded && (c.Health == "" || c.Health == "healthy")
+	}
+	own, err := spec.DecodeContainer(c.Spec)
+	if err != nil {
+		return false // of another release
+	}
+	// The policy of the container itself says no more once the set was stopped.
+	opt := own.Options
+	ends := opt.Backoff == nil && (opt.Restart == "no" || opt.Restart == "" && opt.Once)
+	return ends && c.ExitCode == 0
 }

@@ -437,3 +437,42 @@ func TestSmallAmountsOfProcessorsCount(t *testing.T) {
 		}
 	}
 }
+
+// TestContainersTellOfTheirCluster: all that a cluster's set has made, by whomever; and a set
+// of nobody's stays so.
+func TestContainersTellOfTheirCluster(t *testing.T) {
+	s, w := web(t), newWorld()
+	marks := func(p Plan, err error) (out []string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, st := range p.Steps {
+			if st.Op == Create {
+				out = append(out, st.Create.Config.Labels["mos.cluster"])
+			}
+		}
+		return slices.Compact(out)
+	}
+	with := opt
+	with.Cluster = "c1/u1"
+	if got := marks(Up(s, w.seen(), with)); !slices.Equal(got, []string{"c1/u1"}) {
+		t.Errorf("made with %q", got)
+	}
+	w.up(t, s)
+	next := web(t)
+	next.Containers[0].Image = "shop/app:42"
+	if got := marks(Up(next, w.seen(), with)); !slices.Equal(got, []string{""}) {
+		t.Errorf("a container of a local set got %q", got)
+	}
+	w.o.Infra.Cluster = "c1/u1"
+	if got := marks(Up(next, w.seen(), opt)); !slices.Equal(got, []string{"c1/u1"}) {
+		t.Errorf("changed by hand: %q", got)
+	}
+	next.Network.IP = "10.9.0.22"
+	again := opt
+	again.Recreate = true
+	if got := marks(Up(next, w.seen(), again)); !slices.Equal(got, []string{"c1/u1"}) {
+		t.Errorf("recreated by hand: %q", got)
+	}
+}

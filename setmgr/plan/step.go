@@ -101,6 +101,8 @@ type Plan struct {
 // Options change what Up does.
 type Options struct {
 	InfraImage string // of sets that name none
+	// Cluster is the label that containers get, of a set that has none. Others keep theirs.
+	Cluster string
 	// Files is what is in files that have a Digest, by that.
 	Files map[string][]byte
 	// Renew lets replaced containers lose their unnamed volumes.

@@ -168,6 +168,7 @@ func (b *builder) makeInfra() error {
 			return err
 		}
 		c.Config.Image = b.infraImage()
+		b.mark(&c)
 		b.infra = b.touch(Step{Op: Create, Name: name, Create: &c, Cause: "it holds network, volume and IPC of the set"})
 		b.up = b.touch(Step{Op: Start, Name: name, Made: b.infra, Cause: "all others live in its network"}, b.infra)
 		b.connect(b.up)

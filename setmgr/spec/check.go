@@ -87,7 +87,7 @@ func (f *flaws) image(path, image string) {
 }
 
 func (f *flaws) labels(path string, labels, annotations map[string]string) {
-	ours := []string{label.Set, label.Role, label.Member, label.Index, label.Rev, label.Hash, label.Spec, label.History}
+	ours := []string{label.Set, label.Role, label.Member, label.Index, label.Rev, label.Hash, label.Spec, label.History, label.Cluster}
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		switch {
 		case !line(key) || strings.Contains(key, "="):

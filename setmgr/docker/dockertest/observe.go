@@ -70,7 +70,7 @@ func (f *Fake) look(s spec.Set, o *plan.Observed) {
 func (f *Fake) seen(b *box) plan.Container {
 	l := b.config.Labels
 	c := plan.Container{
-		ID: b.id, Name: b.name, Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History],
+		ID: b.id, Name: b.name, Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History], Cluster: l[label.Cluster],
 		Image: b.config.Image, ImageID: b.image.ID, State: b.state, ExitCode: b.code, Failed: b.failed, Health: b.health(),
 		Started: b.started, Finished: b.finished, Created: b.created, Restarts: b.restarts, PID: b.pid, NetOf: b.netOf, Stranded: f.stranded(b),
 		Restart: b.policy(), Unnamed: slices.Clone(b.unnamed), Limits: b.limits(), Nano: b.host.NanoCPUs > 0, Nets: maps.Clone(b.nets),
@@ -83,6 +83,20 @@ func (f *Fake) seen(b *box) plan.Container {
 func (f *Fake) stranded(b *box) bool {
 	donor := f.byID(b.netOf)
 	return b.state == plan.Running && donor != nil && donor.state == plan.Running && donor.ns != b.ns
+}
+
+// Clustered does as Clustered of package docker.
+func (f *Fake) Clustered(ctx context.Context) (map[string]string, error) {
+	marks := map[string]string{}
+	return marks, f.ask(ctx, func() error {
+		for _, b := range f.boxes {
+			set, mark := render.Owner(b.config.Labels, b.name), b.config.Labels[label.Cluster]
+			if set != "" && mark != "" {
+				marks[set] = mark
+			}
+		}
+		return nil
+	})
 }
 
 // Sets implements [setmgr.Engine].
