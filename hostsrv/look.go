@@ -56,6 +56,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 			s.held.remove(name, c.Member) // its start was not heard
 		}
 	}
+	s.drift(ctx, name, d, o)
 	if (first || restarted) && !s.held.mends(name) {
 		s.findHeld(name, o, restarted)
 	}
@@ -158,6 +159,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	if err == nil {
 		x.Restarts += starts
 	}
+	x.limits = nil // ours may be others now
 	again := !staged && time.Since(x.healed) < relapse
 	x.healed = time.Now()
 	if err == nil && again {

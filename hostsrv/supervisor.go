@@ -11,6 +11,7 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
 
 // Engine is what a supervisor needs of an Engine beside what a set manager does.
@@ -82,9 +83,11 @@ type set struct {
 	// staged that the last healing left some for later.
 	booting, staged bool
 
-	next, hold time.Time // of the next look, and before which there is none
-	healed     time.Time // the last time
-	ids        []string  // of its containers
+	next, hold time.Time              // of the next look, and before which there is none
+	healed     time.Time              // the last time
+	ids        []string               // of its containers
+	limits     map[string]plan.Limits // of them when they were looked at, by id
+	touched    map[string]bool        // members whose limits others changed since
 	probes     map[string]*probe
 	ends       map[string]ends // by member that has a Backoff
 }
@@ -182,7 +185,9 @@ func (s *Supervisor) heard(ctx context.Context, h setmgr.Happened) {
 		}
 	case "start":
 		s.held.remove(h.Set, h.Member)
-	case "die", "destroy", "rename", "health_status", "update", "unpause":
+	case "update":
+		s.touch(ctx, h.Set, h.Member)
+	case "die", "destroy", "rename", "health_status", "unpause":
 	default:
 		return // exec_start and such
 	}
@@ -235,7 +240,7 @@ func (s *Supervisor) nudge() {
 func (s *Supervisor) of(name string) *set {
 	x := s.sets[name]
 	if x == nil {
-		x = &set{Set: api.Set{Name: name, State: api.Unknown, Since: time.Now()}, probes: map[string]*probe{}, ends: map[string]ends{}}
+		x = &set{Set: api.Set{Name: name, State: api.Unknown, Since: time.Now()}, probes: map[string]*probe{}, touched: map[string]bool{}, ends: map[string]ends{}}
 		s.sets[name] = x
 	}
 	return x

@@ -75,6 +75,13 @@ func resized(s spec.Set, c spec.Container, have Limits, next []Limits) spec.Cont
 	case mem:
 	case out.MEM > 0 && s.MEM > 0:
 		out.MEM = percent(float64(have.MEM), float64(s.MEM))
+		if limitsOf(s, c).MEM == have.MEM {
+			break
+		}
+		// Somebody's docker update, which knows no percents.
+		if out.MEM = float64(have.MEM) / float64(s.MEM) * 100; limitsOf(s, c).MEM != have.MEM {
+			out.MEM, out.Memory = 0, have.MEM
+		}
 	default:
 		out.MEM, out.Memory = 0, have.MEM
 	}

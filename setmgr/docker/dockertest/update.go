@@ -60,6 +60,7 @@ func (f *Fake) Limit(ctx context.Context, id string, l plan.Limits) error {
 			}
 			r.CPUPeriod, r.CPUQuota, r.NanoCPUs = 0, 0, int64(float64(l.CPU)*1e9+0.5)
 		}
+		defer f.tell(b, "update")
 		return b.update(r)
 	})
 }
@@ -67,7 +68,10 @@ func (f *Fake) Limit(ctx context.Context, id string, l plan.Limits) error {
 // Update is what somebody else does by docker update, with its traps: 0 is no
 // change, and memory must stay below the memory with swap that was set before.
 func (f *Fake) Update(ctx context.Context, id string, r container.Resources) error {
-	return f.about(ctx, "update", id, func(b *box) error { return b.update(r) })
+	return f.about(ctx, "update", id, func(b *box) error {
+		defer f.tell(b, "update")
+		return b.update(r)
+	})
 }
 
 func (b *box) update(r container.Resources) error {
