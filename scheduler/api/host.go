@@ -20,8 +20,8 @@ type HostSpec struct {
 	Taints       []Taint      `json:"taints,omitzero"`
 	// Overcommit is how many percent of each amount may be given; 0 is 100.
 	Overcommit Amounts `json:"overcommit,omitzero"`
-	// Fenced is an operator's word that nothing of a lost host runs or reaches a network. Its
-	// sets that must not run twice may then run elsewhere. It ends when the host comes back.
+	// Fenced is an operator's word that nothing of a lost host runs or reaches a network:
+	// sets with replaceFenced then run elsewhere. It ends when the host comes back.
 	Fenced bool `json:"fenced,omitzero"`
 }
 

@@ -1,0 +1,180 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/scheduler/state"
+)
+
+// Config is that of a [Controller]. Name and Log are required.
+type Config struct {
+	Name string // of this process among those that share the store
+	Log  *slog.Logger
+
+	Heartbeat time.Duration // within which a host reports, 2 s by default
+	Lease     time.Duration // of silence, after which a host is lost; 8 s by default
+	Grace     time.Duration // after a leader's start, in which no silence counts; 3 heartbeats by default
+	Term      time.Duration // after which another leads if this process ends; 5 s by default
+	Events    time.Duration // for which events are kept, an hour by default
+
+	// More than 5, and more than 5 %, of the hosts of a room that are lost within
+	// BrakeWindow (2 min by default) stop replacements there for BrakeHold (10 min) after the
+	// last of them, or until hosts come back; so do 3, and more than 30 %, of all hosts.
+	BrakeWindow, BrakeHold time.Duration
+
+	Seed uint64 // decides between hosts that are equally good
+}
+
+func (c *Config) complete() {
+	for _, d := range []struct {
+		of        *time.Duration
+		otherwise time.Duration
+	}{
+		{&c.Heartbeat, 2 * time.Second},
+		{&c.Lease, 8 * time.Second},
+		{&c.Term, 5 * time.Second},
+		{&c.Events, time.Hour},
+		{&c.BrakeWindow, 2 * time.Minute},
+		{&c.BrakeHold, 10 * time.Minute},
+	} {
+		if *d.of == 0 {
+			*d.of = d.otherwise
+		}
+	}
+	if c.Grace == 0 {
+		c.Grace = 3 * c.Heartbeat
+	}
+}
+
+// Controller decides for a cluster when it leads, and answers questions always.
+type Controller struct {
+	store *state.Store
+	Config
+	cache *cache
+
+	mu   sync.Mutex // guards all below
+	lead *lead      // nil while this process does not lead
+}
+
+// lead is what a leader knows by itself.
+type lead struct {
+	epoch int64
+	since time.Time
+	over  chan struct{} // closed at its end
+	news  chan struct{} // has one after a report that says anything new
+	beats map[string]*beat
+	fresh map[string]bool // hosts whose reports were not looked at
+}
+
+// beat is what was last heard of a host.
+type beat struct {
+	at     time.Time
+	report link.Report
+}
+
+// New makes a controller, which does nothing before [Controller.Run].
+func New(s *state.Store, c Config) *Controller {
+	c.complete()
+	return &Controller{store: s, Config: c, cache: newCache(c.Seed)}
+}
+
+// Run follows the store, and leads whenever it may, until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	if c.Name == "" || c.Log == nil {
+		return fault.Invalid("a controller needs a name and a logger")
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var all sync.WaitGroup
+	all.Go(func() {
+		c.cache.follow(ctx, c.store, c.Heartbeat/4, func(err error) {
+			c.Log.WarnContext(ctx, "the store cannot be followed", "err", err)
+		})
+	})
+	defer all.Wait()
+	defer stop()
+	for ctx.Err() == nil {
+		if err := c.candidate(ctx); err != nil && ctx.Err() == nil {
+			c.Log.WarnContext(ctx, "not leading", "err", err)
+			pause(ctx, c.Heartbeat/2)
+		}
+	}
+	return nil
+}
+
+// candidate leads for one term.
+func (c *Controller) candidate(ctx context.Context) error {
+	m, err := c.store.Join(ctx, c.Name, c.Term)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		short, done := context.WithTimeout(context.WithoutCancel(ctx), c.Term)
+		defer done()
+		_ = m.Leave(short) // else the lease ends it
+	}()
+	term, err := m.Lead(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // ends with this call
+		select {
+		case <-term.Lost():
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	// All that leaders before wrote comes before this event.
+	b := c.store.Batch(term)
+	b.Create(event(note{on: api.Reference{Kind: api.Operations, Name: "lead"}, what: "leads", text: c.Name}))
+	began, err := b.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.cache.until(ctx, began); err != nil {
+		return err
+	}
+	l := &lead{
+		epoch: term.Epoch, since: time.Now(), over: make(chan struct{}), news: make(chan struct{}, 1),
+		beats: map[string]*beat{}, fresh: map[string]bool{},
+	}
+	c.mu.Lock()
+	c.lead = l
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.lead = nil
+		close(l.over)
+	}()
+	c.Log.InfoContext(ctx, "leading", "epoch", term.Epoch)
+	err = newLeader(c, l, term).run(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = fault.Unavailable("the term of this process ended")
+	}
+	return err
+}
+
+func (c *Controller) leading() (*lead, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lead == nil {
+		return nil, fault.Unavailable("this process does not lead: ask another controller")
+	}
+	return c.lead, nil
+}
+
+// Leads says whether this process leads.
+func (c *Controller) Leads() bool {
+	_, err := c.leading()
+	return err == nil
+}

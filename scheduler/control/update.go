@@ -1,0 +1,171 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/place"
+)
+
+// goal is the template that sets are to be of.
+func (k *look) goal() version {
+	if s := k.of.Status; s.Stable != nil && s.Failed == k.of.hash && k.of.stable != k.of.hash {
+		return k.stable()
+	}
+	return version{api.Version{Generation: k.of.Generation, Set: k.of.Spec.Set}, k.of.hash}
+}
+
+func (k *look) stable() version { return version{*k.of.Status.Stable, k.of.stable} }
+
+// fresh is the template of a set that is made: where an update is not to go on, it is not
+// carried further by new sets.
+func (k *look) fresh(want int) version {
+	if k.of.Status.Stable == nil || k.of.stable == k.target.hash {
+		return k.target
+	}
+	updated := 0
+	for _, m := range k.sets {
+		if m.hash == k.target.hash {
+			updated++
+		}
+	}
+	if u := k.of.Spec.Update; u.Paused || updated >= max(want-u.Partition, 0) {
+		return k.stable()
+	}
+	return k.target
+}
+
+// readyWithin is how long a set may take to get ready.
+const readyWithin = 2 * time.Minute
+
+// failedFor is how many heartbeats a set must have failed for to count as one that does
+// not get ready.
+const failedFor = 5
+
+// judge looks which sets do not get ready, and ends an update that fails.
+func (k *look) judge() {
+	var bad []*member
+	for _, m := range k.sets {
+		h := k.host(m.Spec.Host)
+		if k.available(m) || h == nil || h.Status.Health != api.Healthy || stops(m.SetInstance) {
+			delete(k.unready, m.UID)
+			continue
+		}
+		u := k.unready[m.UID]
+		if u.generation != m.Spec.ServiceGeneration {
+			u = unready{m.Spec.ServiceGeneration, k.now}
+			k.unready[m.UID] = u
+		}
+		k.late[k.of.name] = true
+		may := cmp.Or(time.Duration(k.of.Spec.Update.ReadyWithin)*time.Second, readyWithin)
+		if m.Status.Phase == api.Failed {
+			may = min(may, failedFor*k.Heartbeat)
+		}
+		if m.hash == k.target.hash && k.now.Sub(u.since) >= may {
+			bad = append(bad, m)
+		}
+	}
+	if len(bad) == 0 {
+		return
+	}
+	text := fmt.Sprintf("%d sets do not get ready, such as %s: %s", len(bad), bad[0].Name, cmp.Or(bad[0].Status.Message, "it says nothing"))
+	s := k.of.Service
+	if k.target.hash != k.of.hash || s.Status.Stable == nil || k.of.stable == k.of.hash || s.Spec.Update.KeepFailed || s.Spec.Update.Paused {
+		k.why = append(k.why, text)
+		return
+	}
+	own := *s
+	own.Status.Failed = k.of.hash
+	k.of = &service{Service: &own, name: k.of.name, hash: k.of.hash, stable: k.of.stable, sets: k.of.sets, asks: k.of.asks}
+	k.target = k.stable()
+	k.say("rolled-back", text, fmt.Sprintf("from generation %d to %d", s.Generation, k.target.Generation))
+}
+
+// update changes sets to the template that is wished, as many as may be unavailable.
+func (k *look) update(want int) {
+	if k.of.Service == nil || !k.of.Deleted.IsZero() {
+		return
+	}
+	u := k.of.Spec.Update
+	back := k.target.hash != k.of.hash // a failed update is taken back whole
+	var old []*member
+	for _, m := range k.sets {
+		if m.hash != k.target.hash && m.Spec.Host != "" && !m.Spec.Leaving {
+			old = append(old, m)
+		}
+	}
+	may := len(old)
+	if !back {
+		may = max(min(may, want-u.Partition-(len(k.sets)-len(old))), 0)
+	}
+	if u.Paused && !back || may == 0 {
+		return
+	}
+	slices.SortStableFunc(old, func(a, b *member) int {
+		return cmp.Or(truth(k.available(a))-truth(k.available(b)), cmp.Compare(b.Spec.Slot, a.Spec.Slot))
+	})
+	for _, m := range old[:may] {
+		if h := k.host(m.Spec.Host); h == nil || h.Status.Health != api.Healthy {
+			continue // nobody would hear of it; it counts as unavailable
+		}
+		served := k.available(m)
+		if served && k.budget <= 0 {
+			return
+		}
+		if why := k.inPlace(m); why != "" {
+			if volume(m.Name, &m.Spec.Set.Set) != "" {
+				k.why = append(k.why, fmt.Sprintf("%s cannot be changed on host %s, and its volume cannot move: %s", m.Name, m.Spec.Host, why))
+				continue
+			}
+			m.edit().Spec.Leaving = true
+			k.say("leaves", "its host cannot hold the new template: "+why, m.Name)
+		}
+		if served {
+			k.budget--
+		}
+	}
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// inPlace has a set changed where it is, if its host can hold that; else it says why not.
+func (k *look) inPlace(m *member) string {
+	a, err := k.of.ask(k.target.hash, &k.target.Set.Set)
+	if err != nil {
+		return err.Error()
+	}
+	k.cluster.Remove(id(m.Name))
+	v, err := k.cluster.Why(a, place.HostID(m.Spec.Host))
+	if err != nil {
+		return err.Error()
+	}
+	for _, r := range v.Reasons {
+		switch r.Filter { //nolint:exhaustive // the others are about where a set is put
+		case place.FilterNetwork, place.FilterAddress, place.FilterPort, place.FilterCPU, place.FilterMemory, place.FilterDisk:
+			k.book(m.was)
+			return r.Text
+		}
+	}
+	_ = k.cluster.Add(id(m.Name), a, place.HostID(m.Spec.Host)) // the host is known: it was asked
+	k.turnTo(m, k.target)
+	k.say("updated", "", m.Name)
+	return ""
+}
+
+// turnTo gives a set another template.
+func (k *look) turnTo(m *member, v version) {
+	i := m.edit()
+	i.Spec.ServiceGeneration, i.Spec.Set = v.Generation, v.Set
+	m.hash = v.hash
+	if i.Spec.Host != "" {
+		i.Status = api.SetStatus{Phase: api.Starting, Since: k.now}
+	}
+}
