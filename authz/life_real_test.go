@@ -81,6 +81,7 @@ func ordinaryLife(t *testing.T, b *bench) {
 	t.Run("build", func(t *testing.T) { builds(t, b) })
 	t.Run("events", func(t *testing.T) { events(t, b) })
 	t.Run("apart", func(t *testing.T) { apart(t, b) })
+	t.Run("compose", func(t *testing.T) { composes(t, b) })
 
 	b.a(t, "rm", "-f", "web2")
 	for _, what := range []string{"container", "network", "volume"} {
@@ -339,6 +340,85 @@ func setsOfATenant(t *testing.T, b *bench) {
 		t.Error(out, err)
 	}
 	if out := b.MustDocker(t, "ps", "-aq"); out != "" {
+		t.Errorf("left are %q", out)
+	}
+}
+
+// composeFile is of two services, one of which is built, on a network and a volume.
+const composeFile = `name: shop
+services:
+  web:
+    build: {context: ., network: none}
+    image: a/web
+    command: sh -c 'echo up; while :; do date >/data/now; sleep 1; done'
+    volumes: [data:/data]
+    networks: {front: {aliases: [site]}}
+    ports: ["18082:80"]
+    depends_on: [db]
+    stop_grace_period: 0s
+  db:
+    image: ` + rig.Image + `
+    command: sleep 1000
+    networks: [front]
+    stop_grace_period: 0s
+networks: {front: {}}
+volumes: {data: {}}
+`
+
+// composes: docker compose at the guarded socket works as without it.
+func composes(t *testing.T, b *bench) {
+	t.Helper()
+	testx.Need(t, testx.Compose)
+	program, err := os.ReadFile(filepath.Join(testx.ComposeDir(), "docker-compose"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const plugin = "/tmp/docker-1000/cli-plugins/docker-compose"
+	b.write(t, plugin, string(program))
+	if err := os.Chmod(b.Path(plugin), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.write(t, "/tmp/shop/compose.yaml", composeFile)
+	b.write(t, "/tmp/shop/Dockerfile", "FROM "+rig.Image+"\nRUN echo built >/built\n")
+	compose := func(args ...string) string {
+		t.Helper()
+		out, err := b.as(t, 1000, 2000, "", append([]string{"compose", "--progress", "plain", "-f", "/tmp/shop/compose.yaml"}, args...)...)
+		if err != nil {
+			t.Errorf("docker compose: %v", err)
+		}
+		return out
+	}
+	compose("build")
+	compose("up", "-d")
+	web := compose("ps", "-q", "web")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"web running", []string{"ps", "--format", "{{.Service}} {{.State}}"}},
+		{"built", []string{"exec", "-T", "web", "cat", "/built"}},
+		{"ok", []string{"exec", "-T", "db", "sh", "-c", "ping -c1 -W5 site >/dev/null && echo ok"}},
+		{"up", []string{"logs", "web"}},
+		{"sleep 1000", []string{"top", "db"}},
+		{"a/web", []string{"images"}},
+		{"", []string{"restart", "db"}},
+		{"once", []string{"run", "--rm", "-T", "db", "echo", "once"}},
+		{"", []string{"up", "-d", "--scale", "db=2"}},
+		{"18082", []string{"port", "web", "80"}},
+		{"built", []string{"cp", "web:/built", "-"}},
+		{"running(3)", []string{"ls"}},
+		{"", []string{"stop"}},
+		{"", []string{"start"}},
+		{"", []string{"up", "-d"}}, // which ends the second db
+		{web, []string{"ps", "-q", "web"}},
+	} {
+		if out := compose(c.args...); !strings.Contains(out, c.want) {
+			t.Errorf("docker compose %s: got %q, want %q", strings.Join(c.args, " "), out, c.want)
+		}
+	}
+	compose("down", "-v")
+	b.a(t, "rmi", "a/web")
+	if out := b.a(t, "ps", "-aq", "-f", "name=shop") + b.a(t, "volume", "ls", "-q", "-f", "name=shop") + b.a(t, "network", "ls", "-q", "-f", "name=shop"); out != "" || web == "" {
 		t.Errorf("left are %q", out)
 	}
 }
