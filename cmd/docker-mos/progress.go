@@ -64,6 +64,17 @@ func (p *progress) say(object string, done, total uint64) {
 	remark(p.w, "%s %s: %s", p.verb, object, far)
 }
 
+// text is for what is not bytes.
+func (p *progress) text(object, far string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.w == nil || time.Since(p.said) < progressEvery {
+		return
+	}
+	p.said = time.Now()
+	remarkBy(p.w, "set", "%s: %s", object, far)
+}
+
 // counter counts what goes through it.
 type counter struct {
 	r      io.Reader

@@ -33,7 +33,12 @@ type sets struct {
 func newSet(cli command.Cli) *cobra.Command {
 	s := &sets{cli: cli}
 	cmd := group("set", "Sets: containers that share network, IPC and a volume, capped as a whole")
+	of := &cluster{of: s}
+	of.flag(cmd)
 	cmd.PersistentPreRunE = func(c *cobra.Command, args []string) error {
+		if err := of.local(c); err != nil {
+			return helpedBy(c, err)
+		}
 		s.signals.listen()
 		return plugin.PersistentPreRunE(c, args)
 	}
@@ -43,6 +48,7 @@ func newSet(cli command.Cli) *cobra.Command {
 		s.ls(), s.ps(), s.inspect(), s.logs(), s.events(),
 		s.stop(), s.start(), s.restart(), s.rm(), s.update(), s.history(), s.rollback(), s.resize(), s.heal(),
 		s.exec(), s.attach(), s.top(), s.cp(), s.debug(), s.stats(), s.caps(),
+		of.service(), of.host(), of.explain(),
 	)
 	ownHelp(cmd)
 	return cmd

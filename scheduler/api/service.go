@@ -159,6 +159,29 @@ type Version struct {
 	Set        Template `json:"set"`
 }
 
+// AsWished says whether all sets of a service are ready and of its template, as far as its
+// Update lets them, and what is missing if not.
+func (s *Service) AsWished() (bool, string) {
+	st, up := s.Status, s.Spec.Update
+	why := ""
+	switch {
+	case st.ObservedGeneration < s.Generation:
+		return false, "the controllers have not seen it yet"
+	case st.Failed != "":
+		why = "the update was taken back"
+	case st.Replicas != s.Spec.Replicas || st.Ready < s.Spec.Replicas:
+		why = fmt.Sprintf("%d of %d sets are ready", st.Ready, s.Spec.Replicas)
+	case !up.Paused && st.Updated < s.Spec.Replicas-up.Partition:
+		why = fmt.Sprintf("%d of %d sets are updated", st.Updated, s.Spec.Replicas-up.Partition)
+	default:
+		return true, ""
+	}
+	if st.Reason != "" {
+		why += ": " + st.Reason
+	}
+	return false, why
+}
+
 // Kind is Services.
 func (s *Service) Kind() Kind { return Services }
 

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -26,22 +25,6 @@ func (s *Server) patience(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// AsWished says whether all sets of a service are ready, and what is missing if not.
-func AsWished(s *api.Service) (bool, string) {
-	st := s.Status
-	switch {
-	case st.ObservedGeneration < s.Generation:
-		return false, "the controllers have not seen it yet"
-	case st.Replicas != s.Spec.Replicas || st.Ready < s.Spec.Replicas:
-		why := fmt.Sprintf("%d of %d sets are ready", st.Ready, s.Spec.Replicas)
-		if st.Reason != "" {
-			why += ": " + st.Reason
-		}
-		return false, why
-	}
-	return true, ""
-}
-
 // awaited answers when a service is as wished.
 func (s *Server) awaited(ctx context.Context, r api.Resource, limit time.Duration, status int) (*resourceOutput, error) {
 	service, ok := r.(*api.Service)
@@ -51,7 +34,7 @@ func (s *Server) awaited(ctx context.Context, r api.Resource, limit time.Duratio
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	defer s.atEnd(cancel)()
-	done, why := AsWished(service)
+	done, why := service.AsWished()
 	generation := service.Generation
 	for !done {
 		for step, err := range s.cfg.Store.Watch(ctx, service.Revision, api.Services) {
@@ -67,7 +50,7 @@ func (s *Server) awaited(ctx context.Context, r api.Resource, limit time.Duratio
 					return nil, fault.NotFound("service %s was removed while it was waited for", service.Name)
 				}
 				service = now
-				done, why = AsWished(service)
+				done, why = service.AsWished()
 			}
 			if done {
 				break
@@ -83,7 +66,7 @@ func (s *Server) awaited(ctx context.Context, r api.Resource, limit time.Duratio
 				return nil, err
 			}
 			service = now
-			done, why = AsWished(service)
+			done, why = service.AsWished()
 		}
 	}
 	return answerOne(service, status), nil

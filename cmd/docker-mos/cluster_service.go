@@ -1,0 +1,572 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
+	"github.com/mosdocker/mosdocker/setmgr/file"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+func (c *cluster) service() *cobra.Command {
+	cmd := c.group("service", "Services: sets that a scheduler keeps on many hosts")
+	cmd.AddCommand(c.serviceCreate(), c.serviceLs(), c.servicePs(), c.serviceInspect(), c.serviceScale(), c.serviceUpdate(), c.serviceRm(),
+		c.rollout(), c.serviceEvents(), c.serviceLogs(), c.serviceExec())
+	return cmd
+}
+
+// waiting is how a command waits for what it changed.
+type waiting struct {
+	detach  bool
+	timeout time.Duration
+}
+
+func waitFlags(cmd *cobra.Command) *waiting {
+	w := &waiting{}
+	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false, "Do not wait until all sets are ready")
+	cmd.Flags().DurationVar(&w.timeout, "timeout", 2*time.Minute, "How long to wait until all sets are ready")
+	return w
+}
+
+// done waits until a service is as wished.
+func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client, s *api.Service) error {
+	if w.detach {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	say := newProgress(cmd)
+	why := ""
+	for now, err := range follow(ctx, c, s) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return hinted(failure(errdefs.ErrUnavailable, "service %s is not as wished within %s: %s", s.Name, w.timeout, why),
+				"the scheduler goes on: docker set service ps "+s.Name+" and docker set explain "+s.Name+" say how far it is")
+		case err != nil:
+			return err
+		}
+		var ok bool
+		if ok, why = now.AsWished(); ok {
+			return nil
+		}
+		say.text(s.Name, why)
+	}
+	return nil
+}
+
+// follow gives a service as it is now, and after each change.
+func follow(ctx context.Context, c *client.Client, s *api.Service) func(func(*api.Service, error) bool) {
+	return func(yield func(*api.Service, error) bool) {
+		now := s
+		for {
+			if !yield(now, nil) {
+				return
+			}
+			for told, err := range client.Watch[api.Service](ctx, c, now.Revision) {
+				switch {
+				case err != nil && ctx.Err() == nil && (errdefs.IsOutOfRange(err) || errdefs.IsUnavailable(err)):
+				case err != nil:
+					yield(nil, err)
+					return
+				case told.Name != s.Name:
+					continue
+				case told.Object == nil || told.Object.UID != s.UID:
+					yield(nil, failure(errdefs.ErrNotFound, "service %s was removed meanwhile", s.Name))
+					return
+				default:
+					now = told.Object
+					if !yield(now, nil) {
+						return
+					}
+					continue
+				}
+				break // read it again
+			}
+			var err error
+			if now, err = client.Get[api.Service](ctx, c, s.Name); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
+
+// readService reads a file of a service, or of a set, whose name is then the service's.
+func readService(cmd *cobra.Command, path string) (s *api.Service, ofSet bool, err error) {
+	var data []byte
+	if path == "-" {
+		data, err = io.ReadAll(cmd.InOrStdin())
+	} else {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	var top map[string]any
+	if err := yaml.Unmarshal(data, &top); err != nil {
+		return nil, false, failure(errdefs.ErrInvalidArgument, "%s: it is neither JSON nor YAML: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if _, isSet := top["Containers"]; isSet {
+		set, err := readSet(path, data)
+		if err != nil {
+			return nil, false, err
+		}
+		s = &api.Service{Meta: api.Meta{Name: set.Name}, Spec: api.ServiceSpec{Replicas: 1, Set: api.Template{Set: *set}}}
+		s.Spec.Set.Name = ""
+		return s, true, nil
+	}
+	if data, err = json.Marshal(top); err != nil {
+		return nil, false, failure(errdefs.ErrInvalidArgument, "%s: %s", path, err)
+	}
+	s = &api.Service{}
+	if err := api.Decode(data, s); err != nil {
+		return nil, false, failure(errdefs.ErrInvalidArgument, "%s: %s", path, strings.ReplaceAll(err.Error(), "\n", "\n"+path+": "))
+	}
+	return s, false, nil
+}
+
+// readSet reads a set with what is in the files that it names.
+func readSet(path string, data []byte) (*spec.Set, error) {
+	if path == "-" {
+		path = "stdin"
+	}
+	set, sources, err := file.Parse(path, data)
+	if err == nil && len(sources) > 0 {
+		err = failure(errdefs.ErrNotImplemented, "%s: the set puts files of this machine into its containers (%s), which a scheduler does not carry", path, strings.Join(slices.Sorted(maps.Keys(sources)), ", "))
+	}
+	return set, err
+}
+
+func (c *cluster) serviceCreate() *cobra.Command {
+	var path, name string
+	var replicas int
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "create [OPTIONS] -f FILE", Short: "Make a service", Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: "Make a service from a file, JSON or YAML: that of a service, or that of a set as docker set up takes it, whose name is then the service's. It is made when all its sets are ready, or --timeout is over.",
+		Example: "docker set service create -f service.json\n" +
+			"docker set service create -f web.json --replicas 3",
+	}
+	cmd.Flags().StringVarP(&path, "file", "f", "", `File of the service or of a set, "-" for standard input`)
+	cmd.Flags().StringVar(&name, "name", "", "Name, instead of the file's")
+	cmd.Flags().IntVar(&replicas, "replicas", 0, "How many sets, instead of the file's number")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "Say where its sets would go, and make nothing")
+	w := waitFlags(cmd)
+	_ = cmd.MarkFlagFilename("file", "json", "yaml", "yml") // the flag is there
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if path == "" {
+			return usage("%s needs -f FILE", cmd.CommandPath())
+		}
+		s, _, err := readService(cmd, path)
+		if err != nil {
+			return err
+		}
+		s.Name = cmp.Or(name, s.Name)
+		if cmd.Flags().Changed("replicas") {
+			s.Spec.Replicas = replicas
+		}
+		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
+			if dry {
+				f, err := cl.Plan(ctx, s)
+				if err != nil {
+					return err
+				}
+				return printForecast(cmd.OutOrStdout(), f)
+			}
+			s.Revision = 0
+			made, err := client.Create(ctx, cl, s, client.Change{})
+			if err != nil {
+				return err
+			}
+			if err := w.done(ctx, cmd, cl, made); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), made.Name)
+			return err
+		})
+	}
+	return cmd
+}
+
+// printForecast prints where sets would go. Sets that no host takes are bad news.
+func printForecast(w io.Writer, f *api.Forecast) error {
+	for _, p := range f.Placed {
+		if _, err := fmt.Fprintf(w, "%s on %s\n", p.Set, p.Host); err != nil {
+			return err
+		}
+	}
+	if f.Unplaced == 0 {
+		return nil
+	}
+	why := ""
+	if f.Why != nil {
+		why = ": " + f.Why.Sentence
+	}
+	if _, err := fmt.Fprintf(w, "no host for %d more%s\n", f.Unplaced, why); err != nil {
+		return err
+	}
+	return errBadNews
+}
+
+func (c *cluster) serviceLs() *cobra.Command {
+	type row = *api.Service
+	l := &list[row]{
+		id: func(s row) string { return s.Name }, named: true, empty: "no services: docker set service create -f FILE makes one",
+		columns: []column[row]{
+			{name: "Name", header: "NAME", value: func(s row) string { return s.Name }},
+			{name: "State", header: "STATE", value: serviceState},
+			{name: "Ready", header: "READY", value: func(s row) string { return fmt.Sprintf("%d/%d", s.Status.Ready, s.Spec.Replicas) }},
+			{name: "Updated", header: "UPDATED", value: func(s row) string { return fmt.Sprintf("%d/%d", s.Status.Updated, s.Spec.Replicas) }},
+			{name: "Images", header: "IMAGES", value: func(s row) string { return images(s.Spec.Set.Set) }},
+			{name: "Created", header: "CREATED", value: func(s row) string { return ago(s.Created) }},
+			{name: "Reason", header: "REASON", extra: true, value: func(s row) string { return dash(s.Status.Reason) }},
+			{name: "Generation", header: "GENERATION", extra: true, value: func(s row) string { return strconv.FormatInt(s.Generation, 10) }},
+		},
+		filters: []filter[row]{
+			byName(func(s row) string { return s.Name }),
+			{key: "state", matches: func(s row, v string) bool { return serviceState(s) == v }},
+			labelFilter(func(s row) map[string]string { return s.Labels }),
+		},
+		values: map[string][]string{"state": {"ready", "updating", "waiting", "paused", "failed", "leaving"}},
+	}
+	cmd := &cobra.Command{Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List services", Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions}
+	return clusterList(c, cmd, l, func(ctx context.Context, cl *client.Client) ([]row, error) {
+		page, err := client.List[api.Service](ctx, cl, client.Filter{})
+		return page.Items, err
+	})
+}
+
+// serviceState is a service in one word.
+func serviceState(s *api.Service) string {
+	ok, _ := s.AsWished()
+	switch {
+	case !s.Deleted.IsZero():
+		return "leaving"
+	case s.Status.Failed != "":
+		return "failed"
+	case ok:
+		return "ready"
+	case s.Spec.Update.Paused:
+		return "paused"
+	case s.Status.Updated < s.Status.Replicas:
+		return "updating"
+	}
+	return "waiting"
+}
+
+func images(set spec.Set) string {
+	var all []string
+	for _, c := range set.Containers {
+		if !slices.Contains(all, c.Image) {
+			all = append(all, c.Image)
+		}
+	}
+	return dash(strings.Join(all, ","))
+}
+
+func labelFilter[T any](labels func(T) map[string]string) filter[T] {
+	return filter[T]{key: "label", matches: func(t T, v string) bool {
+		key, value, valued := strings.Cut(v, "=")
+		got, ok := labels(t)[key]
+		return ok && (!valued || got == value)
+	}}
+}
+
+// clusterList makes a command one that lists what is asked of a cluster.
+func clusterList[T any](c *cluster, cmd *cobra.Command, l *list[T], ask func(context.Context, *client.Client) ([]T, error)) *cobra.Command {
+	return clusterListOf(c, cmd, l, func(ctx context.Context, cl *client.Client, _ []string) ([]T, error) { return ask(ctx, cl) })
+}
+
+func clusterListOf[T any](c *cluster, cmd *cobra.Command, l *list[T], ask func(context.Context, *client.Client, []string) ([]T, error)) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := l.check(); err != nil {
+			return err
+		}
+		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
+			rows, err := ask(ctx, cl, args)
+			if err != nil {
+				return err
+			}
+			return l.print(cmd, rows)
+		})
+	}
+	l.flags(cmd)
+	return cmd
+}
+
+func (c *cluster) servicePs() *cobra.Command {
+	type row = *api.SetInstance
+	l := &list[row]{
+		id: func(s row) string { return s.Name }, named: true,
+		columns: []column[row]{
+			{name: "Name", header: "NAME", value: func(s row) string { return s.Name }},
+			{name: "Host", header: "HOST", value: func(s row) string { return dash(s.Spec.Host) }},
+			{name: "Phase", header: "PHASE", value: func(s row) string { return cmp.Or(string(s.Status.Phase), "waiting") }},
+			{name: "Since", header: "SINCE", value: func(s row) string { return ago(s.Status.Since) }},
+			{name: "Generation", header: "GENERATION", value: func(s row) string { return strconv.FormatInt(s.Spec.ServiceGeneration, 10) }},
+			{name: "Images", header: "IMAGES", value: func(s row) string { return images(s.Spec.Set.Set) }},
+			{name: "Message", header: "MESSAGE", value: func(s row) string { return dash(s.Status.Message) }},
+			{name: "Service", header: "SERVICE", extra: true, value: func(s row) string { return s.Spec.Service }},
+		},
+		filters: []filter[row]{
+			byName(func(s row) string { return s.Name }),
+			{key: "host", matches: func(s row, v string) bool { return s.Spec.Host == v }},
+			{key: "phase", matches: func(s row, v string) bool { return cmp.Or(string(s.Status.Phase), "waiting") == v }},
+		},
+		values: map[string][]string{"phase": {"waiting", "starting", "running", "ready", "failed", "stopped"}},
+	}
+	cmd := &cobra.Command{
+		Use: "ps [OPTIONS] [SERVICE]", Short: "List the sets of a service, or of all, and their hosts", Args: between(0, "SERVICE"),
+		ValidArgsFunction: c.services,
+	}
+	return clusterListOf(c, cmd, l, func(ctx context.Context, cl *client.Client, args []string) ([]row, error) {
+		f := client.Filter{}
+		if len(args) > 0 {
+			f.Service = args[0]
+			if _, err := client.Get[api.Service](ctx, cl, f.Service); err != nil {
+				return nil, err
+			}
+		}
+		page, err := client.List[api.SetInstance](ctx, cl, f)
+		slices.SortStableFunc(page.Items, func(a, b row) int {
+			return cmp.Or(cmp.Compare(a.Spec.Service, b.Spec.Service), cmp.Compare(a.Spec.Slot, b.Spec.Slot))
+		})
+		return page.Items, err
+	})
+}
+
+// clusterInspect is a command that shows all of resources by their names.
+func clusterInspect[T any, R interface {
+	*T
+	api.Resource
+}](c *cluster, use, short string, names completion) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{Use: use, Short: short, Args: exactly(strings.Fields(use)[2]), ValidArgsFunction: names}
+	formatFlag(cmd, &format, "", `"json" for one line, or a Go template over the JSON's fields`)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		write, err := inspector(format)
+		if err != nil {
+			return err
+		}
+		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
+			return inspectEach(cmd.OutOrStdout(), write, args, func(name string) ([]any, error) {
+				r, err := client.Get[T, R](ctx, cl, name)
+				if err != nil {
+					return nil, err
+				}
+				return []any{r}, nil
+			})
+		})
+	}
+	return cmd
+}
+
+func (c *cluster) serviceInspect() *cobra.Command {
+	return clusterInspect[api.Service](c, "inspect [OPTIONS] SERVICE...", "Show all of services", c.services)
+}
+
+func (c *cluster) serviceScale() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "scale [OPTIONS] SERVICE=NUMBER...", Short: "Change how many sets services have", Args: exactly("SERVICE=NUMBER..."),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			names, how := c.services(cmd, args, "")
+			for i, n := range names {
+				names[i] = n + "="
+			}
+			return names, how | cobra.ShellCompDirectiveNoSpace
+		},
+	}
+	w := waitFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if _, _, err := scaled(arg); err != nil {
+				return err
+			}
+		}
+		return c.eachOf(cmd, args, func(ctx context.Context, cl *client.Client, arg string) error {
+			name, n, _ := scaled(arg)
+			s, err := client.Patch[api.Service](ctx, cl, name, wish("replicas", n), client.Change{})
+			if err != nil {
+				return err
+			}
+			return w.done(ctx, cmd, cl, s)
+		})
+	}
+	return cmd
+}
+
+func scaled(arg string) (string, int, error) {
+	name, number, ok := strings.Cut(arg, "=")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || n < 0 || name == "" {
+		return "", 0, usage("%q is not of the form SERVICE=NUMBER", arg)
+	}
+	return name, n, nil
+}
+
+// wish is a patch of one member of a spec.
+func wish(key string, value any) map[string]any {
+	return map[string]any{"spec": map[string]any{key: value}}
+}
+
+func (c *cluster) serviceUpdate() *cobra.Command {
+	u := &serviceUpdate{}
+	cmd := &cobra.Command{
+		Use: "update [OPTIONS] SERVICE [CONTAINER=IMAGE...]", Short: "Change a service; a new template comes to its sets few at a time",
+		Args: between(1, "SERVICE", "CONTAINER=IMAGE..."), ValidArgsFunction: c.services,
+		Long: "Change a service: single images, its whole file, or how updates go. Sets are changed few at a time, in place where they are, each when the one before is ready; where one does not get ready, all go back.",
+		Example: "docker set service update web app=shop/app:42\n" +
+			"docker set service update --partition 2 web app=shop/app:42",
+	}
+	f := cmd.Flags()
+	f.StringVarP(&u.file, "file", "f", "", `File of the service or of a set that it is to be, "-" for standard input`)
+	f.IntVar(&u.replicas, "replicas", 0, "How many sets")
+	f.IntVar(&u.partition, "partition", 0, "How many sets stay as they are, for now")
+	f.IntVar(&u.most, "max-unavailable", 0, "How many sets are changed at one time")
+	u.wait = waitFlags(cmd)
+	_ = cmd.MarkFlagFilename("file", "json", "yaml", "yml") // the flag is there
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		change, err := u.change(cmd, args)
+		if err != nil {
+			return err
+		}
+		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
+			s, err := changeService(ctx, cl, args[0], change)
+			if err != nil {
+				return err
+			}
+			if err := u.wait.done(ctx, cmd, cl, s); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), s.Name)
+			return err
+		})
+	}
+	return cmd
+}
+
+// changeService changes a service, again from the start if somebody else did meanwhile.
+func changeService(ctx context.Context, cl *client.Client, name string, change func(*api.Service) error) (*api.Service, error) {
+	const tries = 20
+	for n := 1; ; n++ {
+		s, err := client.Get[api.Service](ctx, cl, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(s); err != nil {
+			return nil, err
+		}
+		changed, err := client.Replace(ctx, cl, s, client.Change{})
+		if err == nil || !errors.Is(err, errdefs.ErrAborted) || n == tries {
+			return changed, err
+		}
+	}
+}
+
+type serviceUpdate struct {
+	file                      string
+	replicas, partition, most int
+	wait                      *waiting
+}
+
+// change is what is to be done to the service.
+func (u *serviceUpdate) change(cmd *cobra.Command, args []string) (func(*api.Service) error, error) {
+	changed := cmd.Flags().Changed
+	if len(args) == 1 && u.file == "" && !changed("replicas") && !changed("partition") && !changed("max-unavailable") {
+		return nil, usage("%s changes nothing: give CONTAINER=IMAGE, -f FILE or an option", cmd.CommandPath())
+	}
+	var like *api.Service
+	var ofSet bool
+	if u.file != "" {
+		var err error
+		if like, ofSet, err = readService(cmd, u.file); err != nil {
+			return nil, err
+		}
+	}
+	for _, arg := range args[1:] {
+		if container, image, ok := strings.Cut(arg, "="); !ok || container == "" || image == "" {
+			return nil, usage("%q is not of the form CONTAINER=IMAGE", arg)
+		}
+	}
+	return func(s *api.Service) error {
+		switch {
+		case ofSet:
+			s.Spec.Set = like.Spec.Set
+		case like != nil:
+			s.Spec, s.Labels = like.Spec, like.Labels
+		}
+		for _, arg := range args[1:] {
+			container, image, _ := strings.Cut(arg, "=")
+			at := slices.IndexFunc(s.Spec.Set.Containers, func(c spec.Container) bool { return c.Name == container })
+			if at < 0 {
+				return failure(errdefs.ErrNotFound, "service %s has no container %s", s.Name, container)
+			}
+			s.Spec.Set.Containers[at].Image = image
+		}
+		if changed("replicas") {
+			s.Spec.Replicas = u.replicas
+		}
+		if changed("partition") {
+			s.Spec.Update.Partition = u.partition
+		}
+		if changed("max-unavailable") {
+			s.Spec.Update.MaxUnavailable = u.most
+		}
+		return nil
+	}, nil
+}
+
+func (c *cluster) serviceRm() *cobra.Command {
+	w := &waiting{}
+	cmd := &cobra.Command{
+		Use: "rm [OPTIONS] SERVICE...", Aliases: []string{"remove"}, Short: "Remove services and their sets; volumes stay on their hosts",
+		Args: exactly("SERVICE..."), ValidArgsFunction: c.services,
+	}
+	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false, "Do not wait until all sets are gone")
+	cmd.Flags().DurationVar(&w.timeout, "timeout", 2*time.Minute, "How long to wait until all sets are gone")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.eachOf(cmd, args, func(ctx context.Context, cl *client.Client, name string) error {
+			s, err := client.Delete[api.Service](ctx, cl, name)
+			if err != nil || w.detach {
+				return err
+			}
+			return w.gone(ctx, cl, s)
+		})
+	}
+	return cmd
+}
+
+// gone waits until nothing of a service is left.
+func (w *waiting) gone(ctx context.Context, cl *client.Client, s *api.Service) error {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	var err error
+	for _, err = range follow(ctx, cl, s) {
+		if err != nil {
+			break
+		}
+	}
+	switch {
+	case errdefs.IsNotFound(err):
+		return nil
+	case ctx.Err() != nil:
+		return hinted(failure(errdefs.ErrUnavailable, "service %s is not gone within %s", s.Name, w.timeout), "the scheduler goes on: docker set service ps "+s.Name+" says what is left")
+	}
+	return err
+}
