@@ -163,7 +163,7 @@ type Version struct {
 // Update lets them, and what is missing if not.
 func (s *Service) AsWished() (bool, string) {
 	st, up := s.Status, s.Spec.Update
-	why := ""
+	var why string
 	switch {
 	case st.ObservedGeneration < s.Generation:
 		return false, "the controllers have not seen it yet"
