@@ -12,6 +12,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent/docker"
 	"github.com/mosdocker/mosdocker/agent/metric"
 	"github.com/mosdocker/mosdocker/agent/read"
+	"github.com/mosdocker/mosdocker/hostsrv/api"
 )
 
 // Sink takes samples. Take is called by the goroutine that measures and must
@@ -30,8 +31,10 @@ type Agent struct {
 	tree  cgroup.Tree
 	dirs  docker.Dirs
 	watch *cgroup.Watch // nil where the kernel gives none
-	// onKill is told of kills, see OnKill.
-	onKill func(ctx context.Context, set, text string)
+
+	// OnKill, unless nil, hears of each process that was killed for want of memory. It is
+	// set before Run.
+	OnKill func(context.Context, api.Kill)
 
 	mu      sync.Mutex // guards all below
 	buf     read.Buffer
@@ -47,6 +50,11 @@ type Agent struct {
 	sinks   []*feed
 	warned  map[string]bool           // what was logged about containers
 	seen    map[string]*metric.Object // containers by their id, also ended ones
+	told    told
+	spaces  map[string]Space // of volumes by their name
+	// kills are those of containers by their id and of sets by their name.
+	kills     map[string]*kills
+	hostKills kills
 }
 
 // feed is a sink with its series in the agent's own point.
@@ -70,7 +78,7 @@ func Open(cfg Config, log *slog.Logger) (*Agent, error) {
 
 func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
 	a := &Agent{
-		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{},
+		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{}, kills: map[string]*kills{},
 		dirs: cfg.Engine(),
 	}
 	name := cfg.host()
@@ -255,12 +263,21 @@ func (a *Agent) measure(now time.Time) (ended bool) {
 		if !t.measure(&a.buf, now, slow) {
 			ended = true
 			a.drop(t)
+			continue
+		}
+		if slow {
+			t.putSpaces(a.spaces)
+		}
+		if k := a.kills[t.source.Point.Object.ID]; k != nil {
+			k.put(t.source.Point)
 		}
 	}
 	if ended {
 		a.arrange()
 	}
 	a.host.Sample(&a.buf, now, slow)
+	a.hostKills.put(a.host.Point)
+	a.told.put(a.host.Point)
 	if slow && a.host.Stale() {
 		a.reopenHost()
 	}

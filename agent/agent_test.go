@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/mosdocker/mosdocker/agent/cgroup"
 	"github.com/mosdocker/mosdocker/agent/metric"
+	"github.com/mosdocker/mosdocker/agent/oom"
+	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/testx"
 )
@@ -359,6 +362,89 @@ func TestValuesMoveOnlyWithTheGeneration(t *testing.T) {
 	}
 	if p := point(a, metric.Container, "one"); !strings.Contains(p.String(), "tcp.states") {
 		t.Error("its network is not counted, so no series came late and this test shows nothing")
+	}
+}
+
+// TestKillsAreCountedByTheirReason: at the container also when it was started again, at
+// its set and at the host.
+func TestKillsAreCountedByTheirReason(t *testing.T) {
+	k := newKernel(t)
+	web := k.container("mosset-web.slice", 1, "web", `{"mos.set":"web","mos.role":"infra"}`)
+	a := k.open()
+	var told []api.Kill
+	a.OnKill = func(_ context.Context, k api.Kill) { told = append(told, k) }
+	top := "/above" // the kernel's paths may begin above
+	kill := func(limit string) {
+		a.killed(t.Context(), oom.Kill{Process: "tail", Pid: 7, Cgroup: top + web, Limit: limit})
+	}
+	kill(top + web)
+	kill(top + "/mosset-web.slice")
+	kill("")
+	kill(top)
+	a.killed(t.Context(), oom.Kill{Process: "sshd", Pid: 8, Cgroup: "/system.slice", Limit: "/system.slice"}) // is nobody's here
+	k.remove(web)
+	k.container("mosset-web.slice", 1, "web", `{"mos.set":"web","mos.role":"infra"}`)
+	a.look()
+	kill(top + web)
+	for range 2 { // the second has the same places
+		a.round(time.Now())
+		for scope, name := range map[metric.Scope]string{metric.Container: "web", metric.Set: "web", metric.Host: "h1"} {
+			text := point(a, scope, name).String()
+			for reason, n := range map[string]int{"container": 2, "set": 1, "host": 1, "other": 1} {
+				if want := fmt.Sprintf("memory.oom.kills.reason{reason=%q} %d {process}\n", reason, n); strings.Count(text, want) != 1 {
+					t.Errorf("%s: no %q in\n%s", scope, want, text)
+				}
+			}
+		}
+	}
+	if len(told) != 5 || told[1].Reason != api.KillBySet || told[1].Container != "web" || told[1].Set != "web" || told[1].Process != "tail" || told[1].PID != 7 || told[1].ID != id(1) {
+		t.Errorf("told %+v", told)
+	}
+}
+
+func TestWhatOthersMeasureIsTheHosts(t *testing.T) {
+	a := newKernel(t).open()
+	now := time.Now()
+	shows := func(want ...string) {
+		t.Helper()
+		now = now.Add(time.Second) // a slow round
+		a.round(now)
+		text := point(a, metric.Host, "h1").String()
+		if got := strings.Count(text, "pool.used{"); got != len(want) {
+			t.Errorf("%d values of pools in\n%s", got, text)
+		}
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("no %s in\n%s", w, text)
+			}
+		}
+	}
+	shows()
+	a.Tell([]Value{{metric.PoolUsed, "vg0/pool", 5}, {metric.PoolUsed, "vg1", 6}}, nil)
+	shows(`pool.used{pool="vg0/pool"} 5`, `pool.used{pool="vg1"} 6`)
+	a.reopenHost()
+	shows(`pool.used{pool="vg0/pool"} 5`, `pool.used{pool="vg1"} 6`)
+	a.Tell([]Value{{metric.PoolUsed, "vg1", 7}}, nil)
+	shows(`pool.used{pool="vg1"} 7`)
+}
+
+func TestVolumesOfPluginsHaveTheirSpace(t *testing.T) {
+	k := newKernel(t)
+	k.container("", 1, "one", `{}`)
+	config := `{"Name":"/one","Config":{},"MountPoints":{"/d":{"Name":"data","Driver":"mos-lvm","Type":"volume","Source":""},"/e":{"Name":"other","Driver":"x","Type":"volume","Source":""}}}`
+	if err := os.WriteFile(filepath.Join(k.root, "containers", id(1), "config.v2.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := k.open()
+	a.Tell(nil, map[string]Space{"data": {Size: 100, Used: 30, Available: 60, InodesFree: 7}, "far": {Size: 1}})
+	for n := range 2 { // the second has the same places
+		a.round(time.Now().Add(time.Duration(n+1) * time.Second))
+		text := point(a, metric.Container, "one").String()
+		for _, want := range []string{`fs.size{volume="data"} 100 `, `fs.used{volume="data"} 30 `, `fs.available{volume="data"} 60 `, `fs.percent{volume="data"} 33.3`, `fs.inodes.free{volume="data"} 7 `} {
+			if strings.Count(text, want) != 1 || strings.Count(text, "{volume=") != 5 {
+				t.Errorf("no %q in\n%s", want, text)
+			}
+		}
 	}
 }
 

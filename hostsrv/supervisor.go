@@ -2,6 +2,7 @@ package hostsrv
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -308,13 +309,31 @@ func (s *Supervisor) Note(ctx context.Context, kind, set, text string) {
 	s.note(ctx, kind, set, "", text)
 }
 
+// Killed keeps that a process was killed for want of memory.
+func (s *Supervisor) Killed(_ context.Context, k api.Kill) {
+	why := map[string]string{
+		api.KillByContainer: "limit of the container", api.KillBySet: "limit of the set", api.KillByHost: "the host has no more",
+		api.KillByOther: "limit of cgroup " + k.Limit,
+	}[k.Reason]
+	of := "cgroup " + k.Cgroup
+	if k.Container != "" {
+		of = "container " + k.Container
+	}
+	s.keep(api.Event{At: k.At, Kind: "oom", Set: k.Set, Member: k.Member, Kill: &k, Text: fmt.Sprintf("process %s (%d) of %s was killed for want of memory: %s", k.Process, k.PID, of, why)})
+}
+
 // note keeps an event for those who ask. The caller does not hold mu.
 func (s *Supervisor) note(ctx context.Context, kind, set, member, text string) {
 	s.log.InfoContext(ctx, "noted", "kind", kind, "set", set, "member", member, "text", text)
+	s.keep(api.Event{At: time.Now().UTC(), Kind: kind, Set: set, Member: member, Text: text})
+}
+
+func (s *Supervisor) keep(e api.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++
-	s.events = append(s.events, api.Event{Seq: s.seq, At: time.Now().UTC(), Kind: kind, Set: set, Member: member, Text: text})
+	e.Seq = s.seq
+	s.events = append(s.events, e)
 	if n := len(s.events) - mostEvents; n > 0 {
 		s.events = slices.Delete(s.events, 0, n)
 	}

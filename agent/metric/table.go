@@ -121,6 +121,8 @@ const (
 	CPUSteal
 	Cores
 	DyingCgroups
+	Images
+	ImagesSize
 	AgentCPU
 	AgentMemory
 	AgentSamples
@@ -133,6 +135,12 @@ const (
 	IOWriteBytes
 	IOReads
 	IOWrites
+	IOReadTime
+	IOWriteTime
+	IOBusy
+	IOLatency
+	IOWait
+	OOMReasons
 	NetRxBytes
 	NetRxPackets
 	NetRxErrors
@@ -147,6 +155,11 @@ const (
 	FSAvailable
 	FSPercent
 	FSInodesFree
+	PoolSize
+	PoolUsed
+	PoolPercent
+	PoolMetaPercent
+	PoolFree
 	SinkSent
 	SinkDropped
 	SinkFailures
@@ -230,6 +243,8 @@ var table = [Count]Def{ //nolint:gochecknoglobals // a constant table
 	CPUSteal:            {Name: "cpu.steal", Prom: "cpu_steal_seconds_total", Unit: "s", Kind: Counter, In: Host, Help: "Time in which the hypervisor ran somebody else."},
 	Cores:               {Name: "cpu.cores", Prom: "cpu_cores", Unit: "{cpu}", In: Host, Help: "CPUs of the host."},
 	DyingCgroups:        {Name: "cgroups.dying", Prom: "cgroups_dying", Unit: "{cgroup}", In: Host, Slow: true, Help: "Removed cgroups that the kernel still keeps; many of them make every reading slow."},
+	Images:              {Name: "images", Prom: "images", Unit: "{image}", In: Host, Slow: true, Help: "Images that the Engine keeps."},
+	ImagesSize:          {Name: "images.size", Prom: "images_size_bytes", Unit: "By", In: Host, Slow: true, Help: "Space that they take, layers that several share counted once."},
 	AgentCPU:            {Name: "process.cpu", Prom: "cpu_seconds_total", Unit: "s", Kind: Counter, In: Agent, Help: "CPU time used by the process that runs the agent."},
 	AgentMemory:         {Name: "process.memory", Prom: "memory_bytes", Unit: "By", In: Agent, Slow: true, Help: "Memory of the process that runs the agent."},
 	AgentSamples:        {Name: "samples", Prom: "samples_total", Unit: "{sample}", Kind: Counter, In: Agent, Help: "Samples taken."},
@@ -241,6 +256,12 @@ var table = [Count]Def{ //nolint:gochecknoglobals // a constant table
 	IOWriteBytes:        {Name: "io.write", Prom: "fs_writes_bytes_total", Unit: "By", Kind: Counter, Dim: "device", In: csh, Help: "Bytes written to a block device."},
 	IOReads:             {Name: "io.reads", Prom: "fs_reads_total", Unit: "{operation}", Kind: Counter, Dim: "device", In: csh, Help: "Reads from a block device."},
 	IOWrites:            {Name: "io.writes", Prom: "fs_writes_total", Unit: "{operation}", Kind: Counter, Dim: "device", In: csh, Help: "Writes to a block device."},
+	IOReadTime:          {Name: "io.read.time", Prom: "fs_read_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: Host, Help: "Time that reads took, of each from its queueing to its end: what it grew by, by what io.reads grew by, is their latency."},
+	IOWriteTime:         {Name: "io.write.time", Prom: "fs_write_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: Host, Help: "Time that writes took, the same."},
+	IOBusy:              {Name: "io.busy", Prom: "fs_io_time_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: Host, Help: "Time in which a block device had something to do."},
+	IOLatency:           {Name: "io.latency", Prom: "fs_latency_seconds", Unit: "s", Dim: "device", In: cs, Help: "Average latency of the last window of io.latency, where that is set and the kernel shows it (version 2, blk_cgroup.blkcg_debug_stats)."},
+	IOWait:              {Name: "io.wait", Prom: "fs_wait_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: cs, Help: "Time for which io.cost held operations back, where that is on and the kernel shows it (the same)."},
+	OOMReasons:          {Name: "memory.oom.kills.reason", Prom: "oom_kills_by_reason_total", Unit: "{process}", Kind: Counter, Dim: "reason", In: csh, Help: "Processes killed for want of memory while mosd runs, by whose it was: container, set, host (it had no more) or other (a cgroup above)."},
 	NetRxBytes:          {Name: "net.rx", Prom: "network_receive_bytes_total", Unit: "By", Kind: Counter, Dim: "interface", In: csh, Help: "Bytes received."},
 	NetRxPackets:        {Name: "net.rx.packets", Prom: "network_receive_packets_total", Unit: "{packet}", Kind: Counter, Dim: "interface", In: csh, Help: "Packets received."},
 	NetRxErrors:         {Name: "net.rx.errors", Prom: "network_receive_errors_total", Unit: "{packet}", Kind: Counter, Dim: "interface", In: csh, Help: "Packets received with errors."},
@@ -255,6 +276,11 @@ var table = [Count]Def{ //nolint:gochecknoglobals // a constant table
 	FSAvailable:         {Name: "fs.available", Prom: "volume_available_bytes", Unit: "By", Dim: "volume", Slow: true, In: csh, Help: "Space that users can still fill on the file system of a volume."},
 	FSPercent:           {Name: "fs.percent", Prom: "volume_used_percent", Unit: "%", Dim: "volume", Slow: true, In: csh, Help: "Space in use as a part of what users can fill, as df prints it."},
 	FSInodesFree:        {Name: "fs.inodes.free", Prom: "volume_inodes_free", Unit: "{inode}", Dim: "volume", Slow: true, In: csh, Help: "Free inodes of the file system of a volume."},
+	PoolSize:            {Name: "pool.size", Prom: "pool_size_bytes", Unit: "By", Dim: "pool", Slow: true, In: Host, Help: "Size of a pool, volume group or folder of mos-lvm, from which volumes have their space."},
+	PoolUsed:            {Name: "pool.used", Prom: "pool_used_bytes", Unit: "By", Dim: "pool", Slow: true, In: Host, Help: "What of it is taken."},
+	PoolPercent:         {Name: "pool.percent", Prom: "pool_used_percent", Unit: "%", Dim: "pool", Slow: true, In: Host, Help: "How full it is, of a thin pool its data."},
+	PoolMetaPercent:     {Name: "pool.meta.percent", Prom: "pool_metadata_used_percent", Unit: "%", Dim: "pool", Slow: true, In: Host, Help: "How full the metadata of a thin pool or volume group is."},
+	PoolFree:            {Name: "pool.free", Prom: "pool_group_free_bytes", Unit: "By", Dim: "pool", Slow: true, In: Host, Help: "Free space of the volume group, which a pool can still grow by."},
 	SinkSent:            {Name: "sink.sent", Prom: "sink_sent_batches_total", Unit: "{batch}", Kind: Counter, Dim: "sink", In: Agent, Help: "Batches that a back end took."},
 	SinkDropped:         {Name: "sink.dropped", Prom: "sink_dropped_batches_total", Unit: "{batch}", Kind: Counter, Dim: "sink", In: Agent, Help: "Batches lost: refused by the back end, too old, or for want of room in the buffer."},
 	SinkFailures:        {Name: "sink.failures", Prom: "sink_failures_total", Unit: "{attempt}", Kind: Counter, Dim: "sink", In: Agent, Help: "Attempts to deliver that failed."},

@@ -10,10 +10,21 @@ import (
 )
 
 // device is a block device with its four series from base on, in the order of
-// their IDs; one whose base is negative is not measured.
+// their IDs, of the host with three more; one whose base is negative is not measured.
 type device struct {
 	major, minor uint64
 	base         int
+	latency      int // place of [metric.IOLatency], and of [metric.IOWait] behind it; 0 is none
+}
+
+// waits are the series that few kernels have values for.
+func (s *Source) waits(d *device) int {
+	if d.latency == 0 {
+		name := s.Point.Series[d.base].Dim
+		d.latency = s.Point.Add(metric.IOLatency, name)
+		s.Point.Add(metric.IOWait, name)
+	}
+	return d.latency
 }
 
 // deviceAt finds the device "8:0" that a line begins with. Lines without one give nil.
@@ -43,6 +54,9 @@ func (s *Source) device(major, minor uint64) *device {
 	d := device{major: major, minor: minor, base: -1}
 	if name, whole := deviceName(major, minor); s.group || whole {
 		d.base = s.addFour(metric.IOReadBytes, name)
+		for id := metric.IOReadTime; id <= metric.IOBusy && !s.group; id++ {
+			s.Point.Add(id, name)
+		}
 	}
 	s.devices = append(s.devices, d)
 	return &s.devices[len(s.devices)-1]

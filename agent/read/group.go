@@ -162,8 +162,10 @@ func blkio(read, write metric.ID) func(*Source, []byte) {
 	}
 }
 
-// ioStat reads lines "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6". A line
-// may have no keys behind its device.
+// ioStat reads lines "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6", behind which
+// io.latency has "avg_lat=7 win=8" and io.cost "cost.wait=9", both in µs, when
+// blkcg_debug_stats is on (block/blk-iolatency.c, blk-iocost.c). A line may have no keys
+// behind its device.
 func ioStat(s *Source, data []byte) {
 	for len(data) > 0 {
 		var line []byte
@@ -186,6 +188,10 @@ func ioStat(s *Source, data []byte) {
 				s.Point.SetAt(d.base+2, float64(v))
 			case "wios":
 				s.Point.SetAt(d.base+3, float64(v))
+			case "avg_lat":
+				s.Point.SetAt(s.waits(d), float64(v)/micro)
+			case "cost.wait":
+				s.Point.SetAt(s.waits(d)+1, float64(v)/micro)
 			}
 		}
 	}

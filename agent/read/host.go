@@ -150,7 +150,8 @@ func loadAvg(s *Source, data []byte) {
 // sector is the unit of diskstats, whatever the disk's own is.
 const sector = 512
 
-// diskStats reads lines "254 0 vda reads merged sectors ms writes merged sectors …".
+// diskStats reads lines "254 0 vda reads merged sectors ms writes merged sectors ms
+// now busy-ms …".
 func diskStats(s *Source, data []byte) {
 	for len(data) > 0 {
 		var line []byte
@@ -165,7 +166,7 @@ func diskStats(s *Source, data []byte) {
 			continue
 		}
 		_, rest = word(rest)
-		var v [7]uint64
+		var v [10]uint64
 		for i := range v {
 			v[i], rest, _ = number(rest)
 		}
@@ -173,6 +174,9 @@ func diskStats(s *Source, data []byte) {
 		s.Point.SetAt(d.base+1, float64(v[6]*sector))
 		s.Point.SetAt(d.base+2, float64(v[0]))
 		s.Point.SetAt(d.base+3, float64(v[4]))
+		s.Point.SetAt(d.base+4, float64(v[3])/milli)
+		s.Point.SetAt(d.base+5, float64(v[7])/milli)
+		s.Point.SetAt(d.base+6, float64(v[9])/milli)
 	}
 }
 

@@ -143,5 +143,6 @@ func pressure(some, full metric.ID) func(*Source, []byte) {
 const (
 	nano  = 1e9
 	micro = 1e6
+	milli = 1e3
 	tick  = 100 // USER_HZ on all that Linux runs on
 )

@@ -253,7 +253,7 @@ func TestHostIsRead(t *testing.T) {
 	s.AddFileSystem(FileSystem{Name: "gone", Path: "/no/such/place"})
 	s.Sample(new(Buffer), time.Now(), true)
 	for id, def := range metric.Table() {
-		if def.In&metric.Host == 0 || metric.ID(id) == metric.DyingCgroups || def.Dim != "" || strings.HasPrefix(def.Name, "pressure.irq") {
+		if def.In&metric.Host == 0 || metric.ID(id) == metric.DyingCgroups || metric.ID(id) == metric.Images || metric.ID(id) == metric.ImagesSize || def.Dim != "" || strings.HasPrefix(def.Name, "pressure.irq") {
 			continue
 		}
 		if v, ok := s.Point.Get(metric.ID(id)); !ok || v < 0 {
@@ -276,6 +276,42 @@ func TestHostIsRead(t *testing.T) {
 	want, _ := strconv.ParseFloat(strings.TrimSpace(string(up)), 64)
 	if v, _ := s.Point.Get(metric.MemTotal); math.Abs(v-want) > 1<<20 {
 		t.Errorf("memory %v, want %v", v, want)
+	}
+}
+
+// TestTimesOfDisks compares with what awk reads before and after.
+func TestTimesOfDisks(t *testing.T) {
+	read := func() (name string, ms [3]float64) { // of the busiest disk
+		out, err := exec.Command("sh", "-c", "grep -Ev ' (loop|ram|zram)[0-9]+ ' /proc/diskstats | sort -nrk13 | awk 'NR == 1 {print $3, $7, $11, $13}'").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscan(string(out), &name, &ms[0], &ms[1], &ms[2]); err != nil {
+			t.Skipf("no disk: %v", err)
+		}
+		return name, ms
+	}
+	s, err := NewHost(cgroup.Tree{}, &metric.Object{Scope: metric.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	name, before := read()
+	s.Sample(new(Buffer), time.Now(), true)
+	_, after := read()
+	for i, id := range []metric.ID{metric.IOReadTime, metric.IOWriteTime, metric.IOBusy} {
+		found := false
+		for _, v := range s.Point.Series {
+			if v.ID == id && v.Dim == "/dev/"+name {
+				found = true
+				if v.Value < before[i]/1000 || v.Value > after[i]/1000 {
+					t.Errorf("%s of %s: %v, want %v to %v ms", metric.Of(id).Name, name, v.Value, before[i], after[i])
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no %s of %s", metric.Of(id).Name, name)
+		}
 	}
 }
 
@@ -310,12 +346,18 @@ func FuzzParsers(f *testing.F) {
 	f.Add([]byte("TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 144\nTcp: 1 200 120000 -1 1079 992 7 113 0 221052 210146 835 0 116 0\n"))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		// It must neither panic nor run for ever, whatever the kernel writes.
-		s := &Source{Point: metric.NewPoint(&metric.Object{}), group: true}
-		for _, files := range [][]file{version1, version2, netFiles, hostFiles} {
-			for _, f := range files {
-				f.parse(s, data)
+		for _, group := range []bool{true, false} {
+			s := &Source{Point: metric.NewPoint(&metric.Object{}), group: group}
+			tables := [][]file{hostFiles, netFiles}
+			if group {
+				tables = [][]file{version1, version2, netFiles}
 			}
+			for _, files := range tables {
+				for _, f := range files {
+					f.parse(s, data)
+				}
+			}
+			_ = s.Point.String()
 		}
-		_ = s.Point.String()
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent/sink/prom"
 	"github.com/mosdocker/mosdocker/agent/top"
 	"github.com/mosdocker/mosdocker/hostsrv"
+	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/hostsrv/cgpersist"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
@@ -29,6 +30,7 @@ type server struct {
 	agent   *agent.Agent
 	sets    *hostsrv.Supervisor
 	cgroups *cgpersist.Keeper
+	disk    *hostsrv.Disk
 	metrics atomic.Pointer[prom.Text]
 	sinks   *running
 }
@@ -39,7 +41,11 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 	if d.agent, err = agent.Open(cfg.Agent, log.Logger); err != nil {
 		return nil, err
 	}
-	d.agent.OnKill(func(ctx context.Context, set, text string) { d.sets.Note(ctx, "oom", set, text) })
+	d.agent.OnKill = d.sets.Killed
+	d.disk = hostsrv.NewDisk(hostsrv.DiskConfig{
+		Root: cfg.Agent.Engine().Root, Every: cfg.Agent.SlowInterval.Duration, Images: imagesOf(cfg.Sets.Engine),
+		Volumes: volume.New(""), Told: func(r api.Disk) { d.agent.Tell(values(r), spaces(r)) },
+	})
 	d.cgroups, err = cgpersist.Open(cgpersist.Config{
 		Records: filepath.Join(cfg.StateDir, "cgroup"), State: filepath.Join(cfg.Sets.State, "cgroup.json"), Engine: cfg.Agent.Engine(),
 		Volumes: volume.New("").Volumes,
@@ -85,6 +91,7 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 		_ = d.cgroups.WriteMetrics(w) // who scrapes may be gone
 	})
 	d.sets.Register(mux)
+	d.disk.Register(mux)
 	top.New(d.view).Register(mux)
 	admin := http.NewServeMux() // what changes things is on the unix socket only
 	admin.Handle("/", mux)
@@ -95,6 +102,7 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	}
 	work.Go(func() { d.agent.Run(ctx) })
 	work.Go(func() { d.sets.Run(ctx) })
+	work.Go(func() { d.disk.Run(ctx) })
 	work.Go(func() { d.cgroups.Run(ctx) })
 	work.Go(func() { d.reload(ctx, reload, load) })
 	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})

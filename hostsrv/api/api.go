@@ -95,7 +95,32 @@ type Event struct {
 	Set    string    `json:"set,omitempty"`
 	Member string    `json:"member,omitempty"`
 	Text   string    `json:"text"`
+	Kill   *Kill     `json:"kill,omitempty"` // of kind oom
 }
+
+// Kill is a process that the kernel killed for want of memory.
+type Kill struct {
+	At      time.Time `json:"at"`
+	Process string    `json:"process"` // its name
+	PID     int       `json:"pid"`     // on the host
+	// Container is its name, "" when it was in none; then the host had no more memory.
+	Container string `json:"container,omitempty"`
+	ID        string `json:"id,omitempty"`
+	Set       string `json:"set,omitempty"`
+	Member    string `json:"member,omitempty"`
+	// Reason is one of the reasons of kills: whose memory it was.
+	Reason string `json:"reason"`
+	Cgroup string `json:"cgroup"`          // where it was, as the kernel names that
+	Limit  string `json:"limit,omitempty"` // the cgroup whose limit was reached
+}
+
+// The reasons of kills.
+const (
+	KillByContainer = "container" // its limit was reached
+	KillBySet       = "set"       // that of the set
+	KillByHost      = "host"      // the host had no more
+	KillByOther     = "other"     // the limit of a cgroup above
+)
 
 // Client asks mosd.
 type Client struct{ c *adminapi.Client }

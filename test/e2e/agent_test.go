@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +30,7 @@ import (
 type agentHost struct {
 	*rig.Host
 	t      *testing.T
-	client http.Client
+	client *http.Client
 }
 
 func newAgentHost(t *testing.T, engine rig.Engine, args ...string) *agentHost {
@@ -39,14 +38,11 @@ func newAgentHost(t *testing.T, engine rig.Engine, args ...string) *agentHost {
 	r := rig.New(t, rig.Config{Engine: engine, DockerdArgs: []string{"--debug"}})
 	h := &agentHost{Host: r.Host(1), t: t}
 	socket := filepath.Join(filepath.Dir(h.Socket()), "mos", "mosd.sock")
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	h.client = http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}
+	h.client = client(socket)
 	t.Cleanup(h.client.CloseIdleConnections)
 	argv := append([]string{lab.Program(t, "mosd"), "-sets.keep=none", "-agent.interval=100ms", "-agent.slow_interval=100ms", "-sets.engine=unix:///run/mos/no-engine.sock"}, args...)
 	err := h.StartDaemon(rig.Daemon{Name: "mosd", Argv: argv, Ready: func() error {
-		c, err := dial(t.Context(), "", "")
+		c, err := net.Dial("unix", socket)
 		if err == nil {
 			err = c.Close()
 		}
@@ -95,7 +91,7 @@ func (h *agentHost) scrape() values {
 					if owner == "" {
 						owner = l.GetValue()
 					}
-				case "interface", "tcp_state", "volume":
+				case "interface", "tcp_state", "volume", "reason":
 					key += " " + l.GetValue()
 				}
 			}
@@ -171,7 +167,7 @@ func TestAgentFiguresAgainstKnownLoad(t *testing.T) {
 	})
 	testx.Eventually(t, 10*time.Second, func() error { // the victim and the reason
 		b, err := os.ReadFile(h.Log("mosd"))
-		if line := `container=oom`; err == nil && (!bytes.Contains(b, []byte(line)) || !bytes.Contains(b, []byte("process=tail")) || !bytes.Contains(b, []byte(`reason="limit of the container"`))) {
+		if line := `container=oom`; err == nil && (!bytes.Contains(b, []byte(line)) || !bytes.Contains(b, []byte("process=tail")) || !bytes.Contains(b, []byte("reason=container"))) {
 			err = fmt.Errorf("the kill is not told:\n%s", b)
 		}
 		return err
@@ -183,6 +179,9 @@ func TestAgentFiguresAgainstKnownLoad(t *testing.T) {
 		if b, err := io.ReadAll(resp.Body); err != nil || !bytes.Contains(b, []byte("of container oom was killed for want of memory: limit of the container")) {
 			t.Errorf("the events are %s, %v", b, err)
 		}
+	}
+	if v := h.scrape(); v["mos_host_oom_kills_by_reason_total container"] < 1 || v["container_oom_kills_by_reason_total container oom"] != 1 {
+		t.Errorf("kills by reason: %v", v)
 	}
 	if v := h.scrape(); v["mos_agent_read_errors_total"] != 0 {
 		t.Errorf("%v read errors", v["mos_agent_read_errors_total"])
