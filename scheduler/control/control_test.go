@@ -30,9 +30,10 @@ const heartbeat = 200 * time.Millisecond
 // rig is a cluster on an embedded etcd.
 type rig struct {
 	t      *testing.T
-	etcd   *clientv3.Client
+	client func() *clientv3.Client
 	store  *state.Store
 	config control.Config
+	speak  func(link.Controller) link.Controller // what is between hosts and a controller
 
 	mu          sync.Mutex // guards all below
 	controllers []*control.Controller
@@ -45,15 +46,27 @@ func newRig(t *testing.T, hosts int) *rig {
 	server, err := embed.Start(t.Context(), embed.Config{Dir: t.TempDir(), Log: testx.Logger(t)})
 	must(t, err)
 	t.Cleanup(func() { _ = server.Close() })
-	r := &rig{t: t, etcd: server.Client(), hosts: map[string]*simulate.Host{}}
+	return newRigOn(t, server.Client, hosts)
+}
+
+// newRigOn makes one on an etcd that there is.
+func newRigOn(t *testing.T, client func() *clientv3.Client, hosts int) *rig {
+	t.Helper()
+	r := &rig{t: t, client: client, hosts: map[string]*simulate.Host{}, speak: func(c link.Controller) link.Controller { return c }}
 	r.config = control.Config{Log: testx.Logger(t), Heartbeat: heartbeat, Lease: 4 * heartbeat, Term: 2 * time.Second}
-	r.store, err = state.Open(t.Context(), r.etcd, state.Options{})
-	must(t, err)
-	t.Cleanup(r.store.Close)
+	r.store = r.open()
 	for i := range hosts {
 		r.host(fmt.Sprintf("h%d", i+1))
 	}
 	return r
+}
+
+func (r *rig) open() *state.Store {
+	r.t.Helper()
+	s, err := state.Open(r.t.Context(), r.client(), state.Options{Timeout: 4 * time.Second})
+	must(r.t, err)
+	r.t.Cleanup(s.Close)
+	return s
 }
 
 // lead starts a controller, which ends with the test or by stop.
@@ -61,7 +74,7 @@ func (r *rig) lead(name string) (stop func()) {
 	r.t.Helper()
 	c := r.config
 	c.Name = name
-	of := control.New(r.store, c)
+	of := control.New(r.open(), c)
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -84,10 +97,10 @@ func (r *rig) to() link.Controller {
 	for range r.controllers {
 		r.next++
 		if c := r.controllers[r.next%len(r.controllers)]; c.Leads() {
-			return c
+			return r.speak(c)
 		}
 	}
-	return r.controllers[0]
+	return r.speak(r.controllers[0])
 }
 
 func (r *rig) host(name string) *simulate.Host { return r.add(r.prepared(name)) }
