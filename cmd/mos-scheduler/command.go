@@ -6,13 +6,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/ca"
 	"github.com/mosdocker/mosdocker/scheduler/client"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 	"github.com/mosdocker/mosdocker/scheduler/state/embed"
@@ -74,15 +80,7 @@ func backup(ctx context.Context, args, env []string, out io.Writer) error {
 	if *data != "" {
 		cfg.Data = *data
 	}
-	var s *store
-	if len(cfg.Etcd) > 0 {
-		s, err = open(ctx, cfg, log)
-	} else {
-		s, err = beside(ctx, cfg)
-		if errdefs.IsUnavailable(err) { // it does not run
-			s, err = open(ctx, cfg, log)
-		}
-	}
+	s, err := reach(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -92,6 +90,21 @@ func backup(ctx context.Context, args, env []string, out io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "%s: %d bytes, SHA-256 %s\n", b.Path, b.Bytes, b.SHA256)
 	return err
+}
+
+// reach opens the state, whether the daemon runs or not.
+func reach(ctx context.Context, cfg Config, log *logx.Logger) (*store, error) {
+	if len(cfg.Etcd) > 0 {
+		return open(ctx, cfg, log)
+	}
+	s, err := beside(ctx, cfg)
+	if errdefs.IsUnavailable(err) { // it does not run
+		if _, err := os.Stat(embedded(cfg, log).Dir); err != nil {
+			return nil, fault.NotFound("there is no state in %s: -data names another folder", cfg.Data)
+		}
+		return open(ctx, cfg, log)
+	}
+	return s, err
 }
 
 // beside reaches the etcd of a daemon that runs. The error is of class Unavailable if none
@@ -138,6 +151,61 @@ func restore(ctx context.Context, args, env []string, out io.Writer) error {
 	return err
 }
 
+const certHelp = `mos-scheduler cert NAME -role ROLE -out FOLDER   makes a key and a certificate for a user:
+key.pem, cert.pem, and ca.pem, which knows the API. It is valid for -ttl, and cannot be
+taken back; tokens can.
+
+`
+
+func certificate(ctx context.Context, args, env []string, out io.Writer) error {
+	fs := flag.NewFlagSet("mos-scheduler cert", flag.ContinueOnError)
+	conf := fs.String("config", "", "configuration file of mos-scheduler")
+	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	role := fs.String("role", "", "what its owner may do: admin, operator, tenant or read-only")
+	folder := fs.String("out", ".", "folder for the files, made if it is not there")
+	ttl := fs.Duration("ttl", 90*24*time.Hour, "for how long")
+	var name string
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	rest, err := parse(fs, certHelp, args, out)
+	if err != nil {
+		return err
+	}
+	if name == "" || len(rest) > 0 {
+		return fmt.Errorf("%w: want mos-scheduler cert NAME -role ROLE -out FOLDER", daemon.ErrConfig)
+	}
+	cfg, log, err := load(withFile(*conf), env)
+	if err != nil {
+		return err
+	}
+	if *data != "" {
+		cfg.Data = *data
+	}
+	s, err := reach(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	authority, err := ca.Open(ctx, s.Store, time.Now)
+	if err = errors.Join(err, s.close()); err != nil {
+		return err
+	}
+	cert, key, err := authority.Issue(api.Role(*role), name, *ttl)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*folder, 0o700); err != nil {
+		return err
+	}
+	for file, data := range map[string][]byte{"key.pem": key, "cert.pem": cert, "ca.pem": authority.PEM()} {
+		if err := os.WriteFile(filepath.Join(*folder, file), data, 0o600); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(out, "%s: key.pem, cert.pem and ca.pem for mos://%s/%s\n", *folder, *role, name)
+	return err
+}
+
 const tokenHelp = `mos-scheduler token create NAME -role ROLE   makes a token and prints its secret
 mos-scheduler token rm NAME                  takes one away
 mos-scheduler token ls                       lists them
@@ -146,7 +214,7 @@ Roles are admin, operator, tenant, host and read-only.
 
 `
 
-func token(ctx context.Context, args, _ []string, out io.Writer) error {
+func token(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("mos-scheduler token", flag.ContinueOnError)
 	socket := fs.String("socket", client.DefaultSocket, "unix socket of the scheduler")
 	role := fs.String("role", "", "what its bearer may do")

@@ -1,6 +1,6 @@
 // Command mos-scheduler places services of sets on hosts and keeps them so. It serves the
 // API of package scheduler/server, and runs etcd in its own process unless it is told of
-// another. "mos-scheduler backup", "restore" and "token" work on its state; see
+// another. "mos-scheduler backup", "restore", "token" and "cert" work on its state; see
 // docs/scheduler.md.
 package main
 
@@ -34,7 +34,9 @@ func run(ctx context.Context, args, env []string, out io.Writer) error {
 		case "restore":
 			return restore(ctx, args[1:], env, out)
 		case "token":
-			return token(ctx, args[1:], env, out)
+			return token(ctx, args[1:], out)
+		case "cert":
+			return certificate(ctx, args[1:], env, out)
 		}
 	}
 	cfg, log, err := load(args, env)

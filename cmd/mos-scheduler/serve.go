@@ -2,14 +2,22 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/version"
+	"github.com/mosdocker/mosdocker/scheduler/ca"
+	"github.com/mosdocker/mosdocker/scheduler/control"
+	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/scheduler/server"
 )
 
@@ -34,6 +42,7 @@ func serveStore(ctx context.Context, cfg Config, log *logx.Logger, s *store) err
 	defer end(nil)
 	var work sync.WaitGroup
 	defer work.Wait()
+	defer end(nil)
 	work.Go(func() {
 		select {
 		case err := <-s.failed:
@@ -41,15 +50,80 @@ func serveStore(ctx context.Context, cfg Config, log *logx.Logger, s *store) err
 		case <-ctx.Done():
 		}
 	})
-	api, err := server.New(ctx, server.Config{Store: s.Store, Log: log.Logger, Version: version.String()})
+	authority, err := ca.Open(ctx, s.Store, time.Now)
 	if err != nil {
 		return err
+	}
+	controller := control.New(s.Store, control.Config{
+		Name: cfg.Name, Log: log.Logger, Heartbeat: cfg.Heartbeat.Duration, Lease: cfg.Lease.Duration, Events: cfg.Events.Duration,
+	})
+	hosts := link.NewServer(link.Config{Cluster: authority.Cluster(), Controller: controller, Who: server.Who, Authority: authority, Log: log.Logger})
+	api, err := server.New(ctx, server.Config{
+		Store: s.Store, Log: log.Logger, Version: version.String(), Control: controller, Link: hosts, Authority: authority.PEM(), Pin: authority.Pin(),
+		Ready: func(ctx context.Context) error { _, _, err := s.Leader(ctx); return err },
+	})
+	if err != nil {
+		return err
+	}
+	work.Go(func() {
+		if err := controller.Run(ctx); err != nil {
+			end(err)
+		}
+	})
+	if cfg.Listen != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		log.InfoContext(ctx, "serving", "address", l.Addr().String(), "authority", authority.Pin())
+		work.Go(func() {
+			if err := overTLS(ctx, l, authority.Server(names(cfg)), api, log); err != nil {
+				end(err)
+			}
+		})
 	}
 	sockets := pluginsrv.New(pluginsrv.Config{Log: log.Logger})
 	err = sockets.Run(ctx, pluginsrv.Socket{Name: "mos-scheduler", Path: cfg.Socket, Handler: api, ConnContext: server.PeerContext})
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
-	end(nil)
 	return err
+}
+
+// names are those by which others may reach this process.
+func names(cfg Config) []string {
+	all := append([]string{cfg.Name, "localhost", "127.0.0.1", "::1"}, cfg.Names...)
+	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil {
+		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+			return append(all, host)
+		}
+	}
+	addrs, _ := net.InterfaceAddrs() // without, only the names above
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			all = append(all, n.IP.String())
+		}
+	}
+	return all
+}
+
+// overTLS serves until ctx ends.
+func overTLS(ctx context.Context, l net.Listener, c *tls.Config, h http.Handler, log *logx.Logger) error {
+	const headerLimit = 10 * time.Second
+	s := &http.Server{
+		Handler: h, TLSConfig: c, ReadHeaderTimeout: headerLimit, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() {
+		const patience = 5 * time.Second
+		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		if s.Shutdown(short) != nil {
+			_ = s.Close() // what runs still is cut off
+		}
+	})
+	defer stop()
+	if err := s.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
 }

@@ -24,6 +24,9 @@ func TestATokenAdmitsItsBearerOnly(t *testing.T) {
 	if err := token.Admits(secret, now); err != nil {
 		t.Error(err)
 	}
+	if err := token.Admits(secret+"."+strings.Repeat("0a", 32), now); err != nil {
+		t.Errorf("with a hash of the authority: %v", err)
+	}
 	_, other := NewToken("ci", TokenSpec{Role: Operator})
 	for name, err := range map[string]error{
 		"another": token.Admits(other, now), "nothing": token.Admits("", now),

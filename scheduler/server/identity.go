@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
 	"os/user"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 )
 
@@ -91,6 +93,22 @@ func certified(conn *tls.ConnectionState) (Caller, error) {
 		}
 	}
 	return Caller{}, fault.Of(errdefs.ErrUnauthenticated, "the certificate of %.80q is for no mos://ROLE/NAME", leaf.Subject.CommonName)
+}
+
+// Who says for which hosts a request to the link speaks: over a unix socket for any, with a
+// host's certificate for that one. It is of class Unauthenticated for others.
+func Who(r *http.Request) (link.Peer, error) {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		c, err := certified(r.TLS)
+		if err == nil && c.Role != api.OfHost {
+			err = fault.Of(errdefs.ErrPermissionDenied, "%s (%s) is no host", c.Name, c.Role)
+		}
+		return link.Peer{Host: c.Name}, err
+	}
+	if _, ok := r.Context().Value(peerKey{}).(Caller); ok {
+		return link.Peer{Any: true}, nil
+	}
+	return link.Peer{}, fault.Of(errdefs.ErrUnauthenticated, "a host shows its certificate: join the cluster first")
 }
 
 // bearers knows tokens for a moment, so that not each request reads the store.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 )
 
@@ -30,10 +31,14 @@ type Control interface {
 type Config struct {
 	Store   *state.Store
 	Log     *slog.Logger
-	Control Control          // nil: what asks it is refused
-	Link    http.Handler     // of hosts, below /v1/link/; it knows by itself whom to let in
-	Version string           // of the program
-	Now     func() time.Time // time.Now by default
+	Control Control      // nil: what asks it is refused
+	Link    http.Handler // of hosts, below /v1/link/; it knows by itself whom to let in
+	Version string       // of the program
+	// Authority is the certificate in PEM that signed all others, and Pin its hash, which
+	// stands behind the tokens of hosts.
+	Authority []byte
+	Pin       string
+	Now       func() time.Time // time.Now by default
 	// Ready says why this process should not be asked now.
 	Ready func(context.Context) error
 }
@@ -95,8 +100,17 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, fault.NotFound("there is no %s %.80s: /openapi.json has all", r.Method, r.URL.Path))
 	})
+	s.mux.HandleFunc("GET /v1/authority", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = w.Write(c.Authority) // the client may be gone
+	})
 	if c.Link != nil {
-		s.mux.Handle("/v1/link/", c.Link)
+		s.mux.HandleFunc(link.Root, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithCancel(r.Context()) // its streams end with it
+			defer cancel()
+			defer s.atEnd(cancel)()
+			c.Link.ServeHTTP(w, r.WithContext(ctx))
+		})
 	}
 	var err error
 	s.openAPI, err = document(s.api.OpenAPI())

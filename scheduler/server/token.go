@@ -75,5 +75,8 @@ func (s *Server) token(ctx context.Context, ask api.TokenRequest) (*api.NewToken
 		return nil, err
 	}
 	t.Spec.Hash = ""
+	if ask.Role == api.OfHost && s.cfg.Pin != "" {
+		secret += "." + s.cfg.Pin
+	}
 	return &api.NewTokenSecret{Token: t, Secret: secret}, nil
 }
