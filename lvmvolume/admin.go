@@ -131,6 +131,9 @@ func (d *Driver) adminReads(a *pluginsrv.Admin) {
 }
 
 func (d *Driver) adminCreate(ctx context.Context, _ pathOf, r api.CreateRequest) (api.Plan, error) {
+	if err := d.shadowed(ctx, r.Name); err != nil {
+		return api.Plan{}, err
+	}
 	d.oddName(ctx, r.Name)
 	p, err := d.create(ctx, spec.Request{Name: r.Name, Options: r.Options}, r.DryRun)
 	if err != nil {

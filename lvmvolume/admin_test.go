@@ -194,6 +194,57 @@ func TestAdminRemarks(t *testing.T) {
 	}
 }
 
+// TestNoVolumeThatContainersDoNotGet: where Docker has a volume of that name by another
+// driver, it gives containers that one, and ours would seem to be empty.
+func TestNoVolumeThatContainersDoNotGet(t *testing.T) {
+	f, set := withEngine(t)
+	r := newRig(t, set)
+	c, ctx := newAdmin(t, r), t.Context()
+	f.PutVolume("cache", "local")
+	for name, do := range map[string]func(dry bool) error{
+		"create": func(dry bool) error {
+			_, err := c.Create(ctx, api.CreateRequest{Name: "cache", Options: map[string]string{"size": "1g"}, DryRun: dry})
+			return err
+		},
+		"restore": func(dry bool) error {
+			r.make("data", "size", "1g")
+			r.remove("data")
+			_, err := c.Restore(ctx, api.RestoreRequest{Volume: string(r.idx.all(inTrash)[0].v.ID), As: "cache", DryRun: dry})
+			return err
+		},
+		"import": func(dry bool) error {
+			_, err := c.Import(ctx, bytes.NewReader(streamOf(t)), api.CreateRequest{Name: "cache", DryRun: dry}, nil)
+			return err
+		},
+	} {
+		for _, dry := range []bool{true, false} {
+			if err := do(dry); !errdefs.IsAlreadyExists(err) || !strings.Contains(err.Error(), "docker has a volume cache of driver local") {
+				t.Errorf("%s, dry run %v: %v", name, dry, err)
+			}
+		}
+	}
+	if r.titles(inService) != "" {
+		t.Errorf("made are %s", r.titles(inService))
+	}
+	f.PutVolume("ours", "127.0.0.1:5000/mos-lvm:latest") // Docker's word for a managed plugin
+	must[api.Plan](t)(c.Create(ctx, api.CreateRequest{Name: "ours", Options: map[string]string{"size": "1g"}}))
+	shadow := func() (out api.Check) {
+		for _, one := range must[api.Doctor](t)(c.Doctor(ctx)).Checks {
+			if one.Name == "docker gives containers our volumes" {
+				out = one
+			}
+		}
+		return out
+	}
+	if one := shadow(); !one.OK {
+		t.Errorf("the doctor says %+v", one)
+	}
+	f.PutVolume("ours", "local") // as a container makes it that starts while ours is in the bin
+	if one := shadow(); one.OK || !strings.HasSuffix(one.Detail, ": ours") || one.Hint == "" {
+		t.Errorf("the doctor says %+v", one)
+	}
+}
+
 func TestAdminTellsHowThingsAre(t *testing.T) {
 	f, set := withEngine(t)
 	r := newRig(t, set, noExtend)

@@ -200,6 +200,7 @@ func (d *Driver) doctor(ctx context.Context) api.Doctor {
 	add("the users of volumes are seen", err, "yes", "run it in the host's pid namespace: else idle volumes stay mounted")
 	ev, err := d.engine.Version(ctx)
 	add("docker answers", err, "version "+ev.Engine, "start docker; the driver works without it, but cannot pause containers or learn their names")
+	add("docker gives containers our volumes", d.hidden(ctx), "yes", "docker volume rm NAME removes the other one: look first who needs it")
 	_, err = os.Stat(d.cfg.Socket)
 	add("plugin socket is there", err, d.cfg.Socket, "restart mos-lvm")
 	for _, p := range d.pools() {

@@ -143,6 +143,9 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if _, ok := d.idx.named(r.Name); ok {
 		return nil, spec.Volume{}, fault.Exists("there is a volume %s already: import under another name", r.Name)
 	}
+	if err := d.shadowed(ctx, r.Name); err != nil {
+		return nil, spec.Volume{}, err
+	}
 	d.oddName(ctx, r.Name)
 	unlock, err := d.lockToImport(r.Name)
 	if err != nil {

@@ -100,6 +100,9 @@ func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Pl
 	if err := spec.CheckName(name); err != nil {
 		return nil, e.v, err
 	}
+	if err := d.shadowed(ctx, name); err != nil {
+		return nil, e.v, err
+	}
 	unlock, err := d.lock(ctx, name)
 	if err != nil {
 		return nil, e.v, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/drivername"
 	"github.com/mosdocker/mosdocker/internal/engine"
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/filesystem"
@@ -150,6 +151,38 @@ func (d *Driver) neededBy(ctx context.Context, name string) string {
 		note += ": docker mos volume trash restore " + name + " brings it back"
 	}
 	return note
+}
+
+// shadowed refuses a name by which Docker gives containers a volume of another driver:
+// they would not get ours. It needs no answer of Docker, and must not be asked while
+// Docker waits for one of ours.
+func (d *Driver) shadowed(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	drivers, err := d.engine.Volumes(ctx)
+	if have, there := drivers[name]; err == nil && there && !drivername.Is(have, "mos-lvm") {
+		return fault.Exists("docker has a volume %s of driver %s, and gives containers that one: choose another name, or remove it (docker volume rm %s)", name, have, name)
+	}
+	return nil
+}
+
+// hidden tells which of our volumes containers do not get, since Docker has others of
+// their names.
+func (d *Driver) hidden(ctx context.Context) error {
+	drivers, err := d.engine.Volumes(ctx)
+	if err != nil {
+		return nil // another check tells
+	}
+	var names []string
+	for _, e := range d.idx.all(inService) {
+		if have, there := drivers[e.v.Name]; there && !drivername.Is(have, "mos-lvm") {
+			names = append(names, e.v.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fault.Conflict("docker has volumes of other drivers with these names, and gives containers those: %s", strings.Join(names, ", "))
 }
 
 func (d *Driver) overview() api.Status {

@@ -185,6 +185,20 @@ func (e *Engine) Containers(ctx context.Context) ([]Container, error) {
 	return out, err
 }
 
+// Volumes returns the driver of each volume, by the name that containers get it by.
+// The Engine asks its volume drivers for that.
+func (e *Engine) Volumes(ctx context.Context) (map[string]string, error) {
+	out := map[string]string{}
+	err := e.do(ctx, "volumes", func(ctx context.Context, c *client.Client) error {
+		list, err := c.VolumeList(ctx, client.VolumeListOptions{})
+		for _, v := range list.Items {
+			out[v.Name] = v.Driver
+		}
+		return err
+	})
+	return out, err
+}
+
 func attachments(byName map[string]*network.EndpointSettings) []Attachment {
 	var out []Attachment
 	for name, n := range byName {

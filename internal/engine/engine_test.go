@@ -151,6 +151,16 @@ func TestVolumesOfContainers(t *testing.T) {
 }
 
 // TestPausing: what is so already is well, what cannot be is an error.
+func TestVolumesOfAllDrivers(t *testing.T) {
+	f := enginetest.Start(t)
+	f.PutVolume("data", "mos-lvm")
+	f.PutVolume("cache", "local")
+	got, err := open(t, f.Host).Volumes(t.Context())
+	if d := cmp.Diff(map[string]string{"data": "mos-lvm", "cache": "local"}, got); d != "" || err != nil {
+		t.Error(d, err)
+	}
+}
+
 func TestPausing(t *testing.T) {
 	f := enginetest.Start(t)
 	e := open(t, f.Host)

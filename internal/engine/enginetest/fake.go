@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,7 @@ type Fake struct {
 	broken     string
 	networks   []Network
 	containers []Container
+	volumes    map[string]string // drivers, by name
 }
 
 // Network is a network as a test sees it.
@@ -113,6 +115,16 @@ func (f *Fake) PutContainer(c Container) {
 	f.containers = append(slices.DeleteFunc(f.containers, func(o Container) bool { return o.ID == c.ID }), c)
 }
 
+// PutVolume adds a volume, or replaces the one of the same name.
+func (f *Fake) PutVolume(name, driver string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.volumes == nil {
+		f.volumes = map[string]string{}
+	}
+	f.volumes[name] = driver
+}
+
 // State returns the state of the container of this ID, "" without one.
 func (f *Fake) State(id string) string {
 	f.mu.Lock()
@@ -173,6 +185,12 @@ func (f *Fake) ask(w http.ResponseWriter, r *http.Request, path string) {
 		answer(w, http.StatusOK, f.network(f.networks[i], true))
 	case path == "/containers/json":
 		answer(w, http.StatusOK, f.list(r.URL.Query().Get("all") == "1"))
+	case path == "/volumes":
+		list := []any{}
+		for _, name := range slices.Sorted(maps.Keys(f.volumes)) {
+			list = append(list, map[string]any{"Name": name, "Driver": f.volumes[name], "Scope": "local", "Mountpoint": "", "Labels": nil, "Options": nil})
+		}
+		answer(w, http.StatusOK, map[string]any{"Volumes": list, "Warnings": nil})
 	case strings.HasSuffix(path, "/pause"), strings.HasSuffix(path, "/unpause"):
 		id, verb, _ := strings.Cut(strings.TrimPrefix(path, "/containers/"), "/")
 		f.pause(w, id, verb == "pause")
