@@ -40,7 +40,7 @@ func TestDemo(t *testing.T) {
 		}
 		return out
 	}
-	for range 2 {
+	for round := range 2 {
 		out := must("make demo")
 		for _, want := range []string{"ok 1048576", "demo-web", "18080", "make down", "docker rm --volumes demo.web.r1", "demo.cache", "0.3 "} {
 			if !strings.Contains(out, want) {
@@ -53,9 +53,22 @@ func TestDemo(t *testing.T) {
 		if err != nil || !strings.Contains(said, "these volumes are in use: kept (container mine)") || time.Since(start) > time.Minute {
 			t.Errorf("with a volume in use it says %q, %v, after %v", said, err, time.Since(start))
 		}
-		must("docker rm -f mine && docker volume rm kept")
+		if round == 0 {
+			must("docker rm -f mine && docker volume rm kept")
+		} else { // what is mounted is taken off, though nobody is there any more who does it
+			must("docker rm -f mine && kill -9 $(cat /run/mos/mos-lvm.pid)")
+		}
 		must("make down")
 	}
+	if out := h.MustExec(t, "cat", "/proc/mounts"); strings.Contains(out, "/mos-lvm/mnt/") {
+		t.Errorf("volumes are mounted: %s", out)
+	}
+	start := time.Now()
+	said, err := h.Exec(t.Context(), "sh", "-c", env+"MOS_LVM_LINGER=0s deploy/up 2>&1 && exit 1; true")
+	if err != nil || !strings.Contains(said, "mos-lvm ended at once") || !strings.Contains(said, "linger: want 200ms at least") || time.Since(start) > time.Minute {
+		t.Errorf("with a configuration that is wrong it says %q, %v, after %v", said, err, time.Since(start))
+	}
+	must("deploy/down")
 	if out := h.MustExec(t, "ip", "-o", "link"); strings.Contains(out, ": mos") {
 		t.Errorf("links are left: %s", out)
 	}
