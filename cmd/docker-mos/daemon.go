@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -77,11 +76,13 @@ func (d *daemon[C]) within(cmd *cobra.Command, f func(context.Context, C) error)
 // long runs f, which may move a lot of data, until it ends or the user
 // interrupts it.
 func (d *daemon[C]) long(cmd *cobra.Command, f func(context.Context, C) error) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	var s signals
+	s.listen()
+	ctx, stop := s.interruptible(cmd.Context())
 	defer stop()
 	err := d.explain(cmd, f(ctx, d.client()))
 	if err != nil && ctx.Err() != nil {
-		return failure(errdefs.ErrAborted, "%s was interrupted", cmd.CommandPath())
+		return failure(context.Cause(ctx), "%s was interrupted", cmd.CommandPath())
 	}
 	return err
 }

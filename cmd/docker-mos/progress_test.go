@@ -76,12 +76,31 @@ func TestInterruptedExportLeavesNothing(t *testing.T) {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs([]string{"volume", "--socket", socket, "export", "-o", filepath.Join(dir, "data.mosvol"), "data"})
 	err = cmd.ExecuteContext(ctx)
-	if err == nil || err.Error() != "mos volume export was interrupted" {
+	if err == nil || err.Error() != "mos volume export was interrupted" || report(io.Discard, "mos", err) != 130 {
 		t.Error(err)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 {
 		t.Errorf("left are %v, want the socket: %v", left, err)
+	}
+}
+
+func TestExportTellsThatItsDaemonEnded(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "lvm.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "begun")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})}}
+	s.Start()
+	defer s.Close()
+	_, err = lvm.New(socket).Export(t.Context(), "data", io.Discard)
+	if err == nil || !strings.HasPrefix(err.Error(), "the stream is not whole: mos-lvm ended while it was sent") {
+		t.Error(err)
 	}
 }
 

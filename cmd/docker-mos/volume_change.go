@@ -32,7 +32,7 @@ func (v volume) resize() *cobra.Command {
 		Short: "Grow a volume and its file system, also while it is in use",
 		Long: "A size is absolute, such as 20g, or more than the volume has, such as +5g; units are binary. " +
 			"The size that it has changes nothing; a smaller one is refused, since a file system cannot shrink while it is mounted, and xfs never can.\n\n" +
-			"A volume that is not mounted has its new size at its next mount. One that is mounted grows at once; where the kernel does not let mos-lvm do that, the command is refused unless --at-next-mount is given.",
+			"A volume that no container has gets its new size at its next mount. One that is mounted grows at once; where the kernel does not let mos-lvm do that, the command is refused unless --at-next-mount is given.",
 		Example: "docker mos volume resize data 40g\ndocker mos volume resize data +5g",
 		Args:    exactly("VOLUME", "SIZE"), ValidArgsFunction: v.names(1, volumeNames),
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -70,6 +72,9 @@ func (v volume) load() *cobra.Command {
 		defer done()
 		return ch.run(cmd, []string{r.Name}, func(ctx context.Context, c *lvm.Client, name string) (lvm.Plan, string, error) {
 			p, err := c.Import(ctx, from, r, from.p.daemon)
+			if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Op == "read" {
+				err = unread // which is not the daemon's silence
+			}
 			return p, named(p, name), err
 		})
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
 
 	"github.com/mosdocker/mosdocker/internal/adminapi"
 )
@@ -138,6 +140,9 @@ func (c *Client) Export(ctx context.Context, ref string, w io.Writer) (int64, er
 	}
 	defer func() { _ = resp.Body.Close() }()
 	n, err := io.Copy(w, resp.Body)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		err = fmt.Errorf("the stream is not whole: mos-lvm ended while it was sent: %w", err)
+	}
 	if err == nil && resp.Trailer.Get(TrailerError) != "" {
 		err = adminapi.NewError(resp.Trailer.Get(TrailerError), resp.Trailer.Get(TrailerCode))
 	}
