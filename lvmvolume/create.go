@@ -139,8 +139,12 @@ func (d *Driver) wish(r spec.Request) (v, src spec.Volume, at place, err error) 
 	if err != nil {
 		return v, src, nil, err
 	}
-	if _, err := filesystem.ParseOptions(filesystem.Type(v.FS), v.MountOpts); err != nil {
+	opts, err := filesystem.ParseOptions(filesystem.Type(v.FS), v.MountOpts)
+	if err != nil {
 		return v, src, nil, fault.Invalid("option mountopts: %w", err)
+	}
+	if opts.ReadOnly() && v.Chown != "" {
+		return v, src, nil, fault.Invalid("option mountopts=ro: uid, gid and mode cannot be set in a copy that is read-only")
 	}
 	if at, err = d.idx.placeOf(v); err != nil {
 		return v, src, nil, err
@@ -236,7 +240,7 @@ func (d *Driver) chooseGroup(v spec.Volume) (*group, error) {
 	case want == "":
 		want = known[0]
 	case !slices.Contains(known, want):
-		return nil, fault.Conflict("volume group %s is not ours: mos-lvm init -adopt %s makes it ours", want, want)
+		return nil, fault.Conflict("volume group %s is not ours: mos-lvm init -adopt -vg %s makes it ours", want, want)
 	}
 	return d.groups.group(want), nil
 }

@@ -251,7 +251,7 @@ func TestDefaultTypeAndPlace(t *testing.T) {
 		{"group asked for", nil, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, []string{"vg", "vg1"}, "linear in vg1"},
 		{"first of two", nil, func(r *rig) { r.makeGroup("vg1", gib, "/dev/sda"); r.makeGroup(vg0, 0, "/dev/sdb") }, nil, "linear in vg0"},
 		{"configured group", func(c *Config) { c.VG = "vg1" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda"); r.makeGroup("vg1", 0, "/dev/sdb") }, nil, "linear in vg1"},
-		{"configured group is not ours", func(c *Config) { c.VG = "vgx" }, nil, nil, "mos-lvm init -adopt vgx"},
+		{"configured group is not ours", func(c *Config) { c.VG = "vgx" }, nil, nil, "mos-lvm init -adopt -vg vgx"},
 		{"configured type", func(c *Config) { c.Type = "linear" }, func(r *rig) { r.makeGroup(vg0, gib, "/dev/sda") }, nil, "linear in vg0"},
 		{"configured type without group", func(c *Config) { c.Type = "thin" }, nil, nil, "no volume group of ours"},
 	} {

@@ -137,6 +137,7 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if err != nil {
 		return nil, spec.Volume{}, err
 	}
+	given := spec.Given(r)
 	if r, err = adopt(r, h); err != nil {
 		return nil, spec.Volume{}, err
 	}
@@ -159,6 +160,7 @@ func (d *Driver) load(ctx context.Context, r spec.Request, in io.Reader, dry boo
 	if err != nil {
 		return nil, v, err
 	}
+	v.Chown = given
 	if v.Size < uint64(h.Size) {
 		return nil, v, fault.Invalid("size %s is smaller than the %s of the volume in the stream", spec.Bytes(v.Size), spec.Bytes(h.Size))
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -272,6 +273,9 @@ func (d *Driver) makeData(v spec.Volume) error {
 		// and with it the container, to a place of the host.
 		return fault.Conflict("its _data is no directory: the file system was not made by mos-lvm")
 	}
+	if err == nil {
+		return chown(data, v)
+	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -292,6 +296,27 @@ func (d *Driver) makeData(v spec.Volume) error {
 		return err
 	}
 	return syncDir(d.dirOf(v))
+}
+
+// chown gives the directory that came with a copy or an import what was asked for
+// beside it, and leaves the rest as it is.
+func chown(data string, v spec.Volume) error {
+	uid, gid := -1, -1
+	if strings.Contains(v.Chown, "u") {
+		uid = v.UID
+	}
+	if strings.Contains(v.Chown, "g") {
+		gid = v.GID
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := os.Lchown(data, uid, gid); err != nil {
+			return err
+		}
+	}
+	if strings.Contains(v.Chown, "m") {
+		return os.Chmod(data, fileMode(v.Mode))
+	}
+	return nil
 }
 
 // fileMode turns the mode of an option into Go's.

@@ -1,6 +1,7 @@
 package lvmvolume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,9 @@ func TestImportTakesWhatTheStreamSays(t *testing.T) {
 		t.Errorf("a stream of xfs is imported as ext4: %v", err)
 	}
 	r := newRig(t)
+	if _, v, err := r.load(t.Context(), request("in", "uid", "7"), bytes.NewReader(streamOf(t)), true, nil); err != nil || v.UID != 7 || v.Chown != "u" {
+		t.Errorf("with uid=7 it is %+v, %v", v, err)
+	}
 	r.make("v", "size", "1g", "uid", "5", "iops", "9", "bps", "1m", "mountopts", "noatime")
 	out := r.headerOf(r.volume("v"))
 	if d := cmp.Diff(map[string]string{"uid": "5", "gid": "0", "mode": "0755", "iops": "9", "bps": "1048576", "mountopts": "noatime"}, out.Options); d != "" || out.Size != gib || out.Volume != "v" {

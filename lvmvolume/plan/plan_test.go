@@ -39,6 +39,8 @@ func verbs() []struct {
 	same.ID, same.Name, same.From = "00000000000000fe", "copy", "data@monday"
 	larger := same
 	larger.Size = 30 * gib
+	owned := same
+	owned.Chown = "um"
 	on, off := Use{Attached: true, Mounted: true}, Use{}
 	idle := func(spec.Volume) Use { return off }
 	return []struct {
@@ -58,6 +60,7 @@ func verbs() []struct {
 		{"mount of a grown ext4", MountIt(thin, Use{Attached: true, FSShort: true}, day(1))},
 		{"mount of one that was hurt", MountIt(thin, Use{Attached: true, FSShort: true, Sick: "the kernel recorded errors in it"}, day(1))},
 		{"mount of a grown xfs", MountIt(xfs, Use{FSShort: true}, day(1))},
+		{"first mount of a copy with an owner of its own", MountIt(owned, Use{Attached: true}, day(1))},
 		{"release", Release(thin, on, "no container has it")},
 		{"release of a volume that is away", Release(thin, off, "no container has it")},
 		{"resize while mounted", Resize(thin, 30*gib, on, "")},

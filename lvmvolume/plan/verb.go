@@ -82,6 +82,11 @@ func MountIt(v spec.Volume, u Use, now time.Time) Plan {
 		p = append(p, Step{Op: GrowFS, Volume: v, Cause: "its blocks were grown"})
 	}
 	p = append(p, Step{Op: Mount, Volume: v, Cause: "a container wants it"})
+	if v.Chown != "" {
+		owned := v
+		owned.Chown = ""
+		p = append(p, Step{Op: Record, Volume: owned, Was: v, Cause: "its directory has the owner and mode that were asked for"})
+	}
 	if u.FSShort && v.FS == spec.XFS {
 		p = append(p, Step{Op: GrowFS, Volume: v, Cause: "its blocks were grown"})
 	}

@@ -208,8 +208,25 @@ func Inherit(r Request, v, src Volume) (Volume, error) {
 	return v, nil
 }
 
+// Given is what of a directory's owner and mode a request sets, as Volume.Chown has it.
+func Given(r Request) string {
+	var chown strings.Builder
+	for _, key := range []string{"uid", "gid", "mode"} {
+		if _, given := r.Options[key]; given {
+			chown.WriteByte(key[0])
+		}
+	}
+	return chown.String()
+}
+
 // inherit copies the plain values that were not given.
 func inherit(r Request, v *Volume, src Volume) {
+	v.Chown = Given(r)
+	for _, c := range src.Chown { // a source that was never mounted
+		if !strings.ContainsRune(v.Chown, c) {
+			v.Chown += string(c)
+		}
+	}
 	not := func(key string) bool { _, given := r.Options[key]; return !given }
 	if not("uid") {
 		v.UID = src.UID

@@ -223,10 +223,14 @@ func TestCopyTakesWhatItsSourceHas(t *testing.T) {
 	}
 	got, err := Inherit(r, v, src)
 	want := Volume{
-		Name: "v", Size: 2 << 30, Type: Thin, Place: "vg", FS: XFS, UID: 5, Mode: 0o700, MountOpts: "noatime", IOPS: 9, BPS: 7, From: "src",
+		Name: "v", Size: 2 << 30, Type: Thin, Place: "vg", FS: XFS, UID: 5, Mode: 0o700, MountOpts: "noatime", IOPS: 9, BPS: 7, From: "src", Chown: "g",
 	}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Error(err, d)
+	}
+	src.Chown = "um" // it was never mounted itself
+	if got, err = Inherit(r, v, src); err != nil || got.Chown != "gum" {
+		t.Errorf("its directory is to get %q, %v", got.Chown, err)
 	}
 	for key, value := range map[string]string{"fs": "ext4", "type": "linear", "vg": "other", "size": "512m"} {
 		r := request("v", "from", "src", key, value)

@@ -79,6 +79,7 @@ func drawVolume(t *rapid.T) Volume {
 		UID:       rapid.IntRange(0, 1<<32-2).Draw(t, "uid"),
 		GID:       rapid.IntRange(0, 1<<32-2).Draw(t, "gid"),
 		Mode:      rapid.Uint32Range(0, 0o7777).Draw(t, "mode"),
+		Chown:     rapid.SampledFrom([]string{"", "u", "ugm"}).Draw(t, "chown"),
 		IOPS:      rapid.Uint64Range(0, 1<<32-1).Draw(t, "iops"),
 		BPS:       rapid.Uint64Range(0, maxSize).Draw(t, "bps"),
 		MountOpts: rapid.OneOf(rapid.SampledFrom([]string{"", "noatime,nodev", strings.Repeat(",", longestOpts/3), "a&b=c#:%"}), rapid.StringN(0, 40, 60)).Draw(t, "opts"),

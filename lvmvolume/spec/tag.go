@@ -50,6 +50,7 @@ func (v Volume) specTag() string {
 	number("uid", uint64(v.UID))
 	number("gid", uint64(v.GID))
 	fields = append(fields, "mode="+strconv.FormatUint(uint64(v.Mode), 8))
+	add("chown", v.Chown)
 	add("opts", v.MountOpts)
 	number("stripes", uint64(v.Stripes))
 	number("iops", v.IOPS)
@@ -175,6 +176,8 @@ func readField(v *Volume, key, value string) (err error) {
 		var m uint64
 		m, err = strconv.ParseUint(value, 8, 32)
 		v.Mode = uint32(m)
+	case "chown":
+		v.Chown = value
 	case "opts":
 		v.MountOpts = value
 	case "stripes":

@@ -77,6 +77,7 @@ type Volume struct {
 	FS        FS
 	UID, GID  int
 	Mode      uint32 // of the directory that containers get
+	Chown     string // which of u, g and m that directory is to get at the first mount: it came with a source's
 	MountOpts string
 	IOPS, BPS uint64 // recorded for the host daemon, 0 is no limit
 	From      string // what it is a copy of

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,19 @@ func TestVolumeMovesAsAStream(t *testing.T) {
 				t.Errorf("the copy has %d bytes", size)
 			}
 			same(h, "here")
+			h.Mos("volume", "import", "-i", file, "-o", "gid=33", "-o", "mode=0750", "other")
+			for _, want := range []string{"1000 33 750", "1000 34 750"} { // its containers' word counts from then on
+				got := h.D("run", "--rm", "-v", "other:/data", rig.Image, "sh", "-c", "stat -c '%u %g %a' /data; chgrp 34 /data")
+				if got != want {
+					t.Errorf("with gid=33 and mode=0750 it has %s, want %s", got, want)
+				}
+				testx.Eventually(t, 20*time.Second, func() error {
+					if at := h.Volume("other").Mountpoint; at != "" {
+						return errors.New("it is mounted at " + at)
+					}
+					return nil
+				})
+			}
 			for _, h := range hosts {
 				h.BecomesIdle(20 * time.Second)
 			}
