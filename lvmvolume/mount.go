@@ -194,11 +194,18 @@ func (d *Driver) waitsToGrow(ctx context.Context, v spec.Volume) bool {
 	if dev == "" || err != nil {
 		return false
 	}
-	if short, err := d.disk.needsGrow(dev); err != nil || !short || d.idx.starting(v.ID, d.cfg.Linger.Duration) {
+	short, err := d.disk.needsGrow(dev)
+	return err == nil && short && !d.idx.starting(v.ID, d.cfg.Linger.Duration) && d.idle(ctx, v)
+}
+
+// idle says that surely nobody has a volume that may be mounted.
+func (d *Driver) idle(ctx context.Context, v spec.Volume) bool {
+	snap, err := mounts.Take(ctx)
+	if err != nil || d.blind(ctx, snap) {
 		return false
 	}
-	snap, err := mounts.Take(ctx)
-	return err == nil && !d.blind(ctx, snap) && len(d.usersOn(snap, v, dev)) == 0
+	hs, err := d.holders(ctx, v)
+	return err == nil && len(hs) == 0
 }
 
 // use is what is true of a volume at this moment, by the kernel.

@@ -44,10 +44,20 @@ func (d *Driver) resize(ctx context.Context, r api.ResizeRequest) (p plan.Plan, 
 	if u.FSShort, err = d.short(ctx, at, e.v, r.DryRun); err != nil {
 		return nil, "", err
 	}
+	var off plan.Plan
+	if u.Mounted && later != "" && d.idle(ctx, e.v) {
+		if !r.AtNextMount && d.idx.starting(e.v.ID, d.cfg.Linger.Duration) {
+			return nil, "", fault.Conflict("volume %s was just given to a container that starts, and %s: try again in %v, or let its file system grow at the next mount (--at-next-mount)", name, later, d.cfg.Linger)
+		}
+		off = plan.Release(e.v, plan.Use{Mounted: true}, "no container has it, and it grows at its next mount")
+		u.Mounted = false
+		later = d.growLater(e.v, u)
+	}
 	p = plan.Resize(e.v, want, u, later)
 	if len(p) == 0 {
 		return p, "", nil
 	}
+	p = append(off, p...)
 	if later != "" {
 		if u.Mounted && !r.AtNextMount {
 			return nil, "", fault.Conflict("volume %s is mounted, and %s: stop its containers first, or let its file system grow at the next mount (--at-next-mount)", name, later)
@@ -125,6 +135,9 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 			e.allocated = want
 		}
 	})
+	if more == 0 {
+		return p, note, nil // only its file system had to
+	}
 	d.log.InfoContext(ctx, "volume grown", "volume", v.Name, "from", spec.Bytes(v.Size).String(), "to", spec.Bytes(want).String())
 	return p, note, nil
 }

@@ -68,6 +68,23 @@ func TestVolumeIsAHardLimitAndGrowsInUse(t *testing.T) {
 	})
 }
 
+// TestVolumeThatLingersGrows: its containers are gone, so the refusal to grow ext4 while
+// it is mounted would tell to stop what does not run.
+func TestVolumeThatLingersGrows(t *testing.T) {
+	volumesWith(t, []string{"-linger=1m"}, func(t *testing.T, h *lab.Host) {
+		h.D("volume", "create", "-d", "mos-lvm", "-o", "size=64m", "slack")
+		h.D("run", "--rm", "-v", "slack:/data", rig.Image, "sh", "-c", "echo kept >/data/f")
+		if dry := h.Mos("volume", "resize", "--dry-run", "slack", "128m"); !strings.Contains(dry, "grow-fs") {
+			t.Errorf("the dry run says %s", dry)
+		}
+		h.Mos("volume", "resize", "slack", "128m")
+		out := h.D("run", "--rm", "-v", "slack:/data", rig.Image, "sh", "-c", "cat /data/f; df -m /data | tail -1")
+		if f := strings.Fields(out); len(f) < 3 || f[0] != "kept" || len(f[2]) < 3 {
+			t.Errorf("then it has %s", out)
+		}
+	})
+}
+
 // used says how far a volume is from having so many bytes in use.
 func used(h *lab.Host, volume string, least uint64) error {
 	v, err := h.Volumes.Volume(context.Background(), volume)
