@@ -116,6 +116,27 @@ func TestImageGetsItsNameLast(t *testing.T) {
 	}
 }
 
+// TestFullFileSystemOfImagesIsNoPoolThatIsWell: it refuses all that is new, and says so
+// before.
+func TestFullFileSystemOfImagesIsNoPoolThatIsWell(t *testing.T) {
+	r := bareRig(t, func(c *Config) { c.LoopSpare = 1 << 60 })
+	r.mustLook()
+	p := r.pools()[0]
+	if p.State != api.PoolRefuse || !strings.HasSuffix(p.Error, "of which 1EiB stay so") {
+		t.Errorf("the pool is %s: %s", p.State, p.Error)
+	}
+	for _, c := range r.doctor(t.Context()).Checks {
+		if c.Name == "pool "+p.Name && c.OK {
+			t.Errorf("the doctor says %+v", c)
+		}
+	}
+	r = bareRig(t)
+	r.mustLook()
+	if p := r.pools()[0]; p.State != api.PoolOK || p.Error != "" {
+		t.Errorf("with room it is %s: %s", p.State, p.Error)
+	}
+}
+
 func TestImageThatDoesNotFit(t *testing.T) {
 	r := bareRig(t)
 	r.mustLook()

@@ -129,12 +129,21 @@ func (d *Driver) restore(ctx context.Context, ref, as string, dry bool) (plan.Pl
 func (d *Driver) inBin(ref string) (entry, error) {
 	e, err := d.idx.find(ref, inTrash)
 	if err != nil {
-		return e, err
+		return e, notInBin(ref, err)
 	}
 	if e.fault != nil {
 		return e, fault.Conflict("volume %s cannot be used: %w", ref, e.fault)
 	}
 	return e, nil
+}
+
+// notInBin is the error of a look into the recycle bin: a volume of that name may be in
+// service.
+func notInBin(ref string, err error) error {
+	if errdefs.IsNotFound(err) {
+		return fault.NotFound("the recycle bin has no volume %.80s", ref)
+	}
+	return err
 }
 
 // purge removes volumes of the recycle bin for good.
@@ -213,7 +222,7 @@ func (d *Driver) trashOf(refs []string, all bool) ([]spec.Volume, error) {
 		}
 		e, err := d.idx.find(ref, inTrash)
 		if err != nil {
-			return nil, err
+			return nil, notInBin(ref, err)
 		}
 		wanted[e.v.ID] = true
 	}

@@ -169,10 +169,7 @@ func (d *Driver) shadowed(ctx context.Context, name string) error {
 // hidden tells which of our volumes containers do not get, since Docker has others of
 // their names.
 func (d *Driver) hidden(ctx context.Context) error {
-	drivers, err := d.engine.Volumes(ctx)
-	if err != nil {
-		return nil // another check tells
-	}
+	drivers, _ := d.engine.Volumes(ctx) // none without Docker, of which another check tells
 	var names []string
 	for _, e := range d.idx.all(inService) {
 		if have, there := drivers[e.v.Name]; there && !drivername.Is(have, "mos-lvm") {
@@ -236,6 +233,9 @@ func (d *Driver) poolOf(at place, t spec.Type, def bool) api.Pool {
 	p.Size, p.Ratio, p.Spare, p.Limit, p.Snapshots = s.Size, s.Ratio, s.Spare, s.Limit(), at.snapshots(t) == nil
 	if s.Refuse != "" {
 		p.State, p.Error = api.PoolRefuse, s.Refuse
+	}
+	if t == spec.Loop && (def || p.Volumes > 0) && s.Refuse == "" && s.Limit() <= promised && p.Trash == 0 {
+		p.State, p.Error = api.PoolRefuse, fmt.Sprintf("its file system has %s free, of which %s stay so", spec.Bytes(s.Free), spec.Bytes(s.Spare))
 	}
 	if broken != nil {
 		p.Error = broken.Error()

@@ -100,6 +100,9 @@ func (s Space) Admit(need uint64, bin []spec.Volume) (purge []spec.Volume, err e
 
 func (s Space) refusal(need, room uint64, bin []spec.Volume) string {
 	msg := fmt.Sprintf("%s has room for %s, not for %s", s.Name, spec.Bytes(room), spec.Bytes(need))
+	if s.Ratio == 0 && s.Spare > 0 {
+		msg += fmt.Sprintf(", beside the %s that stay free", spec.Bytes(s.Spare))
+	}
 	if s.Ratio != 0 {
 		msg += fmt.Sprintf(": %s of at most %s are promised", spec.Bytes(s.Promised), spec.Bytes(s.Limit()))
 	}

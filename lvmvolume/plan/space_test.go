@@ -95,6 +95,10 @@ func TestRefusalsNameNoThinPoolWhereThereIsNone(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "overcommit") || !strings.Contains(err.Error(), "make room there") {
 		t.Errorf("got %v", err)
 	}
+	_, err = Space{Name: "the file system of /d", Free: 3 << 20, Spare: 2 << 20}.Admit(2<<20, nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "the file system of /d has room for 1MiB, not for 2MiB, beside the 2MiB that stay free") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestRefusedSpaceGivesNothing(t *testing.T) {
