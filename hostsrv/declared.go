@@ -14,12 +14,15 @@ import (
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
-// declared is a set as a file declares it.
+// declared is a set as a file declares it, or as a cluster wishes it, by its mark.
 type declared struct {
 	path  string
 	set   *spec.Set
 	files map[string][]byte
 	stamp string
+
+	mark string
+	wish Wish
 }
 
 // filesEvery is how often the folder of declared sets is looked at.
@@ -107,7 +110,7 @@ func (s *Supervisor) readFile(ctx context.Context, path string) error {
 			delete(s.declared, name) // it may have another name now
 		}
 	}
-	s.declared[set.Name] = declared{path, set, files, stamp}
+	s.declared[set.Name] = declared{path: path, set: set, files: files, stamp: stamp}
 	if x := s.sets[set.Name]; x != nil {
 		x.Failures, x.hold = 0, time.Time{} // what failed may be mended
 	}

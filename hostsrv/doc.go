@@ -10,6 +10,10 @@
 //	events ──► dirty sets ──► look: lock, observe, plan.Up ──► nothing to do: right
 //	every 30 s ─┘                                          └─► run the plan: healed
 //
+// A cluster's sets are kept in the same way, from what [Supervisor.Wish] says instead of
+// a file: package cluster brings that. Those that it does not want any more are removed
+// before any other is made or changed.
+//
 // It never fights its user: what docker set stop stopped stays down, and so does a
 // member that docker stop stopped; while docker set changes a set, that is locked.
 package hostsrv

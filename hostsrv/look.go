@@ -47,6 +47,13 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.failed(ctx, name, fmt.Errorf("look: %w", err))
 		return
 	}
+	d, over := s.wished(ctx, m, name, o, d)
+	if over {
+		return
+	}
+	s.mu.Lock()
+	x.wish = d
+	s.mu.Unlock()
 	if o.Infra == nil && len(o.Members) == 0 && d.set == nil {
 		s.forget(name)
 		return
@@ -77,7 +84,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 	for _, member := range replaced {
 		s.held.remove(name, member) // it was stopped for the other
 	}
-	if wait > 0 {
+	if wait > 0 && d.mark == "" { // a cluster's set is changed by us alone
 		s.state(name, api.Updating, "a container is being replaced")
 		s.later(name, wait)
 		return
@@ -171,6 +178,10 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	s.note(ctx, "healed", name, "", fmt.Sprintf("%d steps in %v, %d containers started", len(p.Steps), time.Since(begun).Round(time.Millisecond), starts))
+	if d.mark != "" {
+		s.later(name, 0) // somebody waits for it
+		return
+	}
 	s.later(name, settle) // and look whether all is right
 }
 
@@ -263,6 +274,7 @@ func (s *Supervisor) right(ctx context.Context, m *setmgr.Manager, name string, 
 	if state == api.Right && len(held) > 0 {
 		state, detail = api.Held, strings.Join(held, ", ")+" stopped by hand"
 	}
+	detail = s.whetherReady(ctx, m, name, o, detail)
 	s.state(name, state, detail)
 	s.probe(ctx, name, o)
 }
@@ -317,6 +329,9 @@ func (s *Supervisor) plan(ctx context.Context, m *setmgr.Manager, name string, d
 		return m.Plan(ctx, name, nil, m.Again(name, opt))
 	}
 	opt.Keep, opt.Files = names(*d.set), d.files
+	if d.mark != "" {
+		opt.Cluster, opt.Recreate = d.mark, true
+	}
 	return m.Plan(ctx, name, d.set, m.Up(*d.set, opt))
 }
 
@@ -338,10 +353,11 @@ func (s *Supervisor) state(name, state, detail string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.of(name)
+	defer func() { s.wishes.tellState(name, x) }()
 	if x.State != state {
 		x.Since = time.Now()
 	}
-	x.State, x.Detail, x.Declared = state, detail, s.declared[name].path
+	x.State, x.Detail, x.Declared, x.Cluster = state, detail, s.declared[name].path, x.wish.mark
 }
 
 // forget drops what is known of a set that is gone.

@@ -22,6 +22,7 @@ type Engine interface {
 	// LiveRestores says whether containers go on while the Engine is restarted.
 	LiveRestores(ctx context.Context) (bool, error)
 	Sets(ctx context.Context) ([]string, error)
+	Clustered(ctx context.Context) (map[string]string, error)
 	Events(ctx context.Context, ready func(), each func(setmgr.Happened)) error
 }
 
@@ -57,6 +58,7 @@ type Supervisor struct {
 	e        Engine
 	sets     map[string]*set
 	declared map[string]declared
+	wishes   wishes
 	faults   map[string]string
 	engine   api.Engine
 	// restarting says that the command which restarts the Engine runs, restarted when
@@ -83,6 +85,9 @@ type set struct {
 	// booting says that members that were started too early, at a boot, wait still, and
 	// staged that the last healing left some for later.
 	booting, staged bool
+	// wish is what a cluster wants of it, and ready says that all its containers serve.
+	wish  declared
+	ready bool
 
 	next, hold time.Time              // of the next look, and before which there is none
 	healed     time.Time              // the last time
@@ -97,7 +102,7 @@ type set struct {
 func New(cfg Config, open Open, log *slog.Logger) *Supervisor {
 	return &Supervisor{
 		cfg: cfg, open: open, log: log, held: openHeld(cfg.State, log), run: xexec.Host{}, wake: make(chan struct{}, 1),
-		sets: map[string]*set{}, declared: map[string]declared{}, faults: map[string]string{},
+		wishes: newWishes(), sets: map[string]*set{}, declared: map[string]declared{}, faults: map[string]string{},
 		engine: api.Engine{State: api.Absent, Since: time.Now()}, slots: make(chan struct{}, atOnce),
 	}
 }
@@ -163,8 +168,12 @@ func (s *Supervisor) all(ctx context.Context, e Engine) {
 		s.log.WarnContext(ctx, "cannot list the sets", "err", err)
 		return
 	}
+	s.findDoomed(ctx, e)
 	s.mu.Lock()
 	for name := range s.declared {
+		names = append(names, name)
+	}
+	for name := range s.wishes.all {
 		names = append(names, name)
 	}
 	for name := range s.sets { // also those that are gone
@@ -215,7 +224,7 @@ func (s *Supervisor) byHand(ctx context.Context, name string) bool {
 // mark says that a set is to be looked at after a while.
 func (s *Supervisor) mark(name string, after time.Duration) {
 	s.mu.Lock()
-	if s.cfg.Keep == "all" || s.declared[name].path != "" || s.sets[name] != nil {
+	if s.cfg.Keep == "all" || s.declared[name].path != "" || s.sets[name] != nil || s.wishes.about(name) {
 		x := s.of(name)
 		at := time.Now().Add(after)
 		if at.Before(x.hold) {

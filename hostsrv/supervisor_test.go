@@ -47,12 +47,15 @@ func newFake() *dockertest.Fake {
 	return f
 }
 
-func start(t *testing.T, f *dockertest.Fake, cfg hostsrv.Config) host {
+func start(t *testing.T, f *dockertest.Fake, cfg hostsrv.Config, cluster ...string) host {
 	t.Helper()
 	h := host{f: f, m: manager(f)}
 	h.m.EngineID = t.Name()
 	open := func(context.Context) (*setmgr.Manager, hostsrv.Engine, error) { return h.m, f, nil }
 	h.s = hostsrv.New(cfg, open, slog.New(slog.DiscardHandler))
+	for _, mark := range cluster {
+		h.s.Cluster(mark)
+	}
 	ctx, end := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -64,6 +64,8 @@ type Set struct {
 	Since  time.Time `json:"since"`
 	// Declared is the file that declares it.
 	Declared string `json:"declared,omitempty"`
+	// Cluster is the mark of the cluster that wants it, and the set's UID there.
+	Cluster string `json:"cluster,omitempty"`
 	// Heals is how often it was healed since mosd runs, and Restarts how many of its
 	// containers were started for that.
 	Heals    int `json:"heals"`
@@ -83,6 +85,7 @@ const (
 	Held     = "held"     // some of its containers were stopped by hand and are left so
 	Failing  = "failing"  // healing does not help
 	Waiting  = "waiting"  // some of its containers ended and are started again later, by their Backoff
+	Removing = "removing" // its cluster does not want it here any more
 	Unknown  = "unknown"  // not looked at yet
 )
 
