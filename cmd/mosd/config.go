@@ -13,6 +13,7 @@ import (
 	"github.com/mosdocker/mosdocker/agent/sink/falcon"
 	"github.com/mosdocker/mosdocker/agent/sink/zabbix"
 	"github.com/mosdocker/mosdocker/hostsrv"
+	"github.com/mosdocker/mosdocker/hostsrv/cluster"
 	"github.com/mosdocker/mosdocker/internal/config"
 )
 
@@ -24,6 +25,7 @@ type Config struct {
 	StateDir    string          `toml:"state_dir" doc:"Folder in which waits what back ends do not take."`
 	Agent       agent.Config    `toml:"agent" doc:"What is measured."`
 	Sets        hostsrv.Config  `toml:"sets" doc:"Which sets are kept."`
+	Cluster     cluster.Config  `toml:"cluster" doc:"The cluster that this host is of; its sets are kept unless sets.keep is none."`
 	Prometheus  sink.Options    `toml:"prometheus" doc:"What /metrics shows."`
 	RemoteWrite sink.HTTPConfig `toml:"remote_write" doc:"A receiver of Prometheus's remote write, such as http://HOST:9090/api/v1/write."`
 	OTLP        sink.HTTPConfig `toml:"otlp" doc:"A receiver of OpenTelemetry's protocol over HTTP, such as http://HOST:4318/v1/metrics."`
@@ -38,7 +40,7 @@ type Config struct {
 
 // Defaults is the configuration that nobody changed.
 func Defaults() Config {
-	c := Config{Socket: "/run/mos/mosd.sock", StateDir: "/var/lib/mos/mosd", Agent: agent.Defaults(), Sets: hostsrv.Defaults()}
+	c := Config{Socket: "/run/mos/mosd.sock", StateDir: "/var/lib/mos/mosd", Agent: agent.Defaults(), Sets: hostsrv.Defaults(), Cluster: cluster.Defaults()}
 	for _, s := range []*sink.Config{&c.RemoteWrite.Config, &c.OTLP.Config, &c.Zabbix.Config, &c.Falcon.Config, &c.CAT.Config} {
 		*s = sink.Defaults()
 	}
@@ -63,7 +65,7 @@ func (c *Config) Check() error {
 			errs = append(errs, fmt.Errorf("listen: want HOST:PORT, not %q", c.Listen))
 		}
 	}
-	return errors.Join(append(errs, in("agent", c.Agent.Check()), in("sets", c.Sets.Check()), in("prometheus", c.Prometheus.Check()),
+	return errors.Join(append(errs, in("agent", c.Agent.Check()), in("sets", c.Sets.Check()), in("cluster", c.Cluster.Check()), in("prometheus", c.Prometheus.Check()),
 		in("remote_write", c.RemoteWrite.Check()), in("otlp", c.OTLP.Check()),
 		in("zabbix", c.Zabbix.Check()), in("falcon", c.Falcon.Check()), in("cat", c.CAT.Check()))...)
 }

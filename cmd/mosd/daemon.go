@@ -18,6 +18,7 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv"
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/hostsrv/cgpersist"
+	"github.com/mosdocker/mosdocker/hostsrv/cluster"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
@@ -31,6 +32,7 @@ type server struct {
 	sets    *hostsrv.Supervisor
 	cgroups *cgpersist.Keeper
 	disk    *hostsrv.Disk
+	cluster *cluster.Host // nil where no sets are kept
 	metrics atomic.Pointer[prom.Text]
 	sinks   *running
 }
@@ -53,6 +55,11 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 	}, log.Logger)
 	if err != nil {
 		return nil, errors.Join(err, d.agent.Close())
+	}
+	if cfg.Sets.Keep != "none" {
+		if d.cluster, err = newHost(cfg, d.sets, log.Logger); err != nil {
+			return nil, errors.Join(err, d.close())
+		}
 	}
 	return d, nil
 }
@@ -96,6 +103,9 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	admin := http.NewServeMux() // what changes things is on the unix socket only
 	admin.Handle("/", mux)
 	d.cgroups.Register(admin)
+	if d.cluster != nil {
+		d.cluster.Register(mux, admin)
+	}
 	tcp, err := d.listen(ctx, mux)
 	if err != nil {
 		return errors.Join(err, d.close())
@@ -103,6 +113,9 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	work.Go(func() { d.agent.Run(ctx) })
 	work.Go(func() { d.sets.Run(ctx) })
 	work.Go(func() { d.disk.Run(ctx) })
+	if d.cluster != nil {
+		work.Go(func() { d.cluster.Run(ctx) })
+	}
 	work.Go(func() { d.cgroups.Run(ctx) })
 	work.Go(func() { d.reload(ctx, reload, load) })
 	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})

@@ -62,7 +62,7 @@ func TestTheDaemonServesUntilItIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, []string{"-config=" + file, "-socket=" + socket, "-listen=127.0.0.1:0", "-agent.interval=100ms", "-agent.slow_interval=100ms"}, nil)
+		done <- run(ctx, []string{"-config=" + file, "-socket=" + socket, "-cluster.state=" + dir, "-cluster.endpoints=", "-listen=127.0.0.1:0", "-agent.interval=100ms", "-agent.slow_interval=100ms"}, nil)
 	}()
 	scrape := func() (string, error) {
 		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -93,7 +93,7 @@ func TestPrometheusTakesWhatItScrapesAndWhatIsWritten(t *testing.T) {
 	go func() {
 		// It starts before Prometheus listens: the first batches wait.
 		done <- run(ctx, []string{
-			"-config=/dev/null", "-socket=" + dir + "/s", "-state_dir=" + dir, "-listen=" + listen, "-agent.interval=100ms", "-agent.slow_interval=100ms", "-agent.host_name=h1",
+			"-config=/dev/null", "-socket=" + dir + "/s", "-state_dir=" + dir, "-cluster.state=" + dir, "-cluster.endpoints=", "-listen=" + listen, "-agent.interval=100ms", "-agent.slow_interval=100ms", "-agent.host_name=h1",
 			"-remote_write.url=http://" + prom + "/api/v1/write", "-remote_write.tags=dc=north", "-remote_write.retry=100ms", "-log.level=error",
 		}, nil)
 	}()

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"github.com/mosdocker/mosdocker/hostsrv"
+	"github.com/mosdocker/mosdocker/hostsrv/cluster"
+	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
 	"github.com/mosdocker/mosdocker/setmgr/local"
@@ -30,4 +33,14 @@ func newSupervisor(cfg hostsrv.Config, log *slog.Logger) *hostsrv.Supervisor {
 		return m, e, nil
 	}
 	return hostsrv.New(cfg, open, log)
+}
+
+// newHost has the sets of the cluster kept, that the configuration names or that the host
+// joined.
+func newHost(cfg Config, sets *hostsrv.Supervisor, log *slog.Logger) (*cluster.Host, error) {
+	var h *cluster.Host
+	open := sync.OnceValues(func() (*docker.Engine, error) { return docker.Open(cfg.Sets.Engine) })
+	facts := cluster.FactsOf(open, volume.New(""), func() map[string]bool { return h.Volumes() })
+	h, err := cluster.Open(cfg.Cluster, sets, facts, log.With("component", "cluster"))
+	return h, err
 }

@@ -365,6 +365,53 @@ func (e *Engine) Arch(ctx context.Context) (string, error) {
 	return v.Arch, e.told(ctx, err)
 }
 
+// Description is what an Engine has.
+type Description struct {
+	Facts   render.Facts
+	Version string
+	// Networks are those that sets can name, with their subnets, and commas between them.
+	Networks map[string]string
+	Volumes  []string // those with a name
+}
+
+// Describe asks what the Engine has.
+func (e *Engine) Describe(ctx context.Context) (Description, error) {
+	var d Description
+	var q questions
+	q.ask(func() (err error) { d.Facts, err = e.Facts(ctx); return err })
+	q.ask(func() error {
+		v, err := e.c.ServerVersion(ctx, client.ServerVersionOptions{})
+		d.Version = v.Version
+		return e.told(ctx, err)
+	})
+	q.ask(func() error {
+		out, err := e.c.NetworkList(ctx, client.NetworkListOptions{})
+		d.Networks = map[string]string{}
+		for _, n := range out.Items {
+			if n.Driver == "host" || n.Driver == "null" || n.Name == "bridge" {
+				continue
+			}
+			var subnets []string
+			for _, c := range n.IPAM.Config {
+				subnets = append(subnets, c.Subnet.String())
+			}
+			d.Networks[n.Name] = strings.Join(subnets, ",")
+		}
+		return e.told(ctx, err)
+	})
+	q.ask(func() error {
+		out, err := e.c.VolumeList(ctx, client.VolumeListOptions{})
+		for _, v := range out.Items {
+			if !unnamed(v.Name) {
+				d.Volumes = append(d.Volumes, v.Name)
+			}
+		}
+		slices.Sort(d.Volumes)
+		return e.told(ctx, err)
+	})
+	return d, q.wait()
+}
+
 // Clustered are the sets that clusters have on the Engine, with their label.Cluster.
 func (e *Engine) Clustered(ctx context.Context) (map[string]string, error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", label.Cluster)})
