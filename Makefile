@@ -6,7 +6,7 @@ LINT_VERSION := v2.15.0
 LINT := $(shell go env GOPATH)/bin/golangci-lint-$(LINT_VERSION)
 FUZZTIME ?= 1m
 
-.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo deb plugins plugins-push
+.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo demos deb plugins plugins-push
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -63,6 +63,11 @@ down: ## stop what up started and take its networks away
 
 demo: up ## up, then two containers talk over Open vSwitch
 	deploy/demo
+
+demos: ## on a host with mosd: buffered writes of a neighbor, a dockerd that hangs, want of memory
+	demos/oom
+	demos/hang
+	demos/io
 
 install: build ## binaries, units and CLI plugins on a host with systemd
 	deploy/install

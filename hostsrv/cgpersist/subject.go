@@ -84,10 +84,17 @@ func (k *Keeper) here(found []cgroup.Found) map[Target]subject {
 		now[f.ID] = c
 		set := c.Labels[label.Set]
 		scope, slice := unit(f.Path)
-		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope, starting: !c.Running, spec: c.spec}
+		own, whole := c.spec, map[string]string(nil)
+		if c.Labels[label.Role] == label.RoleInfra {
+			own, whole = nil, c.spec
+		}
+		out[Target(c.Name)] = subject{target: Target(c.Name), set: set, path: f.Path, unit: scope, starting: !c.Running, spec: own}
 		if parent := parentOf(f.Path); set != "" && path.Base(parent) == path.Base(render.Parent(render.Facts{}, set)) {
 			t := Target(setPrefix + set)
-			out[t] = subject{target: t, set: set, path: parent, unit: slice, starting: !c.Running || out[t].starting}
+			if whole == nil {
+				whole = out[t].spec // of the infra, which was before
+			}
+			out[t] = subject{target: t, set: set, path: parent, unit: slice, starting: !c.Running || out[t].starting, spec: whole}
 		}
 	}
 	k.known = now
@@ -113,18 +120,26 @@ func (k *Keeper) container(id string) (known, bool) {
 	return now, true
 }
 
-// specOf is what the file of a set gives one of its members, in the form of
-// setting.Parse. Labels never change in a container's life.
+// specOf is what the file of a set gives one of its members, or by its infra the set as a
+// whole, in the form of setting.Parse. Labels never change in a container's life.
 func specOf(labels map[string]string) map[string]string {
-	if labels[label.Role] != label.RoleMember {
-		return nil
-	}
-	c, err := spec.DecodeContainer(labels[label.Spec])
-	if err != nil {
-		return nil // of a release that knows more: docker set tells it
+	var settings map[string]string
+	switch labels[label.Role] {
+	case label.RoleMember:
+		c, err := spec.DecodeContainer(labels[label.Spec])
+		if err != nil {
+			return nil // of a release that knows more: docker set tells it
+		}
+		settings = c.Options.Cgroup
+	case label.RoleInfra:
+		s, err := spec.DecodePart(labels[label.Spec])
+		if err != nil {
+			return nil // as above
+		}
+		settings = s.Cgroup
 	}
 	out := map[string]string{}
-	for name, value := range c.Options.Cgroup {
+	for name, value := range settings {
 		if v, err := setting.Parse(name, value); err == nil { // it was checked when it was made
 			out[name] = v
 		}

@@ -78,7 +78,7 @@ func (d *differ) set(p Plan) {
 		whole := d.s
 		whole.Containers = nil
 		data, _ := spec.Marshal(&whole) // only what no check lets pass is not written
-		d.keys("", inf.Spec, string(data), "Name", "CPU", "MEM", "Overcommit", "Volume.Size")
+		d.keys("", inf.Spec, string(data), "Name", "CPU", "MEM", "Overcommit", "Cgroup", "Volume.Size")
 	}
 	if have, want := inf.Limits, total(d.s); !have.near(want) {
 		d.limits("", have, want)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -24,6 +25,32 @@ func infraDiff(s spec.Set, o Observed) []string {
 	return out
 }
 
+// cgroupDiff says how a set that is there comes to the Cgroup of its spec, "" when it was
+// made with it. The label of its infra, by which mosd goes, stays what it is.
+func cgroupDiff(s spec.Set, o Observed) string {
+	old, err := Spec(o, s.Name)
+	if err != nil || maps.Equal(old.Cgroup, s.Cgroup) {
+		return ""
+	}
+	command, gone := "", ""
+	for _, name := range slices.Sorted(maps.Keys(merged(old.Cgroup, s.Cgroup))) {
+		switch value, there := s.Cgroup[name]; {
+		case !there:
+			gone += " " + name
+		case old.Cgroup[name] != value:
+			command += fmt.Sprintf(" %q", name+"="+value)
+		}
+	}
+	text := fmt.Sprintf("the new Cgroup of set %s counts when it is made anew (docker set up --recreate)", s.Name)
+	if command != "" {
+		text += ": docker mos cgroup set set/" + s.Name + command + " changes it now"
+	}
+	if gone != "" {
+		text += ";" + gone + " stays until then"
+	}
+	return text
+}
+
 // hashDiff names what makes the hash of an infra container another, at least one
 // word.
 func hashDiff(s spec.Set, o Observed) []string {
@@ -34,7 +61,7 @@ func hashDiff(s spec.Set, o Observed) []string {
 	}
 	out := keysThatDiffer(string(data), o.Infra.Spec, func(key string, want, have json.RawMessage) bool {
 		switch key {
-		case "CPU", "MEM", "Overcommit":
+		case "CPU", "MEM", "Overcommit", "Cgroup":
 			return true
 		case "Volume":
 			return sameVolume(want, have)
@@ -92,8 +119,9 @@ func keysThatDiffer(a, b string, same func(key string, a, b json.RawMessage) boo
 	return out
 }
 
-func merged(a, b map[string]json.RawMessage) map[string]json.RawMessage {
-	out := maps.Clone(a)
+func merged[V any](a, b map[string]V) map[string]V {
+	out := map[string]V{}
+	maps.Copy(out, a)
 	maps.Copy(out, b)
 	return out
 }

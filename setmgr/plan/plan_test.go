@@ -403,6 +403,33 @@ func TestWhatOnlyTheFileSaysIsWarnedOf(t *testing.T) {
 	}
 }
 
+// TestAnotherCgroupOfTheSetIsWarnedOf with the command that changes it, and comes with a
+// set that is made anew.
+func TestAnotherCgroupOfTheSetIsWarnedOf(t *testing.T) {
+	s, w := web(t), newWorld()
+	s.Cgroup = map[string]string{"memory.high": "1g", "pids.max": "100"}
+	w.up(t, s)
+	s.Cgroup = map[string]string{"memory.high": "2g", "io.max": "/dev/vda wbps=1m"}
+	p, err := Up(s, w.seen(), opt)
+	if err != nil || len(p.Steps) > 0 || !warned(p, `docker mos cgroup set set/web "io.max=/dev/vda wbps=1m" "memory.high=2g" changes it now; pids.max stays until then`) {
+		t.Errorf("%v\n%s%q", err, p, p.Warnings)
+	}
+	if d := Diff(s, w.seen(), p); len(d) > 0 {
+		t.Errorf("what up does nothing about differs: %v", d)
+	}
+	again := opt
+	again.Recreate = true
+	p, err = Up(s, w.seen(), again)
+	if err != nil || len(p.Steps) == 0 || len(p.Warnings) > 0 {
+		t.Errorf("%v\n%s%q", err, p, p.Warnings)
+	}
+	o := w.seen()
+	o.Infra, o.Members, o.Unkept = nil, nil, "mosd does that, and does not run on this host"
+	if p, err = Up(s, o, opt); err != nil || !warned(p, "nobody gives set web its Cgroup: mosd does that") {
+		t.Errorf("%v %q", err, p.Warnings)
+	}
+}
+
 // TestRestartIsForSetsThatRun, and runs nothing again that ran once.
 func TestRestartIsForSetsThatRun(t *testing.T) {
 	s, w := web(t), newWorld()

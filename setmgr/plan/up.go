@@ -30,8 +30,18 @@ func Up(s spec.Set, o Observed, opt Options) (Plan, error) {
 		b.warn(fmt.Sprintf("the new Overcommit of set %s counts for docker set up; docker set resize goes by the one that the set was made with", s.Name))
 	}
 	diff := infraDiff(s, o)
+	if text := cgroupDiff(s, o); text != "" {
+		if opt.Recreate {
+			diff = append(diff, "Cgroup")
+		} else {
+			b.warn(text)
+		}
+	}
 	if len(diff) > 0 && !opt.Recreate {
 		return b.p, &RecreateError{s.Name, diff}
+	}
+	if o.Infra == nil && len(s.Cgroup) > 0 && o.Unkept != "" {
+		b.warn(fmt.Sprintf("nobody gives set %s its Cgroup: %s", s.Name, o.Unkept))
 	}
 	b.prepare(o.Infra == nil || len(diff) > 0)
 	if len(diff) > 0 {

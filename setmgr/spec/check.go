@@ -42,6 +42,7 @@ func (f *flaws) set(s *Set) {
 		f.add("/Containers", "the set has no containers: give it one at least, with Name and Image")
 	}
 	f.totals(s)
+	f.cgroup("/Cgroup", s.Cgroup)
 	names := map[string]int{}
 	for i, c := range s.Containers {
 		path := index("/Containers", i)

@@ -171,6 +171,7 @@ func TestRules(t *testing.T) {
 		{"mount subpath absolute", mount(Mount{Path: "/a", Subpath: "/x"}), at0 + "Mounts/0/Subpath", "such as logs/app"},
 		{"mount subpath unclean", mount(Mount{Path: "/a", Subpath: "x/../y"}), at0 + "Mounts/0/Subpath", "such as logs/app"},
 
+		{"cgroup setting of the set", func(s *Set) { s.Cgroup = map[string]string{"memory.hihg": "1g"} }, "/Cgroup/memory.hihg", "did you mean memory.high?"},
 		{"cgroup setting", options(func(o *Options) { o.Cgroup = map[string]string{"memory.hihg": "1g"} }), at0 + "Cgroup/memory.hihg", "did you mean memory.high?"},
 		{"cgroup value", options(func(o *Options) { o.Cgroup = map[string]string{"memory.high": "much"} }), at0 + "Cgroup/memory.high", "no size such as 512m"},
 		{"cgroup clash", options(func(o *Options) { o.Cgroup = map[string]string{"cpu.idle": "1", "cpu.weight": "1"} }), at0 + "Cgroup", "drop one"},

@@ -17,9 +17,10 @@ func Hash(v any) string {
 }
 
 // HashSet is of a set, without its containers and without what changes while it
-// runs: its totals, Overcommit, which only a check reads, and the size of its volume.
+// runs: its totals, Overcommit, which only a check reads, the size of its volume, and
+// Cgroup, which counts from the next infra container on.
 func HashSet(s Set) string {
-	s.Containers, s.CPU, s.MEM, s.Overcommit = nil, 0, 0, false
+	s.Containers, s.CPU, s.MEM, s.Overcommit, s.Cgroup = nil, 0, 0, false, nil
 	if s.Volume != nil {
 		v := *s.Volume
 		v.Size = 0

@@ -34,7 +34,7 @@ func TestHashesStay(t *testing.T) {
 // TestHashSeesWhatMatters changes each field of a container and of a set once.
 func TestHashSeesWhatMatters(t *testing.T) {
 	without := map[string]bool{
-		"Set.CPU": true, "Set.MEM": true, "Set.Overcommit": true, "Set.Containers": true, "Volume.Size": true,
+		"Set.CPU": true, "Set.MEM": true, "Set.Overcommit": true, "Set.Cgroup": true, "Set.Containers": true, "Volume.Size": true,
 		"Options.CPU": true, "Options.MEM": true, "Options.Cores": true, "Options.Memory": true, "Options.EnvFiles": true,
 		"Options.Update": true, "Update.Strategy": true, "Update.MinReady": true, "Update.Deadline": true,
 	}

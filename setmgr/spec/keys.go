@@ -115,6 +115,7 @@ func setKeys() []row {
 		{"CPU", "no limit", "cores of the set as a whole; without it containers have no percents of it.", nil},
 		{"MEM", "no limit", "memory of the set as a whole, 6m at least; without it containers have no percents of it.", nil},
 		{"Overcommit", "false", "whether the CPU of the containers may be more than 100 percent in all.", nil},
+		{"Cgroup", "none", "settings of the cgroup of the set as a whole, as Cgroup of Options has them for a container. docker mos cgroup set set/NAME changes them while the set is there, and goes before.", nil},
 		{"Network", "the Engine's bridge", "the network that the set is made in.", nil},
 		{"Networks", "none", "further ones.", nil},
 		{"Volume", "none", "the volume that the containers share.", nil},

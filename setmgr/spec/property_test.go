@@ -44,7 +44,7 @@ func drawSet(t *rapid.T) Set {
 		Name:       rapid.StringMatching(`[a-zA-Z0-9][a-zA-Z0-9_-]{1,39}`).Draw(t, "name"),
 		CPU:        Cores(rapid.IntRange(1000, 1<<20).Draw(t, "millis")) / 1000,
 		MEM:        Bytes(rapid.Uint64Range(1<<30, 1<<45).Draw(t, "mem")),
-		Overcommit: rapid.Bool().Draw(t, "overcommit"),
+		Overcommit: rapid.Bool().Draw(t, "overcommit"), Cgroup: settings().Draw(t, "whole"),
 		Network: Network{
 			Name: "prod", IP: one("10.9.0.21").Draw(t, "ip"), MAC: one("02:42:0a:09:00:15").Draw(t, "mac"),
 			Aliases: texts("a", "b.c").Draw(t, "aliases"), Options: pairs("mos.rate.in", "ä/~").Draw(t, "options"),

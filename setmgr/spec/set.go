@@ -17,6 +17,8 @@ type Set struct {
 	MEM Bytes
 	// Overcommit allows the CPU percents of the containers to add up to more than 100.
 	Overcommit bool
+	// Cgroup is settings of the set as a whole, see that of Options.
+	Cgroup map[string]string
 
 	Network  Network
 	Networks []Network // further ones, connected beside the first

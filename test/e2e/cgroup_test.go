@@ -254,7 +254,7 @@ func TestVolumesKeepTheirRates(t *testing.T) {
 func TestCgroupSettingsOfSets(t *testing.T) {
 	c := startCgroups(t, lab.NewSets(t, rig.Config{Engine: rig.Engine20}).Hosts[0])
 	file := func(weight string) string {
-		return lab.File(t, `{"Name": "web", "CPU": 1, "MEM": "200m", "Network": {"Name": "none"}, "Containers": [{"Name": "app", "Image": "`+rig.Image+`",
+		return lab.File(t, `{"Name": "web", "CPU": 1, "MEM": "200m", "Cgroup": {"pids.max": "90", "cpu.weight": "200"}, "Network": {"Name": "none"}, "Containers": [{"Name": "app", "Image": "`+rig.Image+`",
 			"Options": {"MEM": 50, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}, "Cgroup": {"cpu.weight": "`+weight+`", "memory.low": "20m"}}}]}`)
 	}
 	c.Set("up", file("50"))
@@ -265,8 +265,13 @@ func TestCgroupSettingsOfSets(t *testing.T) {
 	files := map[string]string{
 		of("cpu", app, "cpu.shares"):                    "512",
 		of("memory", app, "memory.soft_limit_in_bytes"): "20971520",
+		of("pids", "", "pids.max"):                      "90",
+		of("cpu", "", "cpu.shares"):                     "2048",
 	}
 	c.becomes("docker set up", time.Second, files)
+	if out := c.Mos("cgroup", "ls", "--format", "{{.Target}} {{.Setting}} {{.Source}} {{.State}}"); !strings.Contains(out, "set/web pids.max spec held") || strings.Contains(out, "web.infra") {
+		t.Errorf("the list is\n%s", out)
+	}
 	c.Mos("cgroup", "set", "set/web", "pids.max=77", "cpu.max.burst=40000")
 	files[of("pids", "", "pids.max")] = "77"
 	files[of("cpu", "", "cpu.cfs_burst_us")] = "40000"
@@ -290,6 +295,6 @@ func TestCgroupSettingsOfSets(t *testing.T) {
 	}
 	c.becomes("another file", time.Second, map[string]string{of("cpu", now, "cpu.shares"): "256", of("pids", "", "pids.max"): "77"})
 	c.Mos("cgroup", "unset", "--all", "set/web")
-	c.becomes("unset", 0, map[string]string{of("pids", "", "pids.max"): "max", of("cpu", "", "cpu.cfs_burst_us"): "0"})
+	c.becomes("unset", time.Second, map[string]string{of("pids", "", "pids.max"): "90", of("cpu", "", "cpu.cfs_burst_us"): "0", of("cpu", "", "cpu.shares"): "2048"})
 	c.Set("rm", "-f", "web")
 }
