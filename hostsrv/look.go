@@ -67,8 +67,9 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 	if (first || restarted) && !s.held.mends(name) {
 		s.findHeld(name, o, restarted)
 	}
+	run := processes(m, o)
 	s.mu.Lock()
-	x.seen, x.restarted, x.ids = true, false, nil
+	x.seen, x.restarted, x.ids, x.processes = true, false, nil, run
 	for _, c := range append(slices.Clone(o.Members), infraOf(o)...) {
 		x.ids = append(x.ids, c.ID)
 	}

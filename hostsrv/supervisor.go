@@ -92,6 +92,7 @@ type set struct {
 	next, hold time.Time              // of the next look, and before which there is none
 	healed     time.Time              // the last time
 	ids        []string               // of its containers
+	processes  []process              // of those that ran when it was looked at
 	limits     map[string]plan.Limits // of them when they were looked at, by id
 	touched    map[string]bool        // members whose limits others changed since
 	probes     map[string]*probe

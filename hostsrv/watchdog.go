@@ -40,6 +40,7 @@ func (s *Supervisor) watchEngine(ctx context.Context) {
 			return
 		}
 		s.answered(ctx, took, err)
+		s.lookAtProcesses(ctx)
 		s.restartEngine(ctx)
 		if err == nil {
 			last = s.askAbout(ctx, e, last)

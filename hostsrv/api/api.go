@@ -94,7 +94,7 @@ type Event struct {
 	// Seq counts events since mosd runs, from 1 on.
 	Seq    uint64    `json:"seq"`
 	At     time.Time `json:"at"`
-	Kind   string    `json:"kind"` // heal, healed, failed, live, restart, engine, declared, drift, cgroup, oom
+	Kind   string    `json:"kind"` // heal, healed, failed, live, restart, engine, end, declared, drift, cgroup, oom
 	Set    string    `json:"set,omitempty"`
 	Member string    `json:"member,omitempty"`
 	Text   string    `json:"text"`

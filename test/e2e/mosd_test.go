@@ -200,12 +200,13 @@ func TestAnEngineThatHangsIsRestarted(t *testing.T) {
 				k.D("run", "-d", "--restart", "always", "--stop-timeout", "0", "--name", "client", "--network", "prod", rig.Image, "sleep", "100000")
 				k.right()
 				before := state(t, k.Host, "web.infra", "web.app", "web.cache", "web.log")
+				pid := k.D("inspect", "-f", "{{.State.Pid}}", "web.log")
 				if err := k.Signal(rig.Dockerd, syscall.SIGSTOP); err != nil {
 					t.Fatal(err)
 				}
 				defer func() { _ = k.Signal(rig.Dockerd, syscall.SIGCONT) }()
 				if !live {
-					k.refusesToRestart(asked)
+					k.refusesToRestart(asked, pid)
 					return
 				}
 				testx.Eventually(t, 60*time.Second, func() error { _, err := os.Stat(asked); return err })
@@ -229,7 +230,7 @@ func TestAnEngineThatHangsIsRestarted(t *testing.T) {
 }
 
 // refusesToRestart sees why an Engine that hangs is not restarted, and that it is not.
-func (k *keeper) refusesToRestart(asked string) {
+func (k *keeper) refusesToRestart(asked, pid string) {
 	k.t.Helper()
 	testx.Eventually(k.t, 60*time.Second, func() error {
 		if out, err := k.TryMos("host", "status"); err == nil || !strings.Contains(err.Error(), "it is not restarted: live-restore is off, and all containers would end") {
@@ -237,10 +238,24 @@ func (k *keeper) refusesToRestart(asked string) {
 		}
 		return nil
 	})
-	time.Sleep(3 * time.Second)
+	// Who ends meanwhile is seen by his process.
+	if _, err := k.Exec(k.t.Context(), "kill", "-9", pid); err != nil {
+		k.t.Fatal(err)
+	}
+	testx.Eventually(k.t, 30*time.Second, func() error {
+		out, err := k.TryMos("host", "status", "--format", "{{.State}} {{.Detail}}")
+		if !strings.Contains(out, "failing container web.log ended while the Engine hangs") || err == nil {
+			return fmt.Errorf("the set is %q, %w", out, errors.Join(err))
+		}
+		return nil
+	})
 	if _, err := os.Stat(asked); err == nil {
 		k.t.Error("it is restarted, and says that it is not")
 	}
+	if err := k.Signal(rig.Dockerd, syscall.SIGCONT); err != nil {
+		k.t.Fatal(err)
+	}
+	k.right()
 }
 
 // TestSetsComeBackByThemselves: six sets of four containers after power cuts, on an
