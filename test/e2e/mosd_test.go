@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -256,6 +258,45 @@ func (k *keeper) refusesToRestart(asked, pid string) {
 		k.t.Fatal(err)
 	}
 	k.right()
+}
+
+// TestAContainerThatHangsIsNamed, and told from its Engine: its shim stands still, and
+// who stops it holds its lock in dockerd, which answers about all others.
+func TestAContainerThatHangsIsNamed(t *testing.T) {
+	for _, engine := range rig.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			k := keep(t, engine, false)
+			k.Set("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t))
+			k.D("run", "-d", "--stop-timeout", "0", "--name", "client", "--network", "prod", rig.Image, "sleep", "100000")
+			k.right()
+			id, pid := k.D("inspect", "-f", "{{.Id}}", "web.log"), k.D("inspect", "-f", "{{.State.Pid}}", "web.log")
+			shim, err := k.Exec(t.Context(), "sed", "-n", "s/^PPid:[[:space:]]*//p", "/proc/"+pid+"/status")
+			if err != nil {
+				t.Fatal(err)
+			}
+			signal := func(sig string) {
+				t.Helper()
+				if _, err := k.Exec(context.WithoutCancel(t.Context()), "kill", sig, strings.TrimSpace(shim)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			signal("-STOP")
+			var stop sync.WaitGroup
+			stop.Go(func() { _, _ = k.Docker("stop", "-t", "1", "web.log") })
+			defer stop.Wait()
+			defer signal("-CONT")
+			testx.Eventually(t, 90*time.Second, func() error {
+				_, err := k.TryMos("host", "status")
+				if err == nil || !strings.Contains(err.Error(), "container "+id[:12]+" hangs: the Engine does not answer about it") || strings.Contains(err.Error(), "the Engine hangs") {
+					return fmt.Errorf("mosd says %w", errors.Join(err))
+				}
+				return nil
+			})
+			if out := k.Mos("host", "events"); strings.Count(out, "hangs: the Engine answers, but not about it") != 1 {
+				t.Errorf("the events are\n%s", out)
+			}
+		})
+	}
 }
 
 // TestSetsComeBackByThemselves: six sets of four containers after power cuts, on an
