@@ -118,6 +118,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 	s.work.Go(func() { s.schedule(ctx) })
 	s.work.Go(func() { s.watchFiles(ctx) })
 	s.work.Go(func() { s.watchEngine(ctx) })
+	s.work.Go(func() { s.watchContainers(ctx) })
 	for ctx.Err() == nil {
 		err := s.listen(ctx)
 		if ctx.Err() == nil {
@@ -146,7 +147,7 @@ func (s *Supervisor) listen(ctx context.Context) error {
 		s.mu.Unlock()
 		hangs.Stop()
 		s.learn(ctx, e)
-		s.found(ctx)
+		s.answered(ctx, 0, nil)
 		s.all(ctx, e)
 	}
 	err = e.Events(ctx, ready, func(h setmgr.Happened) { s.heard(ctx, h) })

@@ -16,47 +16,65 @@ const (
 	hungAfter = 6 * time.Second
 )
 
-// watchEngine looks whether the Engine answers at all, and then whether it answers
-// about each container of sets: one of these may hang on its own, by its runtime.
+// watchEngine looks whether the Engine answers at all. It waits for nothing else, so that
+// a hang is known within the deadline and one pause.
 func (s *Supervisor) watchEngine(ctx context.Context) {
+	every(ctx, func() {
+		if e := s.found(); e != nil {
+			took, err := timed(ctx, e.Ping)
+			if ctx.Err() != nil {
+				return
+			}
+			s.answered(ctx, took, err)
+		}
+		s.lookAtProcesses(ctx)
+		s.restartEngine(ctx)
+	})
+}
+
+// watchContainers looks whether an Engine that answers does so about each container of
+// sets: one of these may hang on its own, by its runtime.
+func (s *Supervisor) watchContainers(ctx context.Context) {
+	last, learned := "", time.Now()
+	every(ctx, func() {
+		e := s.found()
+		if e == nil || !s.answers() {
+			return
+		}
+		last = s.askAbout(ctx, e, last)
+		if time.Since(learned) > askLiveRestore {
+			s.learn(ctx, e)
+			learned = time.Now()
+		}
+	})
+}
+
+// every calls f at each tick of the watch until ctx ends.
+func every(ctx context.Context, f func()) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
-	last, learned := "", time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		s.mu.Lock()
-		e := s.e
-		s.mu.Unlock()
-		if e == nil { // it hung when it was first asked, or is absent
-			s.restartEngine(ctx)
-			continue
-		}
-		took, err := timed(ctx, e.Ping)
-		if ctx.Err() != nil {
-			return
-		}
-		s.answered(ctx, took, err)
-		s.lookAtProcesses(ctx)
-		s.restartEngine(ctx)
-		if err == nil {
-			last = s.askAbout(ctx, e, last)
-			if time.Since(learned) > askLiveRestore {
-				s.learn(ctx, e)
-				learned = time.Now()
-			}
-		}
+		f()
 	}
 }
 
-// timed makes a call that is given up when it hangs.
+// found is the Engine, nil before it was found.
+func (s *Supervisor) found() Engine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.e
+}
+
+// timed makes a call that is given up when it hangs. It has taken hungAfter at least then.
 func timed(ctx context.Context, call func(context.Context) error) (time.Duration, error) {
+	start := time.Now() // before the deadline is set, or what took it all took less
 	ctx, cancel := context.WithTimeout(ctx, hungAfter)
 	defer cancel()
-	start := time.Now()
 	err := call(ctx)
 	return time.Since(start), err
 }
@@ -98,9 +116,7 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 	s.note(ctx, "engine", "", "", text)
 }
 
-// found says that the Engine answers, and lost that it is gone.
-func (s *Supervisor) found(ctx context.Context) { s.answered(ctx, 0, nil) }
-
+// lost says that the Engine is gone.
 func (s *Supervisor) lost(ctx context.Context, err error) {
 	if err == nil {
 		err = fmt.Errorf("it closed its stream of events")
@@ -136,6 +152,10 @@ func (s *Supervisor) askAbout(ctx context.Context, e Engine, after string) strin
 		return err
 	})
 	hangs := err != nil && took >= hungAfter
+	if hangs { // maybe the Engine does, since then
+		_, err := timed(ctx, e.Ping)
+		hangs = err == nil
+	}
 	s.mu.Lock()
 	known := slices.Contains(s.engine.Hung, id)
 	s.engine.Hung = slices.DeleteFunc(s.engine.Hung, func(h string) bool { return h == id || !slices.Contains(ids, h) })
