@@ -12,6 +12,25 @@ import (
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
+// TestNameThatAnotherDriverHas: a container that starts while its volume is in the bin makes
+// Docker have another one of that name, which it gives to all that follow.
+func TestNameThatAnotherDriverHas(t *testing.T) {
+	volumes(t, func(t *testing.T, h *lab.Host) {
+		h.Create("data", "size=16m")
+		h.D("run", "--rm", "-v", "data:/data", rig.Image, "sh", "-c", "echo kept >/data/f")
+		h.D("volume", "rm", "data")
+		h.D("run", "--rm", "-v", "data:/data", rig.Image, "true")
+		const why = "docker has a volume data of driver local"
+		h.MosRefused(why, "volume", "trash", "restore", "data")
+		h.MosRefused(why, "volume", "create", "-o", "size=16m", "data")
+		h.D("volume", "rm", "data")
+		h.Mos("volume", "trash", "restore", "data")
+		if out := h.D("run", "--rm", "-v", "data:/data", rig.Image, "cat", "/data/f"); out != "kept" {
+			t.Errorf("restored it has %q", out)
+		}
+	})
+}
+
 // nothing fails the test if f leaves a volume or a file.
 func nothing(t *testing.T, h *lab.Host, f func()) {
 	t.Helper()
