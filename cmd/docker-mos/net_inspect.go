@@ -177,9 +177,13 @@ func asMap(o any) (map[string]any, error) {
 	if err := dec.Decode(&m); err != nil {
 		return nil, err
 	}
-	for f := range reflect.TypeOf(o).Fields() {
+	is := reflect.TypeOf(o)
+	if is.Kind() == reflect.Pointer {
+		is = is.Elem()
+	}
+	for _, f := range reflect.VisibleFields(is) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if _, ok := m[name]; !ok {
+		if _, ok := m[name]; !ok && name != "" {
 			m[name] = ""
 		}
 	}

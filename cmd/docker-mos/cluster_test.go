@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/control"
+	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/scheduler/server"
+	"github.com/mosdocker/mosdocker/scheduler/simulate"
+	"github.com/mosdocker/mosdocker/scheduler/state"
+	"github.com/mosdocker/mosdocker/scheduler/state/embed"
+)
+
+// TestClusterScripts runs testdata/cluster against a scheduler with its real store and
+// controllers, and two hosts whose sets get ready by themselves.
+func TestClusterScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/cluster",
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("DOCKER_CONFIG", env.WorkDir)
+			env.Setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock") // no Engine is asked
+			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			socket := filepath.Join(env.WorkDir, "s.sock")
+			env.Setenv("MOS_CLUSTER", socket)
+			return scheduler(t, env, socket)
+		},
+	})
+}
+
+// scheduler runs one until the script ends.
+func scheduler(t *testing.T, env *testscript.Env, socket string) error {
+	t.Helper()
+	log := testx.Logger(t)
+	ctx, end := context.WithCancel(t.Context())
+	etcd, err := embed.Start(ctx, embed.Config{Dir: t.TempDir(), Log: log})
+	if err != nil {
+		end()
+		return err
+	}
+	store, err := state.Open(ctx, etcd.Client(), state.Options{})
+	if err != nil {
+		end()
+		return err
+	}
+	c := control.New(store, control.Config{Name: "c1", Log: log, Heartbeat: 200 * time.Millisecond, Lease: time.Second})
+	s, err := server.New(ctx, server.Config{Store: store, Log: log, Control: c})
+	if err != nil {
+		end()
+		return err
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		end()
+		return err
+	}
+	h := httptest.NewUnstartedServer(s)
+	h.Listener = l
+	h.Config.ConnContext = server.PeerContext
+	h.Start()
+	var work sync.WaitGroup
+	work.Go(func() { _ = c.Run(ctx) }) // its error is a bad config
+	for _, name := range []string{"h1", "h2"} {
+		host := &simulate.Host{Name: name, Status: api.HostStatus{
+			Capacity: api.Amounts{CPU: 8000, Memory: 16 << 30, Disk: 1 << 40}, Machine: name, Engine: "29.7.2",
+		}}
+		work.Go(func() { host.Run(ctx, func() link.Controller { return c }) })
+	}
+	env.Defer(func() {
+		end()
+		h.Close()
+		work.Wait()
+		store.Close()
+		_ = etcd.Close() // the test is over
+	})
+	return testx.Poll(20*time.Second, func() error {
+		for _, name := range []string{"h1", "h2"} {
+			if h, err := c.Host(ctx, name); err != nil || h.Status.Health != api.Healthy {
+				return failure(os.ErrNotExist, "host %s did not join: %v", name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// TestCommandsOfTheSchedulersDocsAreRun: each stands in a script that is run.
+func TestCommandsOfTheSchedulersDocsAreRun(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/scheduler.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("testdata/cluster/docs.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^docker set [^#\n]*`).FindAllString(string(docs), -1)
+	if len(commands) < 15 {
+		t.Errorf("the docs have %d commands", len(commands))
+	}
+	for _, c := range commands {
+		c = strings.TrimSpace(strings.TrimPrefix(c, "docker "))
+		if !regexp.MustCompile(`(?m)^!? ?exec docker-set ` + regexp.QuoteMeta(c) + `$`).Match(script) {
+			t.Errorf("docker %s is in the docs, and run by no script", c)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/test/lab"
+	"github.com/mosdocker/mosdocker/test/rig"
+)
+
+// serviceFile is a service of small sets.
+func serviceFile(t *testing.T, version string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "web.json")
+	text := fmt.Sprintf(`{"name": "web", "spec": {"replicas": 3, "set": {"CPU": 0.1, "MEM": "32m", "Network": {"Name": "prod"},
+  "Containers": [{"Name": "app", "Image": %q, "Options": {"CPU": 80, "MEM": 80, "Env": {"VERSION": %q}, "Command": ["netcheck", "serve", ":7000"],
+    "Ready": {"TCP": 7000}, "Stop": {"Grace": "0s"}}}]}}}`, rig.Image, version)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestOneHostIsACluster: with mos-scheduler and mosd on one host and nothing configured, a
+// service runs, is scaled up and down, and updated one set at a time; no container minds
+// that both daemons are away.
+func TestOneHostIsACluster(t *testing.T) {
+	for _, engine := range rig.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			h := lab.NewSets(t, rig.Config{Engine: engine}).Hosts[0]
+			h.Network("prod", "--subnet", "10.9.0.0/24")
+			scheduler := rig.Daemon{Name: "mos-scheduler", Argv: []string{lab.Program(t, "mos-scheduler")}, Ready: func() error {
+				_, err := h.TrySet("service", "ls")
+				return err
+			}}
+			mosd := rig.Daemon{Name: "mosd", Argv: []string{lab.Program(t, "mosd"), "-cluster.name=h1"}, Ready: func() error {
+				_, err := h.TryMos("host", "status", "-q")
+				return err
+			}}
+			for _, d := range []rig.Daemon{scheduler, mosd} {
+				if err := h.StartDaemon(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			testx.Eventually(t, 60*time.Second, func() error {
+				out, err := h.TrySet("host", "ls", "--format", "{{.Name}} {{.State}}")
+				if err == nil && out != "h1 active" {
+					err = fmt.Errorf("hosts: %q", out)
+				}
+				return err
+			})
+			h.Set("service", "create", "-f", serviceFile(t, "1"))
+			runs(t, h, 3, "1")
+			h.Talks("web-1.app", h.IP("web-2.infra", "prod"))
+			h.Set("service", "scale", "web=6")
+			runs(t, h, 6, "1")
+			h.Set("service", "scale", "web=3")
+			runs(t, h, 3, "1")
+
+			infra := h.D("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "web-1.infra", "web-2.infra", "web-3.infra")
+			h.Set("service", "update", "-f", serviceFile(t, "2"), "web")
+			runs(t, h, 3, "2")
+			if now := h.D("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "web-1.infra", "web-2.infra", "web-3.infra"); now != infra {
+				t.Errorf("the sets were not updated in place:\n%s\n%s", infra, now)
+			}
+			if out := h.Set("service", "rollout", "status", "web"); !strings.Contains(out, "3 of 3 sets updated") {
+				t.Errorf("the rollout: %s", out)
+			}
+
+			before := h.D("ps", "-q", "--no-trunc")
+			for _, name := range []string{"mosd", "mos-scheduler"} {
+				if err := h.Kill9(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.Talks("web-1.app", h.IP("web-3.infra", "prod"))
+			for _, name := range []string{"mos-scheduler", "mosd"} {
+				if err := h.Start(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.Set("service", "scale", "web=2")
+			runs(t, h, 2, "2")
+			for id := range strings.FieldsSeq(h.D("ps", "-q", "--no-trunc")) {
+				if !strings.Contains(before, id) {
+					t.Errorf("container %s is new after the daemons were killed", id)
+				}
+			}
+			h.Set("service", "rm", "web")
+			runs(t, h, 0, "")
+			h.Set("host", "drain", "h1")
+		})
+	}
+}
+
+// runs waits until so many sets of the service run on the host, all of a version, and
+// nothing of others is left.
+func runs(t *testing.T, h *lab.Host, sets int, version string) {
+	t.Helper()
+	testx.Eventually(t, 60*time.Second, func() error {
+		out, err := h.TrySet("ls", "--format", "{{.Name}} {{.State}}")
+		if got := strings.Count(out+"\n", " running\n"); err == nil && (got != sets || len(strings.Fields(out)) != 2*sets) {
+			err = fmt.Errorf("%d sets of %d run: %q", got, sets, out)
+		}
+		ids, psErr := h.Exec(t.Context(), "docker", "ps", "-q", "-f", "name=.app")
+		if err = errors.Join(err, psErr); err != nil || sets == 0 {
+			return err
+		}
+		env, err := h.Exec(t.Context(), append([]string{"docker", "inspect", "-f", "{{.Config.Env}}"}, strings.Fields(ids)...)...)
+		if got := strings.Count(env, "VERSION="+version); err == nil && got != sets {
+			err = fmt.Errorf("%d of %d containers are of version %s: %s", got, sets, version, env)
+		}
+		return err
+	})
+}
