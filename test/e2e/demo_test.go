@@ -42,7 +42,7 @@ func TestDemo(t *testing.T) {
 	}
 	for round := range 2 {
 		out := must("make demo")
-		for _, want := range []string{"ok 1048576", "demo-web", "18080", "make down", "docker rm --volumes demo.web.r1", "demo.cache", "0.3 "} {
+		for _, want := range []string{"ok 1048576", "demo-web", "18080", "make down", "docker rm --volumes demo.web.r1", "demo.cache", "0.3 ", "demo-svc: ready", "3 of 3 sets updated"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("make demo does not say %q:\n%s", want, out)
 			}
