@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -327,7 +328,10 @@ func (k *Keeper) takeBack(ctx context.Context, wanted map[string]map[string]bool
 			k.held.dirty = true
 			continue
 		}
-		for key, h := range g.Atoms {
+		// The last first: a partition that loses its processors before it is none any more
+		// is one that is invalid.
+		for _, key := range slices.Backward(slices.Sorted(maps.Keys(g.Atoms))) {
+			h := g.Atoms[key]
 			if wanted[p][key] || h.Source == api.CgroupByVolume && k.limits == nil {
 				continue
 			}

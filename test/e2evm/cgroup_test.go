@@ -88,10 +88,14 @@ func TestCgroupSettingsOnSystemd(t *testing.T) {
 	s.settle(2*time.Minute, "docker mos host status")
 	s.become("power cut, set", 60*time.Second, slice())
 
+	// A partition needs the processors for itself in the cgroup around it, too.
+	s.sh("echo 1 >/sys/fs/cgroup/mosset.slice/cpuset.cpus.exclusive && docker mos cgroup set set/shop cpuset.cpus=1 cpuset.cpus.exclusive=1 cpuset.cpus.partition=root && systemctl daemon-reload")
+	s.become("partition", 0, settled{mosShop + "cpuset.cpus.partition": "root", "/sys/fs/cgroup/system.slice/cpuset.cpus.effective": "0"})
+
 	s.sh("docker mos cgroup unset --all web && docker mos cgroup unset --all set/shop")
 	s.become("unset", 0, settled{
 		scope + "memory.high": "max", scope + "memory.min": "0", scope + "memory.oom.group": "0", scope + "cpu.max.burst": "0",
-		scope + "io.max": "", mosShop + "memory.high": "max", mosShop + "pids.max": "max",
+		scope + "io.max": "", mosShop + "memory.high": "max", mosShop + "pids.max": "max", mosShop + "cpuset.cpus.partition": "member",
 	})
 	for _, unit := range []string{"docker-$(docker inspect -f '{{.Id}}' web).scope", "mosset-shop.slice"} {
 		s.want("systemctl show -P MemoryHigh "+unit, "infinity")
