@@ -39,45 +39,45 @@ type rig struct {
 	socket string
 }
 
-func newRig(t *testing.T, c server.Config) *rig {
-	t.Helper()
-	etcd, err := embed.Start(t.Context(), embed.Config{Dir: t.TempDir(), Log: testx.Logger(t)})
-	must(t, err)
-	t.Cleanup(func() {
+func newRig(tb testing.TB, c server.Config) *rig {
+	tb.Helper()
+	etcd, err := embed.Start(tb.Context(), embed.Config{Dir: tb.TempDir(), Log: testx.Logger(tb)})
+	must(tb, err)
+	tb.Cleanup(func() {
 		if err := etcd.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	r := &rig{}
-	r.store, err = state.Open(t.Context(), etcd.Client(), state.Options{})
-	must(t, err)
-	t.Cleanup(r.store.Close)
+	r.store, err = state.Open(tb.Context(), etcd.Client(), state.Options{})
+	must(tb, err)
+	tb.Cleanup(r.store.Close)
 	c.Store = r.store
 	if c.Log == nil {
-		c.Log = testx.Logger(t)
+		c.Log = testx.Logger(tb)
 	}
-	until, end := context.WithCancel(t.Context())
+	until, end := context.WithCancel(tb.Context())
 	r.server, err = server.New(until, c)
-	must(t, err)
-	r.socket = filepath.Join(t.TempDir(), "s")
+	must(tb, err)
+	r.socket = filepath.Join(tb.TempDir(), "s")
 	l, err := net.Listen("unix", r.socket)
-	must(t, err)
+	must(tb, err)
 	h := httptest.NewUnstartedServer(r.server)
 	h.Listener = l
 	h.Config.ConnContext = server.PeerContext
 	h.Start()
-	t.Cleanup(h.Close)
-	t.Cleanup(end)
-	r.Client = r.as(t, "")
+	tb.Cleanup(h.Close)
+	tb.Cleanup(end)
+	r.Client = r.as(tb, "")
 	return r
 }
 
 // as is a client with a token.
-func (r *rig) as(t *testing.T, token string) *client.Client {
-	t.Helper()
+func (r *rig) as(tb testing.TB, token string) *client.Client {
+	tb.Helper()
 	c, err := client.New(r.socket, client.Options{Token: token})
-	must(t, err)
-	t.Cleanup(c.Close)
+	must(tb, err)
+	tb.Cleanup(c.Close)
 	return c
 }
 

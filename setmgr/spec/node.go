@@ -36,5 +36,8 @@ func join(path, key string) string {
 		}
 		return r
 	}, key)
-	return path + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	if strings.ContainsAny(key, "~/") { // a replacer is large, and each key of each set comes here
+		key = strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	}
+	return path + "/" + key
 }
