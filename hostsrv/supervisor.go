@@ -53,6 +53,10 @@ type Supervisor struct {
 	run  xexec.Runner  // of the command that restarts the Engine
 	wake chan struct{} // of capacity 1: there is something to look at
 
+	// Shim, unless nil, asks the shim of a container whether it answers. It is set before
+	// Run.
+	Shim func(ctx context.Context, id string) error
+
 	mu       sync.Mutex // guards all below
 	m        *setmgr.Manager
 	e        Engine

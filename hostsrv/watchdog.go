@@ -147,24 +147,46 @@ func (s *Supervisor) askAbout(ctx context.Context, e Engine, after string) strin
 		return ""
 	}
 	id := ids[i%len(ids)]
-	took, err := timed(ctx, func(ctx context.Context) error {
-		_, err := e.PID(ctx, id)
-		return err
-	})
-	hangs := err != nil && took >= hungAfter
-	if hangs { // maybe the Engine does, since then
-		_, err := timed(ctx, e.Ping)
-		hangs = err == nil
+	why := s.hangs(ctx, e, id)
+	if ctx.Err() != nil {
+		return id
 	}
 	s.mu.Lock()
 	known := slices.Contains(s.engine.Hung, id)
 	s.engine.Hung = slices.DeleteFunc(s.engine.Hung, func(h string) bool { return h == id || !slices.Contains(ids, h) })
-	if hangs {
+	if why != "" {
 		s.engine.Hung = append(s.engine.Hung, id)
 	}
 	s.mu.Unlock()
-	if hangs && !known {
-		s.note(ctx, "engine", "", "", fmt.Sprintf("container %.12s hangs: the Engine answers, but not about it", id))
+	switch {
+	case why != "" && !known:
+		s.note(ctx, "engine", "", "", fmt.Sprintf("container %.12s hangs: %s", id, why))
+	case why == "" && known:
+		s.note(ctx, "engine", "", "", fmt.Sprintf("container %.12s does not hang any more", id))
 	}
 	return id
+}
+
+// hangs says why a container hangs, "" when it does not: by a lock that the Engine waits
+// for, or by its shim, which nobody has asked for anything yet. An Engine that hangs as a
+// whole is no reason.
+func (s *Supervisor) hangs(ctx context.Context, e Engine, id string) string {
+	took, err := timed(ctx, func(ctx context.Context) error {
+		_, err := e.PID(ctx, id)
+		return err
+	})
+	if err != nil && took >= hungAfter {
+		if _, err := timed(ctx, e.Ping); err != nil { // maybe the Engine does, since then
+			return ""
+		}
+		return "the Engine answers, but not about it"
+	}
+	if s.Shim == nil {
+		return ""
+	}
+	took, err = timed(ctx, func(ctx context.Context) error { return s.Shim(ctx, id) })
+	if err != nil && took >= hungAfter {
+		return "its shim does not answer; who stops it or executes something in it will wait"
+	}
+	return ""
 }

@@ -148,16 +148,39 @@ func (d Dirs) runcPid(id string) int {
 }
 
 func (d Dirs) shimPid(id string) int {
+	b, _ := d.shimFile(id, "init.pid") // without it there is none
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
+}
+
+// shimFile reads a file of a container's shim, of the Engine's own containerd or the host's.
+func (d Dirs) shimFile(id, name string) (b []byte, err error) {
 	for _, root := range []string{filepath.Join(d.Exec, "containerd/daemon"), "/run/containerd"} {
-		b, err := fs.ReadFile(os.DirFS(root), filepath.Join("io.containerd.runtime.v2.task/moby", id, "init.pid"))
-		if err != nil {
-			continue
-		}
-		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
-			return pid
+		if b, err = fs.ReadFile(os.DirFS(root), filepath.Join("io.containerd.runtime.v2.task/moby", id, name)); err == nil {
+			return b, nil
 		}
 	}
-	return 0
+	return nil, err
+}
+
+// Shim is the path of the unix socket on which a container's shim serves ttrpc. One that
+// is not there, or of another kind, is an [fs.ErrNotExist].
+func (d Dirs) Shim(id string) (socket string, err error) {
+	var boot struct {
+		Address  string `json:"address"`
+		Protocol string `json:"protocol"`
+	}
+	b, err := d.shimFile(id, "bootstrap.json") // containerd 2
+	if err == nil {
+		err = json.Unmarshal(b, &boot)
+	} else if b, err = d.shimFile(id, "address"); err == nil {
+		boot.Address = strings.TrimSpace(string(b))
+	}
+	socket, ok := strings.CutPrefix(boot.Address, "unix://")
+	if err == nil && (!ok || boot.Protocol != "" && boot.Protocol != "ttrpc") {
+		err = fmt.Errorf("shim of container %.12s at %q: %w", id, boot.Address, fs.ErrNotExist)
+	}
+	return socket, err
 }
 
 // belongs guards against state that outlived its process, whose id another has now.

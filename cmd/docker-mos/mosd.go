@@ -80,7 +80,7 @@ func (m *mosd) status() *cobra.Command {
 			}
 		}
 		for _, id := range st.Engine.Hung {
-			say(fmt.Sprintf("container %.12s hangs: the Engine does not answer about it", id))
+			say(fmt.Sprintf("container %.12s hangs: its shim does not answer, or the Engine not about it", id))
 		}
 		for _, path := range slices.Sorted(maps.Keys(st.Faults)) {
 			say(path + " is not taken over: " + st.Faults[path])

@@ -44,6 +44,13 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 		return nil, err
 	}
 	d.agent.OnKill = d.sets.Killed
+	d.sets.Shim = func(ctx context.Context, id string) error {
+		socket, err := cfg.Agent.Engine().Shim(id)
+		if err != nil {
+			return err
+		}
+		return hostsrv.AskShim(ctx, socket, id)
+	}
 	d.disk = hostsrv.NewDisk(hostsrv.DiskConfig{
 		Root: cfg.Agent.Engine().Root, Every: cfg.Agent.SlowInterval.Duration, Images: imagesOf(cfg.Sets.Engine),
 		Volumes: volume.New(""), Told: func(r api.Disk) { d.agent.Tell(values(r), spaces(r)) },

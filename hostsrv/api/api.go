@@ -30,8 +30,8 @@ type Engine struct {
 	// Took is how long the last answer took, in milliseconds.
 	Took  float64 `json:"took_ms"`
 	Error string  `json:"error,omitempty"`
-	// Hung are containers about which the Engine does not answer, while it does about
-	// others.
+	// Hung are containers whose shim does not answer, or about which the Engine does not,
+	// while it does about others.
 	Hung []string `json:"hung,omitempty"`
 	// LiveRestore is on, off, or "" while that is not known.
 	LiveRestore string `json:"live_restore,omitempty"`

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/test/lab"
 	"github.com/mosdocker/mosdocker/test/rig"
@@ -94,6 +96,7 @@ func TestSetsAreKept(t *testing.T) {
 
 			// An Engine that hangs is named, and nobody is restarted for it.
 			before := state(t, k.Host, "web.infra", "web.app", "web.cache", "web.log")
+			stopped := time.Now()
 			if err := k.Signal(rig.Dockerd, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
@@ -103,6 +106,11 @@ func TestSetsAreKept(t *testing.T) {
 				}
 				return nil
 			})
+			if after := k.event("the Engine hangs").Sub(stopped); after > 10*time.Second {
+				t.Errorf("it was named after %v", after)
+			} else {
+				t.Logf("an Engine that hangs was named after %v", after.Round(100*time.Millisecond))
+			}
 			if err := k.Signal(rig.Dockerd, syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
@@ -144,6 +152,72 @@ func TestSetsAreKept(t *testing.T) {
 			k.backsOff()
 		})
 	}
+}
+
+// TestAContainerThatHangsIsTold from an Engine that hangs.
+func TestAContainerThatHangsIsTold(t *testing.T) {
+	k := keep(t, rig.Engine20, false)
+	k.Set("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t))
+	k.aShimHangs("web.app")
+	k.Set("rm", "-f", "-v", "web")
+}
+
+// event is when the last event was whose text has words.
+func (k *keeper) event(words string) time.Time {
+	k.t.Helper()
+	all, err := api.New(k.socket).Events(k.t.Context(), 0, "")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for _, e := range slices.Backward(all) {
+		if strings.Contains(e.Text, words) {
+			return e.At
+		}
+	}
+	k.t.Fatalf("no event says %q: %+v", words, all)
+	return time.Time{}
+}
+
+// aShimHangs stops the shim of a container: that is named, and not taken for the Engine.
+func (k *keeper) aShimHangs(name string) {
+	t := k.t
+	t.Helper()
+	pid, id := k.D("inspect", "-f", "{{.State.Pid}}", name), k.D("inspect", "-f", "{{.Id}}", name)
+	shim, err := k.Exec(t.Context(), "awk", "/^PPid/ {print $2}", "/proc/"+pid+"/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shim = strings.TrimSpace(shim)
+	signal := func(sig string) {
+		if _, err := k.Exec(t.Context(), "kill", sig, shim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	signal("-STOP")
+	defer signal("-CONT")
+	hung := func(want bool) {
+		t.Helper()
+		testx.Eventually(t, 60*time.Second, func() error {
+			st, err := api.New(k.socket).Status(t.Context())
+			if err != nil {
+				return err
+			}
+			if e := st.Engine; e.State == api.Hung || e.State == api.Absent || slices.Contains(e.Hung, id) != want || want != (len(e.Hung) == 1) {
+				return fmt.Errorf("with a shim that hangs (%v) the Engine is %+v", want, e)
+			}
+			return nil
+		})
+	}
+	hung(true)
+	text := fmt.Sprintf("container %.12s hangs: its shim does not answer", id)
+	t.Logf("a shim that hangs was named after %v", k.event(text).Sub(start).Round(100*time.Millisecond))
+	if out, err := k.TryMos("host", "status"); err == nil || !strings.Contains(err.Error(), id[:12]+" hangs") {
+		t.Errorf("docker mos host status says %q, %v", out, err)
+	}
+	signal("-CONT")
+	hung(false)
+	k.event(fmt.Sprintf("container %.12s does not hang any more", id))
 }
 
 // backsOff sees a container started again by its Backoff; without mosd that is warned of.
@@ -287,7 +361,7 @@ func TestAContainerThatHangsIsNamed(t *testing.T) {
 			defer signal("-CONT")
 			testx.Eventually(t, 90*time.Second, func() error {
 				_, err := k.TryMos("host", "status")
-				if err == nil || !strings.Contains(err.Error(), "container "+id[:12]+" hangs: the Engine does not answer about it") || strings.Contains(err.Error(), "the Engine hangs") {
+				if err == nil || !strings.Contains(err.Error(), "container "+id[:12]+" hangs: its shim does not answer, or the Engine not about it") || strings.Contains(err.Error(), "the Engine hangs") {
 					return fmt.Errorf("mosd says %w", errors.Join(err))
 				}
 				return nil

@@ -159,6 +159,12 @@ func counted(t *testing.T, p *sink.Push, sent, dropped uint64) {
 // Suite runs all checks.
 func Suite(t *testing.T, c Case) {
 	t.Helper()
+	if os.Getenv("MOS_FULL") != "" {
+		t.Parallel()
+		t.Run("ten_minutes_of_outage", func(t *testing.T) { c.outage(t, 10*time.Minute) })
+		return
+	}
+	t.Run("an_outage_in_short", func(t *testing.T) { c.outage(t, time.Second) })
 	t.Run("values_names_tags_and_times", func(t *testing.T) {
 		r := c.Receiver(t)
 		p, end := c.sinkOf(t, r.URL(), t.TempDir())
@@ -219,6 +225,56 @@ func Suite(t *testing.T, c Case) {
 		}
 	})
 }
+
+// outage has the receiver down for a time in which a hundred samples or more are taken, at
+// most one a second, and the sink stopped and started in the middle: all of them come, once
+// and in order, and what waits on disk stays within its bound.
+func (c *Case) outage(t *testing.T, lasts time.Duration) {
+	t.Helper()
+	pause := min(time.Second, lasts/100)
+	r, dir, s := c.Receiver(t), t.TempDir(), Sample()
+	p, end := c.sinkOf(t, r.URL(), dir)
+	defer func() { end() }()
+	p.Take(Fill(s, 0))
+	c.arrive(t, r, 0, 1)
+	counted(t, p, 1, 0)
+	r.Down(true)
+	begin, n, most, again := time.Now(), 1, int64(0), false
+	var failed uint64
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for ; time.Since(begin) < lasts; n++ {
+		<-tick.C
+		p.Take(Fill(s, n))
+		_, _, _, buffered := p.Counters()
+		most = max(most, buffered)
+		if !again && time.Since(begin) > lasts/2 {
+			_, _, failed, _ = p.Counters()
+			end()
+			p, end = c.sinkOf(t, r.URL(), dir)
+			again = true
+		}
+	}
+	down := time.Since(begin)
+	r.Down(false)
+	up := time.Now()
+	testx.Eventually(t, lastRetry+10*time.Second, func() error {
+		if sent, dropped, _, buffered := p.Counters(); sent != uint64(n-1) || dropped != 0 || buffered != 0 {
+			return fmt.Errorf("%d of %d batches sent, %d dropped, %d bytes buffered", sent, n-1, dropped, buffered)
+		}
+		return nil
+	})
+	took := time.Since(up)
+	c.arrive(t, r, 0, n)
+	_, _, failures, _ := p.Counters()
+	t.Logf("%v of outage, %d batches, %d attempts failed, at most %d KiB on disk; delivered %v after it", down.Round(time.Second), n-1, failed+failures, most>>10, took.Round(time.Millisecond))
+	if failed+failures == 0 || most == 0 || most > sink.Defaults().BufferMiB<<20 {
+		t.Errorf("%d attempts failed, %d bytes were on disk: it was no outage", failed+failures, most)
+	}
+}
+
+// lastRetry is the longest pause between two attempts, and half of it.
+const lastRetry = 45 * time.Second
 
 // arrive waits until all of the samples has come, once and in the order of time.
 func (c *Case) arrive(t *testing.T, r Receiver, first, end int) {
