@@ -23,7 +23,7 @@ func newHost() *cobra.Command {
 	m := &mosd{}
 	cmd := group("host", "The host daemon mosd: how it keeps the sets of this host")
 	cmd.PersistentFlags().StringVar(&m.socket, "mosd-socket", mosdSocket(), "Socket of mosd")
-	cmd.AddCommand(m.status(), m.events(), m.disk())
+	cmd.AddCommand(m.status(), m.events(), m.disk(), m.cluster(), m.join(), m.leave())
 	return cmd
 }
 
