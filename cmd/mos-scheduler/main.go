@@ -33,6 +33,8 @@ func run(ctx context.Context, args, env []string, out io.Writer) error {
 			return backup(ctx, args[1:], env, out)
 		case "restore":
 			return restore(ctx, args[1:], env, out)
+		case "simulate":
+			return simulation(ctx, args[1:], env, out)
 		case "token":
 			return token(ctx, args[1:], out)
 		case "cert":
