@@ -64,9 +64,9 @@ func spellings() []attack {
 		{name: "inner key in lower case", text: fixed(post(createURI, appJSON, strings.Replace(evil, `"Privileged"`, `"privileged"`, 1)))},
 		{name: "long s", text: fixed(post(createURI, appJSON, strings.Replace(evil, `"HostConfig"`, "\"Ho\u017ftConfig\"", 1)))},
 		{name: "escaped key", text: fixed(post(createURI, appJSON, strings.Replace(evil, `"HostConfig"`, `"\u0048ostConfig"`, 1)))},
-		{name: "second document", text: fixed(post(createURI, appJSON, evil+`{"Image":"x"}`)), until: 29},
+		{name: "second document", text: fixed(post(createURI, appJSON, evil+`{"Image":"x"}`)), until: 26},
 		{name: "top level", text: fixed(post(createURI, appJSON, `{"Image":"`+rig.Image+`","Labels":{"mos.owner":"a"},"Privileged":true}`)), until: 29},
-		{name: "version 1.12", text: fixed(post("/v1.12/containers/create", appJSON, evil)), until: 29},
+		{name: "version 1.12", text: fixed(post("/v1.12/containers/create", appJSON, evil)), until: 26},
 		{name: "larger than a MiB", text: fixed(post(createURI, appJSON, strings.Replace(evil, `"Image"`, `"Env":["X=`+strings.Repeat("x", 1100<<10)+`"],"Image"`, 1)))},
 	}
 	for i := range out {
@@ -90,7 +90,7 @@ func others() []attack {
 		}},
 		{name: "start with rights", text: func(*bench) string {
 			return post("/v1.23/containers/idle/start", appJSON, `{"Binds":["/etc:/h"]}`)
-		}, until: 29},
+		}, until: 26},
 		{name: "disable the plugin", text: fixed(get("/v1.41/plugins"))},
 		{name: "archive of another's", text: fixed(get("/v1.41/containers/theirs/archive?path=/etc/hostname"))},
 		{name: "export of another's", text: fixed(get("/v1.41/containers/theirs/export"))},
@@ -112,7 +112,7 @@ func others() []attack {
 		"capability":      `"CapAdd":["SYS_ADMIN"]`, "capability in lower case": `"CapAdd":["cap_sys_admin"]`, "pid": `"PidMode":"host"`, "ipc": `"IpcMode":"host"`, "uts": `"UTSMode":"host"`, "network": `"NetworkMode":"host"`,
 		"join": `"NetworkMode":"container:theirs"`, "join pid": `"PidMode":"container:theirs"`, "volumes from": `"VolumesFrom":["theirs"]`,
 		"seccomp colon": `"SecurityOpt":["seccomp:unconfined"]`, "seccomp": `"SecurityOpt":["seccomp=unconfined"]`, "device": `"Devices":[{"PathOnHost":"/dev/kmsg","PathInContainer":"/dev/kmsg","CgroupPermissions":"rwm"}]`,
-		"device rules": `"DeviceCgroupRules":["a *:* rwm"]`, "cgroup parent": `"CgroupParent":"/"`, "unmasked": `"MaskedPaths":[]`, "writable proc": `"ReadonlyPaths":[]`,
+		"device rules": `"DeviceCgroupRules":["a *:* rwm"]`, "cgroup parent": `"CgroupParent":"system.slice"`, "unmasked": `"MaskedPaths":[]`, "writable proc": `"ReadonlyPaths":[]`,
 		"shield": `"OomScoreAdj":-500`, "low port": `"PortBindings":{"80/tcp":[{"HostPort":"22"}]}`, "another's volume": `"Binds":["theirs-data:/h"]`,
 	} {
 		out = append(out, attack{name: name, text: fixed(post(createURI, appJSON, hostBody(entry)))})
