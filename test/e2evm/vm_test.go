@@ -40,7 +40,7 @@ func bring(t *testing.T, cfg vm.Config) *system {
 	s := &system{vm.Start(t, cfg), t}
 	dir := t.TempDir()
 	for _, argv := range [][]string{
-		{"go", "build", "-o", dir + "/bin/", module + "/cmd/mosbridge", module + "/cmd/mos-lvm", module + "/cmd/mos-authz", module + "/cmd/docker-mos", module + "/cmd/mosd", module + "/test/e2evm/volumecheck"},
+		{"go", "build", "-o", dir + "/bin/", module + "/cmd/mosbridge", module + "/cmd/mos-lvm", module + "/cmd/mos-authz", module + "/cmd/docker-mos", module + "/cmd/mosd", module + "/cmd/mos-scheduler", module + "/test/e2evm/volumecheck"},
 		{"cp", "-r", "../../deploy", dir + "/deploy"},
 		{"tar", "-C", dir, "-czf", dir + "/mos.tar.gz", "bin", "deploy"},
 	} {
