@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -387,6 +388,8 @@ func counter(t *testing.T, at, to string) (connections func() int) {
 					return
 				}
 				defer far.Close()
+				// Those that are kept alive end with the test, not some minutes later.
+				defer context.AfterFunc(t.Context(), func() { c.Close(); far.Close() })()
 				work.Go(func() { _, _ = io.Copy(far, c) })
 				_, _ = io.Copy(c, far)
 			})
