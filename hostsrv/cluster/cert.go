@@ -165,7 +165,7 @@ func (h *Host) Leave(ctx context.Context, force bool) error {
 	switch {
 	case of == "" && !joined:
 		return fault.Conflict("this host is of no cluster")
-	case !joined && slices.ContainsFunc(h.cfg.Endpoints, func(string) bool { return true }) && !force:
+	case !joined && len(h.cfg.Endpoints) > 0 && !force:
 		return fault.Conflict("this host is of its cluster by cluster.endpoints of mosd's configuration: empty that first")
 	case n > 0 && !force:
 		return fault.Conflict("cluster %s has %d sets here: docker set host drain moves them away; --force leaves with them, and they stay as this host's own", of, n)
