@@ -90,22 +90,26 @@ func TestDiskIsReported(t *testing.T) {
 			if !strings.Contains(out, "volume data 32MiB") || !strings.Contains(out, "store "+d.Store.Path) || !strings.Contains(out, "images - -") {
 				t.Errorf("docker mos host disk says\n%s", out)
 			}
-			metrics := func() string {
-				c := client(socket)
-				defer c.CloseIdleConnections()
+			c := client(socket)
+			t.Cleanup(c.CloseIdleConnections)
+			// The agent sees the container's volume with its next slow sample.
+			testx.Eventually(t, 30*time.Second, func() error {
 				resp, err := c.Get("http://mosd/metrics")
 				if err != nil {
-					t.Fatal(err)
+					return err
 				}
 				defer resp.Body.Close()
-				b, _ := io.ReadAll(resp.Body)
-				return string(b)
-			}()
-			for _, want := range []string{fmt.Sprintf("mos_host_images %d\n", d.Images.Count), fmt.Sprintf("mos_host_images_size_bytes %d\n", d.Images.Size), `mos_host_pool_used_percent{pool="`, `volume="data"`} {
-				if !strings.Contains(metrics, want) {
-					t.Errorf("no %q in the metrics", want)
+				b, err := io.ReadAll(resp.Body)
+				if err != nil {
+					return err
 				}
-			}
+				for _, want := range []string{fmt.Sprintf("mos_host_images %d\n", d.Images.Count), fmt.Sprintf("mos_host_images_size_bytes %d\n", d.Images.Size), `mos_host_pool_used_percent{pool="`, `volume="data"`} {
+					if !strings.Contains(string(b), want) {
+						return fmt.Errorf("no %q in the metrics:\n%s", want, b)
+					}
+				}
+				return nil
+			})
 			h.D("rm", "-f", "filler")
 			h.D("volume", "rm", "data")
 		})
