@@ -2,8 +2,10 @@ package authz_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -292,7 +294,10 @@ func setsOfATenant(t *testing.T, b *bench) {
 	t.Helper()
 	docker := lab.Program(t, "docker-mos")
 	program := filepath.Join(filepath.Dir(docker), "docker-set")
-	if err := errors.Join(os.Symlink(docker, program), os.Chmod(filepath.Dir(docker), 0o755)); err != nil {
+	if err := os.Symlink(docker, program); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(docker), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	set := func(uid, gid int, args ...string) (string, error) {
@@ -303,12 +308,12 @@ func setsOfATenant(t *testing.T, b *bench) {
 		}, args...)
 		return b.rig.Exec(t.Context(), argv...)
 	}
-	b.write(t, "/tmp/web.json", `{"Name":"web","CPU":1,"MEM":"128m","Containers":[{"Index":0,"Name":"app","Image":"`+rig.Image+`","Options":{"CPU":50,"MEM":50,"Command":["sleep","1000"],"Stop":{"Grace":"0s"}}}]}`)
+	b.write(t, "/tmp/web.json", `{"Name":"web","CPU":1,"MEM":"128m","Volume":{"Driver":"local","Path":"/data"},"Containers":[{"Index":0,"Name":"app","Image":"`+rig.Image+`","Options":{"CPU":50,"MEM":50,"Command":["sleep","1000"],"Stop":{"Grace":"0s"}}}]}`)
 	// An operator's first set brings the image of infra containers.
 	if out, err := set(4000, 4000, "up", "/tmp/web.json"); err != nil {
 		t.Fatal(out, err)
 	}
-	if out, err := set(4000, 4000, "rm", "-f", "web"); err != nil {
+	if out, err := set(4000, 4000, "rm", "-f", "-v", "web"); err != nil {
 		t.Fatal(out, err)
 	}
 	if out, err := set(1000, 2000, "up", "/tmp/web.json"); err != nil {
@@ -323,6 +328,20 @@ func setsOfATenant(t *testing.T, b *bench) {
 	if out, err := set(2000, 3000, "ls", "-q"); err != nil || out != "" {
 		t.Errorf("b sees sets %q, %v", out, err)
 	}
+	// One in place, back, and one that the host's daemon makes again stay the tenant's.
+	owner := func() string {
+		return strings.TrimSpace(b.MustDocker(t, "inspect", "-f", `{{index .Config.Labels "mos.owner"}} {{.State.Running}}`, "web.app"))
+	}
+	b.MustDocker(t, "tag", rig.Image, "app:2")
+	for _, args := range [][]string{{"update", "web", "app=app:2"}, {"rollback", "web", "app"}} {
+		if out, err := set(1000, 2000, args...); err != nil || owner() != "a true" {
+			t.Errorf("docker set %v: %s, %v; %s", args, out, err, owner())
+		}
+	}
+	if out, err := set(4000, 4000, "update", "web", "app=app:2"); err != nil || owner() != "a true" {
+		t.Errorf("an operator's update: %s, %v; %s", out, err, owner())
+	}
+	forgedLabels(t, b, set)
 	for _, args := range [][]string{
 		{"exec", "web.infra", "true"}, {"cp", "web.infra:/", "-"}, {"commit", "web.infra"}, {"rename", "web.infra", "x"}, {"network", "disconnect", "bridge", "web.infra"},
 	} {
@@ -336,12 +355,36 @@ func setsOfATenant(t *testing.T, b *bench) {
 	if out, err := set(1000, 2000, "start", "web"); err != nil {
 		t.Error(out, err)
 	}
-	if out, err := set(1000, 2000, "rm", "-f", "web"); err != nil {
+	if out, err := set(1000, 2000, "rm", "-f", "-v", "web"); err != nil {
 		t.Error(out, err)
 	}
-	if out := b.MustDocker(t, "ps", "-aq"); out != "" {
+	if out := b.MustDocker(t, "ps", "-aq") + b.MustDocker(t, "volume", "ls", "-q", "--filter", "name=web-data"); out != "" {
 		t.Errorf("left are %q", out)
 	}
+}
+
+// forgedLabels: whoever heals a set makes its containers as their labels say. A tenant's
+// say no more than he may.
+func forgedLabels(t *testing.T, b *bench, set func(uid, gid int, args ...string) (string, error)) {
+	t.Helper()
+	infra := "container:" + b.id("web.infra")
+	parent := strings.TrimSpace(b.MustDocker(t, "inspect", "-f", "{{.HostConfig.CgroupParent}}", "web.app"))
+	args := []string{
+		"create", "--name", "web.evil", "--network", infra, "--ipc", infra, "--cgroup-parent", parent, "--memory", "16m",
+		"--label", "mos.set=web", "--label", "mos.role=member", "--label", "mos.member=evil", "--label", "mos.index=0", "--label", "mos.rev=1", "--label", "mos.hash=x",
+		"--label", `mos.spec={"Name":"evil","Image":"` + rig.Image + `","Options":{"Command":["sleep","1000"],"Mounts":[{"Type":"bind","Source":"/","Path":"/host"}]}}`,
+		rig.Image, "true",
+	}
+	// It works without protection, so the refusal is worth something.
+	b.MustDocker(t, args...)
+	if out, err := set(4000, 4000, "heal", "web"); err != nil {
+		t.Fatal(out, err)
+	}
+	if out := b.MustDocker(t, "inspect", "-f", "{{range .Mounts}}{{.Source}}>{{.Destination}} {{end}}", "web.evil"); !slices.Contains(strings.Fields(out), "/>/host") {
+		t.Fatalf("heal made a container with mounts %q", out)
+	}
+	b.MustDocker(t, "rm", "-f", "web.evil")
+	b.refused(t, 1000, 2000, "may not be mounted", args...)
 }
 
 // composeFile is of two services, one of which is built, on a network and a volume.

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/label"
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -333,7 +335,13 @@ func (s *Supervisor) plan(ctx context.Context, m *setmgr.Manager, name string, d
 	if d.mark != "" {
 		opt.Cluster, opt.Recreate = d.mark, true
 	}
-	return m.Plan(ctx, name, d.set, m.Up(*d.set, opt))
+	return m.Plan(ctx, name, d.set, func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
+		// Who put his own infra container there would have what this set keeps from others.
+		if owner := o.Owner(); owner != d.set.Labels[label.Owner] && owner != "" {
+			return plan.Plan{}, fault.Exists("a set %s is here that belongs to %s (label %s): remove it (docker set rm %s), or give this one another name", name, owner, label.Owner, name)
+		}
+		return m.Up(*d.set, opt)(ctx, o)
+	})
 }
 
 // isReady asks a member that runs its Ready probe, once.

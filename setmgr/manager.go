@@ -86,7 +86,7 @@ func (m *Manager) Again(set string, opt plan.Options) Change {
 		if opt.Heal && o.Infra.Restart == "no" {
 			return plan.Plan{Set: set, Warnings: []string{"set " + set + " was stopped by hand: docker set start " + set + " starts it"}}, nil
 		}
-		opt.InfraImage, opt.Keep = m.InfraName, but(s, nil)
+		opt.InfraImage, opt.Keep, opt.Owner = m.InfraName, but(s, nil), o.Owner()
 		return m.upNow(ctx, s, opt)
 	}
 }
@@ -114,7 +114,7 @@ func (m *Manager) Update(set string, images map[string]string, renew bool) Chang
 			}
 			s.Containers[i].Image = images[name]
 		}
-		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Renew: renew, Down: o.Stopped(), Keep: but(s, slices.Collect(maps.Keys(images)))})
+		return m.upNow(ctx, s, plan.Options{InfraImage: m.InfraName, Owner: o.Owner(), Renew: renew, Down: o.Stopped(), Keep: but(s, slices.Collect(maps.Keys(images)))})
 	}
 }
 
@@ -165,7 +165,7 @@ func (m *Manager) Rollback(set string, to map[string]int, renew bool) Change {
 				return plan.Plan{}, fault.NotFound("image %s of container %s is not on this Engine any more: docker set update %s %s=IMAGE takes one that can be pulled", id, c.Name, set, c.Name)
 			}
 		}
-		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Renew: renew, Down: o.Stopped(), Keep: but(s, slices.Collect(maps.Keys(to)))})
+		return plan.Up(s, o, plan.Options{InfraImage: m.InfraName, Owner: o.Owner(), Renew: renew, Down: o.Stopped(), Keep: but(s, slices.Collect(maps.Keys(to)))})
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // OwnerLabel is the label that says whose a container, volume or network is.
-const OwnerLabel = "mos.owner"
+const OwnerLabel = label.Owner
 
 // BuilderLabel says whose an image is. It is another one, since a container gets the
 // labels of its image: what an operator runs of a tenant's image must not be the
@@ -108,23 +108,18 @@ type judge struct {
 
 // Judge decides on a request. look is asked only where the policy needs it.
 func Judge(p *policy.Policy, front Front, who policy.Who, raw request.Raw, look Lookup) Verdict {
-	v := Verdict{Mode: p.Mode}
-	s := p.Find(who)
-	if s == nil {
-		return v.end(deny("who", "the policy does not know you (%s): ask for a [[who]] that fits", who))
+	v, j := begin(p, front, who, look)
+	if j == nil {
+		return v
 	}
-	pr := p.Profiles[s.Profile]
-	v.Subject, v.Owner, v.Profile = s.Name, s.Owner, s.Profile
-	if pr.Mode != "" {
-		v.Mode = pr.Mode
-	}
+	pr := j.p
 	v.Free = pr.Infra && policy.Is(pr.Limits.Unlimited) && !pr.Particular()
 	call, err := request.Parse(raw)
 	if err != nil {
 		return v.end(deny("request", "%s", err))
 	}
 	v.Call, v.Action = call, call.Action
-	j := &judge{front: front, p: pr, l: &pr.Limits, self: s.Owner, look: look, call: call}
+	j.call = call
 	var d *denial
 	if v.Free {
 		d = j.may(call.Action, policy.Object{Name: call.Ref})
@@ -133,6 +128,21 @@ func Judge(p *policy.Policy, front Front, who policy.Who, raw request.Raw, look 
 	}
 	v.Object, v.Rule, v.Edit = j.object, j.rule, j.edit
 	return v.end(d)
+}
+
+// begin finds what the policy says of somebody; without a judge the verdict is final.
+func begin(p *policy.Policy, front Front, who policy.Who, look Lookup) (Verdict, *judge) {
+	v := Verdict{Mode: p.Mode}
+	s := p.Find(who)
+	if s == nil {
+		return v.end(deny("who", "the policy does not know you (%s): ask for a [[who]] that fits", who)), nil
+	}
+	pr := p.Profiles[s.Profile]
+	v.Subject, v.Owner, v.Profile = s.Name, s.Owner, s.Profile
+	if pr.Mode != "" {
+		v.Mode = pr.Mode
+	}
+	return v, &judge{front: front, p: pr, l: &pr.Limits, self: s.Owner, look: look}
 }
 
 func (v Verdict) end(d *denial) Verdict {

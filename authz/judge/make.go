@@ -12,11 +12,12 @@ import (
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
 	"github.com/mosdocker/mosdocker/internal/drivername"
+	"github.com/mosdocker/mosdocker/setmgr/label"
 )
 
 // volume decides on a new volume.
 func (j *judge) volume(v request.VolumeCreate) *denial {
-	if d := j.reserved(v.Labels); d != nil {
+	if d := j.reserved(v.Labels, label.Set); d != nil { // docker set rm -v finds it by that
 		return d
 	}
 	if d := j.owned("volume.create", "volume", v.Name, v.Labels); d != nil || j.unlimited() {
@@ -72,9 +73,9 @@ func (j *judge) volumeUse(v request.VolumeCreate) *denial {
 	if j.front == Plugin {
 		return deny("builtin: owner", "there is no volume %.80s: make it first, with docker volume create --label %s=%s, or use the guarded socket", v.Name, OwnerLabel, j.self)
 	}
-	label := j.edit.Label // is the container's
+	ofContainer := j.edit.Label
 	d := j.volume(v)
-	j.edit.Label = label
+	j.edit.Label = ofContainer
 	if d != nil {
 		return d
 	}

@@ -30,7 +30,7 @@ func (j *judge) shape(image Found) (infra bool, d *denial) {
 	if set == "" || policy.Is(j.l.Labels) {
 		return false, j.reserved(labels)
 	}
-	if d := j.reserved(labels, label.Set, label.Role, label.Member, label.Index, label.Rev, label.Hash, label.Spec); d != nil {
+	if d := j.reserved(labels, label.Set, label.Role, label.Member, label.Index, label.Rev, label.Hash, label.Spec, label.History); d != nil {
 		return false, d
 	}
 	switch labels[label.Role] {
@@ -68,7 +68,7 @@ func (j *judge) infra(set string, image Found) *denial {
 	case !slices.Contains(parents(set), h.CgroupParent):
 		return notOfASet("an infra container has cgroup parent %.80q", h.CgroupParent)
 	}
-	return nil
+	return j.declaredInfra(set)
 }
 
 func (j *judge) member(set string) *denial {
@@ -86,7 +86,7 @@ func (j *judge) member(set string) *denial {
 	case labels[label.Member] == "" || !slices.Contains(parents(set), h.CgroupParent):
 		return notOfASet("a member has no name or cgroup parent %.80q", h.CgroupParent)
 	}
-	return nil
+	return j.declaredMember(set, f.Labels[label.Spec])
 }
 
 // parent decides on the cgroup parent: that of the container's set was judged with

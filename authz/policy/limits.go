@@ -22,6 +22,7 @@ type Limits struct {
 	Unmask         *bool    `toml:"unmask" doc:"Paths of /proc and /sys that are masked or read-only may be opened."`
 	Sysctls        []string `toml:"sysctls" doc:"Sysctls, by patterns."`
 	CgroupParents  []string `toml:"cgroup_parents" doc:"Cgroup parents, by patterns. Those of sets need not be named."`
+	Cgroup         []string `toml:"cgroup" doc:"Settings of cgroups that files of sets may have, by patterns, such as memory.high."`
 	Runtimes       []string `toml:"runtimes" doc:"Runtimes other than the Engine's default."`
 	LogDrivers     []string `toml:"log_drivers" doc:"Log drivers."`
 	LogOptions     []string `toml:"log_options" doc:"Options of log drivers."`

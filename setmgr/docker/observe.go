@@ -215,7 +215,7 @@ func owner(c container.Summary) string {
 func containerOf(in container.InspectResponse) plan.Container {
 	l := in.Config.Labels
 	c := plan.Container{
-		ID: in.ID, Name: strings.TrimPrefix(in.Name, "/"), Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History], Cluster: l[label.Cluster],
+		ID: in.ID, Name: strings.TrimPrefix(in.Name, "/"), Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History], Cluster: l[label.Cluster], Owner: l[label.Owner],
 		Image: in.Config.Image, ImageID: in.Image, Restarts: in.RestartCount, Created: when(in.Created), Nets: map[string]plan.Net{},
 	}
 	c.Index, _ = strconv.Atoi(l[label.Index]) // an infra container has none

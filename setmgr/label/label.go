@@ -21,6 +21,8 @@ const (
 	// Cluster is on containers of sets that a cluster has here: the cluster's mark and the
 	// UID of the set, with a slash between them.
 	Cluster = "mos.cluster"
+	// Owner says whose a container is, where several share an Engine; mos-authz goes by it.
+	Owner = "mos.owner"
 )
 
 // The roles.

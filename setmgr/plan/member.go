@@ -93,6 +93,9 @@ func (b *builder) mark(c *render.Create) {
 	if b.cluster != "" {
 		c.Config.Labels[label.Cluster] = b.cluster
 	}
+	if _, said := c.Config.Labels[label.Owner]; b.opt.Owner != "" && !said {
+		c.Config.Labels[label.Owner] = b.opt.Owner
+	}
 }
 
 // make creates a container of a member.

@@ -57,6 +57,14 @@ func (o Observed) Cluster() string {
 	return ""
 }
 
+// Owner is whose the set is, "" of one that has no owner or no infra container.
+func (o Observed) Owner() string {
+	if o.Infra == nil {
+		return ""
+	}
+	return o.Infra.Owner
+}
+
 // Container is one of a set's containers as it is found.
 type Container struct {
 	ID, Name string
@@ -67,6 +75,7 @@ type Container struct {
 	Spec     string // label.Spec
 	History  string // label.History
 	Cluster  string // label.Cluster
+	Owner    string // label.Owner
 	Image    string // as it was named
 	ImageID  string
 	State    State

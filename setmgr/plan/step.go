@@ -103,6 +103,8 @@ type Options struct {
 	InfraImage string // of sets that name none
 	// Cluster is the label that containers get, of a set that has none. Others keep theirs.
 	Cluster string
+	// Owner is label.Owner of containers that are made, where the spec does not say it.
+	Owner string
 	// Files is what is in files that have a Digest, by that.
 	Files map[string][]byte
 	// Renew lets replaced containers lose their unnamed volumes.
