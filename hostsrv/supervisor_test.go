@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -510,6 +511,43 @@ func backoffEnds(t *testing.T) {
 	}
 	h.do(t, h.m.Again("web", plan.Options{Heal: true}), nil) // by hand
 	h.is(t, api.Right, appRuns)
+}
+
+// TestASetOfATenantIsNotTheDeclaredOne: a tenant who is there first with the name of a
+// declared set gets nothing of it; and his set, healed, stays his.
+func TestASetOfATenantIsNotTheDeclaredOne(t *testing.T) {
+	t.Parallel()
+	cfg := settings(t)
+	h := start(t, newFake(), cfg)
+	s, err := spec.Decode("web.json", fmt.Appendf(nil, web, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.do(t, h.m.Up(*s, plan.Options{Owner: "a"}), s)
+	h.is(t, api.Right, appRuns)
+	owners := func() (out []string) {
+		o, err := h.m.Observe(t.Context(), "web", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range append(o.Members, *o.Infra) {
+			out = append(out, c.Name+" of "+c.Owner)
+		}
+		slices.Sort(out)
+		return out
+	}
+	h.f.Publish(dockertest.Image{Ref: "app:2"})
+	h.do(t, h.m.Update("web", map[string]string{"app": "app:2"}, false), nil)
+	want := []string{"web.app of a", "web.infra of a", "web.log of a"}
+	if got := owners(); !slices.Equal(got, want) {
+		t.Errorf("an update leaves %q, want %q", got, want)
+	}
+	before := h.f.String()
+	h.declare(t, cfg, `{"Name": "app", "Image": "app:1", "Options": {"Env": {"SECRET": "1"}}}`)
+	h.is(t, api.Failing+" a set web is here that belongs to a")
+	if after := h.f.String(); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
 }
 
 // declare writes the file of a set.

@@ -70,7 +70,7 @@ func (f *Fake) look(s spec.Set, o *plan.Observed) {
 func (f *Fake) seen(b *box) plan.Container {
 	l := b.config.Labels
 	c := plan.Container{
-		ID: b.id, Name: b.name, Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History], Cluster: l[label.Cluster],
+		ID: b.id, Name: b.name, Member: l[label.Member], Hash: l[label.Hash], Spec: l[label.Spec], History: l[label.History], Cluster: l[label.Cluster], Owner: l[label.Owner],
 		Image: b.config.Image, ImageID: b.image.ID, State: b.state, ExitCode: b.code, Failed: b.failed, Health: b.health(),
 		Started: b.started, Finished: b.finished, Created: b.created, Restarts: b.restarts, PID: b.pid, NetOf: b.netOf, Stranded: f.stranded(b),
 		Restart: b.policy(), Unnamed: slices.Clone(b.unnamed), Limits: b.limits(), Nano: b.host.NanoCPUs > 0, Nets: maps.Clone(b.nets),
