@@ -25,6 +25,7 @@ type Config struct {
 	EtcdKey   string          `toml:"etcd_key" doc:"File of its key."`
 	Quota     int64           `toml:"quota" doc:"Bytes that the database of the etcd in this process may have."`
 	History   config.Duration `toml:"history" doc:"How long a watch may be behind, with the etcd in this process."`
+	Tenants   string          `toml:"tenants" doc:"Policy, as mos-authz has them, for what sets of tenants may be, who are known by common names there; empty is its profile tenant for all."`
 	Heartbeat config.Duration `toml:"heartbeat" doc:"Within which a host reports."`
 	Lease     config.Duration `toml:"lease" doc:"Of silence, after which a host is lost."`
 	Events    config.Duration `toml:"events" doc:"For how long events are kept."`

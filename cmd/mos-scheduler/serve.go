@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/version"
@@ -54,12 +55,22 @@ func serveStore(ctx context.Context, cfg Config, log *logx.Logger, s *store) err
 	if err != nil {
 		return err
 	}
+	var tenants *policy.Policy
+	if cfg.Tenants != "" {
+		text, err := os.ReadFile(cfg.Tenants)
+		if err == nil {
+			tenants, err = policy.Parse(cfg.Tenants, text)
+		}
+		if err != nil {
+			return fmt.Errorf("tenants: %w", err)
+		}
+	}
 	controller := control.New(s.Store, control.Config{
 		Name: cfg.Name, Log: log.Logger, Heartbeat: cfg.Heartbeat.Duration, Lease: cfg.Lease.Duration, Events: cfg.Events.Duration,
 	})
 	hosts := link.NewServer(link.Config{Cluster: authority.Cluster(), Controller: controller, Who: server.Who, Authority: authority, Log: log.Logger})
 	api, err := server.New(ctx, server.Config{
-		Store: s.Store, Log: log.Logger, Version: version.String(), Control: controller, Link: hosts, Authority: authority.PEM(), Pin: authority.Pin(),
+		Store: s.Store, Log: log.Logger, Version: version.String(), Control: controller, Link: hosts, Authority: authority.PEM(), Pin: authority.Pin(), Tenants: tenants,
 		Ready: func(ctx context.Context) error { _, _, err := s.Leader(ctx); return err },
 	})
 	if err != nil {

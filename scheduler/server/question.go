@@ -47,6 +47,9 @@ func (s *Server) questions() {
 		if err := callOf(ctx).may(look, api.Services, service.Name); err != nil {
 			return nil, err
 		}
+		if err := s.judged(callOf(ctx), service); err != nil {
+			return nil, err
+		}
 		f, err := s.cfg.Control.DryRun(ctx, service)
 		if err != nil {
 			return nil, err

@@ -233,6 +233,9 @@ func made[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], in *c
 	if err := c.may(create, r.Kind(), c.name); err != nil {
 		return nil, err
 	}
+	if err := s.judged(c, r); err != nil {
+		return nil, err
+	}
 	if sent.Head().Revision != 0 {
 		return nil, fault.Invalid("revision: %s %s has one, so it is stored already: change it by PUT, or drop the revision", k.one, c.name)
 	}
@@ -343,6 +346,13 @@ func changed[T any, R resource[T]](ctx context.Context, s *Server, in *changeInp
 	wait, err := s.patience(in.Wait)
 	if err != nil {
 		return nil, err
+	}
+	wish := f
+	f = func(r R) error {
+		if err := wish(r); err != nil {
+			return err
+		}
+		return s.judged(callOf(ctx), r)
 	}
 	if in.DryRun {
 		r, err := state.Get[T, R](ctx, s.cfg.Store, in.Name)

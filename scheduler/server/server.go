@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
@@ -39,6 +40,9 @@ type Config struct {
 	Authority []byte
 	Pin       string
 	Now       func() time.Time // time.Now by default
+	// Tenants is the policy, as mos-authz has them, for what tenants' sets may be, who are
+	// known by common names; [Tenants] by default.
+	Tenants *policy.Policy
 	// Ready says why this process should not be asked now.
 	Ready func(context.Context) error
 }
@@ -62,6 +66,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Tenants == nil {
+		c.Tenants = Tenants()
 	}
 	if c.Control == nil {
 		c.Control = noControl{}

@@ -1,0 +1,102 @@
+package server_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
+	"github.com/mosdocker/mosdocker/scheduler/server"
+)
+
+// shopService is one of tenant shop, of a set with more members than those that it names.
+func shopService(t *testing.T, set, options string) *api.Service {
+	t.Helper()
+	s := &api.Service{}
+	must(t, api.Decode(fmt.Appendf(nil, `{"name":"shop-web","spec":{"set":{"CPU":1,"MEM":"64m"%s,
+		"Containers":[{"Name":"app","Image":"shop/app:1","Options":{"MEM":50%s}}]}}}`, set, options), s))
+	return s
+}
+
+// TestTenantsGetNoHost: hosts make what the cluster says with all rights, so a tenant may
+// not say what makes him root there; an operator may.
+func TestTenantsGetNoHost(t *testing.T) {
+	t.Parallel()
+	tenants, err := policy.Parse("p", []byte(`version = 1
+[[who]]
+name = "shop"
+cn = ["shop"]
+profile = "shop"
+[profile.shop]
+based = "tenant"
+[[profile.shop.rule]]
+allow = ["network.use"]
+names = ["prod"]
+`))
+	must(t, err)
+	usual, named := newRig(t, server.Config{}), newRig(t, server.Config{Tenants: tenants})
+	shop := func(r *rig) *client.Client {
+		made, err := r.CreateToken(t.Context(), api.TokenRequest{Name: "shop", Role: api.Tenant, Tenant: "shop"})
+		must(t, err)
+		return r.as(t, made.Secret)
+	}
+	usualShop, namedShop := shop(usual), shop(named)
+	for _, c := range []struct{ set, options, rule string }{
+		{"", `,"Privileged":true`, "limits.privileged"},
+		{"", `,"Mounts":[{"Type":"bind","Source":"/","Path":"/h"}]`, "limits.binds"},
+		{"", `,"CapAdd":["SYS_ADMIN"]`, "limits.capabilities"},
+		{"", `,"Devices":["/dev/sda"]`, "limits.devices"},
+		{"", `,"SecurityOpt":["seccomp=unconfined"]`, "limits.security_opts"},
+		{"", `,"Cgroup":{"memory.min":"32m"}`, "limits.cgroup"},
+		{"", `,"Mounts":[{"Type":"volume","Source":"bank-data","Path":"/h"}]`, "volume bank-data"},
+		{"", `,"Labels":{"mos.owner":"bank"}`, "builtin: owner"},
+		{`,"Network":{"Name":"host"}`, "", "limits.host_namespaces"},
+		{`,"Network":{"Name":"prod"}`, "", "network prod"},
+		{`,"Infra":{"Privileged":true}`, "", "limits.privileged"},
+		{`,"Volume":{"Name":"bank-data","Size":"1g"}`, "", "volume bank-data"},
+		{`,"Volume":{"Driver":"local","Options":{"type":"none","o":"bind","device":"/"}}`, "", "limits.local_options"},
+		{`,"Ports":["22:22"]`, "", "limits.min_port"},
+	} {
+		s := shopService(t, c.set, c.options)
+		_, err := client.Create(t.Context(), usualShop, s, client.Change{})
+		if !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), c.rule) {
+			t.Errorf("create of %s%s: %v, want %s", c.set, c.options, err, c.rule)
+		}
+		if _, err = usualShop.Plan(t.Context(), s); !errdefs.IsPermissionDenied(err) {
+			t.Errorf("plan of %s%s: %v", c.set, c.options, err)
+		}
+	}
+	fine := shopService(t, `,"Volume":{"Size":"1g","Path":"/data"},"Ports":["8080:80"]`, `,"Cgroup":{"memory.high":"20m"},"Live":{"TCP":80}`)
+	made, err := client.Create(t.Context(), usualShop, fine, client.Change{})
+	must(t, err)
+	// What an operator put in stays as long as the tenant does not write.
+	rights := map[string]any{"spec": map[string]any{"set": map[string]any{"Infra": map[string]any{"Privileged": true}}}}
+	if _, err := client.Patch[api.Service](t.Context(), usualShop, made.Name, rights, client.Change{}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("a patch: %v", err)
+	}
+	if _, err := client.Patch[api.Service](t.Context(), usual.Client, made.Name, rights, client.Change{}); err != nil {
+		t.Errorf("an admin's patch: %v", err)
+	}
+	scale := map[string]any{"spec": map[string]any{"replicas": 2}}
+	if _, err := client.Patch[api.Service](t.Context(), usualShop, made.Name, scale, client.Change{}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("a tenant scales what is more than his: %v", err)
+	}
+	without := maps.Clone(scale)
+	without["spec"] = map[string]any{"replicas": 2, "set": map[string]any{"Infra": nil}}
+	if _, err := client.Patch[api.Service](t.Context(), usualShop, made.Name, without, client.Change{}); err != nil {
+		t.Errorf("a patch to what he may have: %v", err)
+	}
+	if _, err := client.Create(t.Context(), namedShop, shopService(t, `,"Network":{"Name":"prod"}`, ""), client.Change{}); err != nil {
+		t.Errorf("a network that the policy names: %v", err)
+	}
+	bank, err := named.CreateToken(t.Context(), api.TokenRequest{Name: "bank", Role: api.Tenant, Tenant: "bank"})
+	must(t, err)
+	if _, err := client.Create(t.Context(), named.as(t, bank.Secret), web("bank-x", 1), client.Change{}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("a tenant that the policy does not know: %v", err)
+	}
+}
