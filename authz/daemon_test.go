@@ -32,13 +32,14 @@ type engineStub struct {
 	seen []*http.Request
 	body []string
 	hang chan struct{} // lookups wait for it, when set
+	made string        // labels of a container that is made, as JSON; "" makes none
 }
 
 func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	e.mu.Lock()
 	e.seen, e.body = append(e.seen, r), append(e.body, string(body))
-	hang := e.hang
+	hang, made := e.hang, e.made
 	e.mu.Unlock()
 	if hang != nil {
 		select {
@@ -51,6 +52,13 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		owner = "b"
 	}
 	switch {
+	case made != "" && strings.HasSuffix(r.URL.Path, "/containers/create"):
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"Id":"made","Warnings":[]}`)
+	case r.URL.Path == "/containers/made/json":
+		fmt.Fprintf(w, `{"Id":"made","Config":{"Labels":%s}}`, made)
+	case r.URL.Path == "/containers/made":
+		w.WriteHeader(http.StatusNoContent)
 	case strings.HasSuffix(r.URL.Path, "/json") && strings.Contains(r.URL.Path, "/containers/"):
 		fmt.Fprintf(w, `{"Id":"%064d","Name":"/x","Image":"sha256:abc","Config":{"Labels":{"mos.owner":%q}}}`, 1, owner)
 	case r.URL.Path == "/images/sha256:abc/json":
@@ -236,6 +244,34 @@ func TestRequestsAreRewrittenOnTheirWay(t *testing.T) {
 	}
 	if codes, _ := h.ask(t, h.cfg.Listen, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 1); codes[0] != 0 && codes[0] < 400 {
 		t.Errorf("HTTP/2 is answered with %v", codes)
+	}
+}
+
+// TestAnImageThatChangesMeanwhileMakesNothing: containers get the labels of their image,
+// which may be another one than was judged, and labels of sets are obeyed by others.
+func TestAnImageThatChangesMeanwhileMakesNothing(t *testing.T) {
+	h := open(t, policyOfMe())
+	create := call("POST", "/v1.45/containers/create", `{"Image":"busybox","Labels":{"x":"y"}}`)
+	for labels, want := range map[string]struct {
+		code int
+		last string
+	}{
+		`{"x":"y","mos.owner":"a"}`:                                   {http.StatusCreated, "GET /containers/made/json"},
+		`{"x":"y","mos.owner":"a","mos.builder":"a","maintainer":""}`: {http.StatusCreated, "GET /containers/made/json"},
+		`{"x":"y","mos.owner":"a","mos.set":"web"}`:                   {http.StatusConflict, "DELETE /containers/made?force=1&v=1"},
+		`{"x":"y","mos.owner":"a","MOS.spec":"{}"}`:                   {http.StatusConflict, "DELETE /containers/made?force=1&v=1"},
+		`{"x":"y","mos.owner":"b"}`:                                   {http.StatusConflict, "DELETE /containers/made?force=1&v=1"},
+		`null`:                                                        {http.StatusConflict, "DELETE /containers/made?force=1&v=1"},
+		`1`:                                                           {http.StatusBadGateway, "DELETE /containers/made?force=1&v=1"},
+	} {
+		h.stub.mu.Lock()
+		h.stub.made = labels
+		h.stub.mu.Unlock()
+		codes, bodies := h.ask(t, h.cfg.Listen, create, 1)
+		last, _ := h.stub.last(t)
+		if got := last.Method + " " + last.URL.RequestURI(); codes[0] != want.code || got != want.last {
+			t.Errorf("labels %s: %d %s, last call %s", labels, codes[0], bodies[0], got)
+		}
 	}
 }
 

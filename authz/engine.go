@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -79,6 +81,9 @@ func (e *engine) do(ctx context.Context, method, path string, body, out any) err
 	case resp.StatusCode >= http.StatusBadRequest:
 		return fmt.Errorf("the Engine answers: %s", message(text))
 	}
+	if out == nil {
+		return nil
+	}
 	return json.Unmarshal(text, out)
 }
 
@@ -109,6 +114,26 @@ func ungated(version string) bool {
 	y, _ := strconv.Atoi(minor)
 	return err != nil || x > 29 || x == 29 && y >= 2 || x < 17
 }
+
+// verify sees that of our labels a new container has just these: it gets those of its image
+// too, whose name may mean another image than when it was judged. One that has others is
+// removed, and why says so.
+func (e *engine) verify(ctx context.Context, id string, labels map[string]string) (why string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
+	defer cancel()
+	var c struct{ Config struct{ Labels map[string]string } }
+	err = e.do(ctx, http.MethodGet, "/containers/"+id+"/json", nil, &c)
+	if err == nil && maps.Equal(judge.Ours(c.Config.Labels), labels) {
+		return "", nil
+	}
+	if gone := e.do(ctx, http.MethodDelete, "/containers/"+id+"?force=1&v=1", nil, nil); gone != nil {
+		err = errors.Join(err, fmt.Errorf("remove what is not as it was judged: %w", gone))
+	}
+	return "the image became another one while this was decided: try again", err
+}
+
+// verifyLimit is for an Engine that hangs.
+const verifyLimit = 30 * time.Second
 
 // makeVolume makes a volume with its owner's label.
 func (e *engine) makeVolume(ctx context.Context, v request.VolumeCreate) error {

@@ -33,6 +33,8 @@ type passage struct {
 	uri  string // "" is the client's own
 	body []byte // nil is the client's own
 	show string // of a list of images, see judge.Edit
+	// labels are those of ours that a new container is to have, nil for what makes none.
+	labels map[string]string
 }
 
 type passageKey struct{}
@@ -48,7 +50,7 @@ func (d *Daemon) newProxy() http.Handler {
 			}
 			answer(w, http.StatusBadGateway, "mos-authz: the Engine does not answer: "+err.Error())
 		},
-		ModifyResponse: modify,
+		ModifyResponse: p.modify,
 	}
 	return p
 }
@@ -124,6 +126,12 @@ func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err erro
 		}
 	}
 	pass.show = e.Shown
+	if c.Create != nil {
+		pass.labels = judge.Ours(c.Create.Labels)
+		if e.Label != "" {
+			pass.labels[judge.OwnerLabel] = e.Label
+		}
+	}
 	return nil
 }
 
@@ -149,20 +157,52 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// modify narrows lists of images.
-func modify(resp *http.Response) error {
+// modify narrows lists of images, and takes new containers back that are not what was judged.
+func (p *proxy) modify(resp *http.Response) error {
 	pass, _ := resp.Request.Context().Value(passageKey{}).(*passage)
-	if pass == nil || pass.show == "" || resp.StatusCode != http.StatusOK {
+	switch {
+	case pass == nil:
 		return nil
+	case pass.show != "" && resp.StatusCode == http.StatusOK:
+		return replace(resp, func(text []byte) ([]byte, error) { return narrowed(text, pass.show) })
+	case pass.labels != nil && resp.StatusCode == http.StatusCreated:
+		return replace(resp, func(text []byte) ([]byte, error) {
+			var made struct{ ID string }
+			if err := json.Unmarshal(text, &made); err != nil {
+				return nil, fmt.Errorf("the new container: %w", err)
+			}
+			why, err := p.d.engine.verify(context.WithoutCancel(resp.Request.Context()), made.ID, pass.labels)
+			if err != nil || why == "" {
+				return text, err
+			}
+			resp.StatusCode, resp.Status = http.StatusConflict, ""
+			return json.Marshal(map[string]string{"message": "authorization denied by mos-authz: " + why})
+		})
 	}
+	return nil
+}
+
+// replace exchanges what an answer says.
+func replace(resp *http.Response, f func([]byte) ([]byte, error)) error {
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
 	}
 	_ = resp.Body.Close() // all of it was read
+	if text, err = f(text); err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	resp.ContentLength = int64(len(text))
+	resp.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return nil
+}
+
+// narrowed is a list of images without those of others than an owner.
+func narrowed(text []byte, owner string) ([]byte, error) {
 	var all []json.RawMessage
 	if err := json.Unmarshal(text, &all); err != nil {
-		return fmt.Errorf("list of images: %w", err)
+		return nil, fmt.Errorf("list of images: %w", err)
 	}
 	shown := make([]json.RawMessage, 0, len(all))
 	for _, one := range all {
@@ -170,19 +210,13 @@ func modify(resp *http.Response) error {
 			Labels map[string]string `json:"Labels"`
 		}
 		if err := json.Unmarshal(one, &i); err != nil {
-			return fmt.Errorf("list of images: %w", err)
+			return nil, fmt.Errorf("list of images: %w", err)
 		}
-		if o := i.Labels[judge.BuilderLabel]; o == "" || o == pass.show {
+		if o := i.Labels[judge.BuilderLabel]; o == "" || o == owner {
 			shown = append(shown, one)
 		}
 	}
-	if text, err = json.Marshal(shown); err != nil {
-		return err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(text))
-	resp.ContentLength = int64(len(text))
-	resp.Header.Set("Content-Length", strconv.Itoa(len(text)))
-	return nil
+	return json.Marshal(shown)
 }
 
 // editBody puts the owner's label and the ids of containers into a body. Whatever

@@ -434,12 +434,26 @@ func (j *judge) reserved(labels map[string]string, besides ...string) *denial {
 		if k == OwnerLabel || slices.Contains(besides, k) {
 			continue // is judged apart
 		}
-		if strings.HasPrefix(strings.ToLower(k), ours) {
+		if isOurs(k) {
 			return deny("limits.labels", "label %.80s is not for users: its name begins with %s", k, ours)
 		}
 	}
 	return nil
 }
+
+// Ours are the labels whose keys begin with mos., which are not for users to give, but for
+// that of who built an image, which its containers have too.
+func Ours(labels map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range labels {
+		if isOurs(k) && k != BuilderLabel {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func isOurs(key string) bool { return strings.HasPrefix(strings.ToLower(key), ours) }
 
 // String tells people what a proxy would change.
 func (e Edit) String() string {
