@@ -121,7 +121,9 @@ func ungated(version string) bool {
 func (e *engine) verify(ctx context.Context, id string, labels map[string]string) (why string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
 	defer cancel()
-	var c struct{ Config struct{ Labels map[string]string } }
+	var c struct {
+		Config struct{ Labels map[string]string }
+	}
 	err = e.do(ctx, http.MethodGet, "/containers/"+id+"/json", nil, &c)
 	if err == nil && maps.Equal(judge.Ours(c.Config.Labels), labels) {
 		return "", nil

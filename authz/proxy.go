@@ -167,7 +167,9 @@ func (p *proxy) modify(resp *http.Response) error {
 		return replace(resp, func(text []byte) ([]byte, error) { return narrowed(text, pass.show) })
 	case pass.labels != nil && resp.StatusCode == http.StatusCreated:
 		return replace(resp, func(text []byte) ([]byte, error) {
-			var made struct{ ID string }
+			var made struct {
+				ID string `json:"Id"`
+			}
 			if err := json.Unmarshal(text, &made); err != nil {
 				return nil, fmt.Errorf("the new container: %w", err)
 			}
