@@ -77,10 +77,15 @@ func (h host) volumeTools(ctx context.Context, cs *checks) {
 	cs.add("lvm is installed", strings.Join(strings.Fields(out), " "), err, "install lvm2; loop volumes work without it")
 	out, err = h.tool(ctx, "mkfs.ext4", "-V")
 	cs.add("mkfs.ext4 is installed", strings.TrimSpace(out), err, "install e2fsprogs")
-	for _, s := range []struct{ name, path, hint string }{
-		{"the kernel has device-mapper", "/sys/class/misc/device-mapper", "modprobe dm-mod; loop volumes work without it"},
-		{"the kernel has loop devices", "/sys/class/misc/loop-control", "modprobe loop; only loop volumes need it"},
-	} {
-		cs.add(s.name, s.path, h.has(s.path), s.hint)
+	dm, loop := h.has("/sys/class/misc/device-mapper"), h.has("/sys/class/misc/loop-control")
+	detail := "both"
+	switch {
+	case dm != nil && loop != nil:
+		loop = errors.Join(dm, loop)
+	case dm != nil:
+		detail, loop = "loop devices only: there are volumes of type loop", nil
+	case loop != nil:
+		detail, loop = "device-mapper only: there are no volumes of type loop", nil
 	}
+	cs.add("the kernel has device-mapper or loop devices", detail, loop, "modprobe dm-mod, or modprobe loop")
 }

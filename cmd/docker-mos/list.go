@@ -69,6 +69,10 @@ func checkFilter(key, value string) error {
 		if value != "true" && value != "false" {
 			return usage("--filter mounted=%s is neither true nor false", value)
 		}
+	case "level":
+		if !slices.Contains([]string{"info", "warn", "error"}, value) {
+			return usage("--filter level=%s is none of info, warn, error", value)
+		}
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%s: got %d, %v, want %d", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"+", "++1g", "+-1g", "-1g", "+0", ""} {
+	for _, in := range []string{"+", "++1g", "+-1g", "-1g", "+0", "+5", "+1000k", ""} {
 		if got, err := ParseGrowth(in, 2<<30); err == nil {
 			t.Errorf("%q: got %d, want a refusal", in, got)
 		}

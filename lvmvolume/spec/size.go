@@ -25,6 +25,9 @@ func ParseSize(s string) (uint64, error) {
 	return uint64(n), nil
 }
 
+// leastMore is below what anybody wants a volume to grow by.
+const leastMore = 1 << 20
+
 // ParseGrowth reads the size to grow to: absolute, or with + more than it has.
 func ParseGrowth(s string, has uint64) (uint64, error) {
 	more, relative := strings.CutPrefix(s, "+")
@@ -33,6 +36,9 @@ func ParseGrowth(s string, has uint64) (uint64, error) {
 		return 0, err
 	}
 	if relative {
+		if n < leastMore {
+			return 0, invalid("+%s is %s: give it a unit, such as +5g", more, Bytes(n))
+		}
 		n += has
 	}
 	return n, nil
