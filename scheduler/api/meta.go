@@ -18,10 +18,14 @@ const (
 	Operations   Kind = "operations"
 	Events       Kind = "events"
 	Tokens       Kind = "tokens"
+	Networks     Kind = "networks"
+	Leftovers    Kind = "leftovers"
 )
 
 // Kinds are all of them.
-func Kinds() []Kind { return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens} }
+func Kinds() []Kind {
+	return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens, Networks, Leftovers}
+}
 
 // Meta is what all resources have.
 type Meta struct {

@@ -24,6 +24,9 @@ type ServiceSpec struct {
 	// OnHostLost is keep by default for sets with a volume, which cannot move, or with a
 	// fixed address, which must not be twice; and replace for others.
 	OnHostLost LossPolicy `json:"onHostLost,omitzero"`
+	// StickyAddresses has each set keep the addresses that the cluster gave it, wherever it
+	// goes. They are then as fixed ones are: what runs of it must be silent first.
+	StickyAddresses bool `json:"stickyAddresses,omitzero"`
 }
 
 // Template is a set without a name: each replica is named SERVICE-SLOT.
@@ -206,6 +209,9 @@ func (s *Service) Check() error {
 	oneOf(&f, "spec.onHostLost", s.Spec.OnHostLost, "", Keep, Replace, ReplaceFenced)
 	if s.Spec.OnHostLost == Replace && s.Spec.Set.Network.IP != "" {
 		f.add("spec.onHostLost", "a set with a fixed address cannot be replaced before the lost one is silent: take replaceFenced or keep")
+	}
+	if s.Spec.OnHostLost == Replace && s.Spec.StickyAddresses {
+		f.add("spec.onHostLost", "a set that keeps its address cannot be replaced before the lost one is silent: take replaceFenced or keep")
 	}
 	return f.err()
 }

@@ -21,6 +21,10 @@ type SetSpec struct {
 	// Leaving is that the set is taken off its host, to be placed again when nothing of it
 	// runs there.
 	Leaving bool `json:"leaving,omitzero"`
+	// Addresses are those that the set has for itself: fixed ones of its template while it is
+	// on a host, and those that the cluster gave it. It may have more than its template names,
+	// of one before, until its host says that it is of this one.
+	Addresses []SetAddress `json:"addresses,omitzero"`
 }
 
 // SetStatus is what the host says of a set.
@@ -65,6 +69,7 @@ func (s *SetInstance) Check() error {
 	set := s.Spec.Set.Set
 	set.Name = "name-of-a-replica"
 	f.under("spec.set", set.Check())
+	f.addresses("spec.addresses", s.Spec.Addresses)
 	oneOf(&f, "status.phase", s.Status.Phase, "", Starting, Running, Ready, Failed, Stopped)
 	return f.err()
 }

@@ -31,6 +31,9 @@ type cache struct {
 	volumes  map[string]map[string]bool // the hosts that have one, by its name
 	cluster  *place.Cluster
 
+	nets
+	endedNets map[string]bool // networks that were asked to go
+
 	dirty    map[string]bool // services to look at
 	ended    map[string]bool // hosts that were asked to go
 	roomier  bool            // since the last pass a host changed, or a set left one
@@ -68,6 +71,7 @@ func (c *cache) clear() {
 	c.hosts, c.services, c.sets = map[string]*api.Host{}, map[string]*service{}, map[string]*set{}
 	c.onHost, c.volumes = map[string]map[string]*set{}, map[string]map[string]bool{}
 	c.dirty, c.ended = map[string]bool{}, map[string]bool{}
+	c.nets, c.endedNets = newNets(), map[string]bool{}
 	c.cluster = place.New(c.seed)
 }
 
@@ -113,10 +117,24 @@ func (c *cache) list(ctx context.Context, s *state.Store) error {
 	if err != nil {
 		return err
 	}
+	networks, err := state.All[api.Network](ctx, s, at)
+	if err != nil {
+		return err
+	}
+	leftovers, err := state.All[api.Leftover](ctx, s, at)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stopped := c.sets
 	c.clear()
+	for _, n := range networks.Items {
+		c.setNetwork(n)
+	}
+	for _, l := range leftovers.Items {
+		c.setLeftover(l)
+	}
 	for _, h := range hosts.Items {
 		c.setHost(h)
 	}
@@ -141,7 +159,7 @@ func (c *cache) watch(ctx context.Context, s *state.Store) error {
 	c.mu.Lock()
 	after := c.revision
 	c.mu.Unlock()
-	for step, err := range s.Watch(ctx, after, api.Hosts, api.Services, api.SetInstances) {
+	for step, err := range s.Watch(ctx, after, api.Hosts, api.Services, api.SetInstances, api.Networks, api.Leftovers) {
 		if err != nil {
 			return err
 		}
@@ -161,6 +179,10 @@ func (c *cache) apply(step state.Step) {
 			c.setService(r)
 		case *api.SetInstance:
 			c.setSet(r)
+		case *api.Network:
+			c.setNetwork(r)
+		case *api.Leftover:
+			c.setLeftover(r)
 		case nil:
 			c.remove(change.Kind, change.Name)
 		}
@@ -218,11 +240,12 @@ func (c *cache) setHost(h *api.Host) {
 	if was != nil && reflect.DeepEqual(scheduler.Host(was), scheduler.Host(h)) && was.Spec.Fenced == h.Spec.Fenced && was.Deleted.Equal(h.Deleted) {
 		return
 	}
+	c.settling[h.Name] = true
 	c.setVolumes(was, h)
 	for _, pool := range h.Status.Networks {
 		c.cluster.SetPool(place.Pool{ID: pool, Size: boundless})
 	}
-	c.cluster.SetHost(scheduler.Host(h))
+	c.cluster.SetHost(c.asPlaced(h))
 	c.roomier = true
 	for _, s := range c.onHost[h.Name] {
 		c.dirty[s.Spec.Service] = true
@@ -313,6 +336,7 @@ func (c *cache) setSet(i *api.SetInstance) {
 	if was != nil && was.Spec.Host != i.Spec.Host {
 		c.leave(was)
 	}
+	c.holdSet(was, to)
 	if stops(i) {
 		to.stopAt = i.Revision
 		if was != nil && was.UID == i.UID && was.Spec.Host == i.Spec.Host && was.stopAt > 0 {
@@ -334,7 +358,8 @@ func (c *cache) setSet(i *api.SetInstance) {
 		c.book(to)
 	}
 	if was == nil || was.Spec.Host != i.Spec.Host || was.hash != to.hash || was.UID != i.UID ||
-		was.Spec.ServiceGeneration != i.Spec.ServiceGeneration || stops(was.SetInstance) != stops(i) {
+		was.Spec.ServiceGeneration != i.Spec.ServiceGeneration || stops(was.SetInstance) != stops(i) ||
+		!slices.Equal(was.Spec.Addresses, i.Spec.Addresses) {
 		c.tell(i.Spec.Host)
 	}
 }
@@ -372,6 +397,7 @@ func (c *cache) remove(kind api.Kind, name string) {
 		c.setVolumes(c.hosts[name], nil)
 		delete(c.hosts, name)
 		delete(c.ended, name)
+		c.settling[name] = true
 		c.cluster.RemoveHost(place.HostID(name))
 		c.tell(name)
 		for _, s := range c.onHost[name] {
@@ -381,9 +407,16 @@ func (c *cache) remove(kind api.Kind, name string) {
 		c.services[name].Service = nil
 		c.dirty[name] = true
 		c.forget(name)
+	case api.Networks:
+		delete(c.networks, name)
+		delete(c.endedNets, name)
+		c.rehost(name)
+	case api.Leftovers:
+		c.removeLeftover(name)
 	case api.SetInstances:
 		s := c.sets[name]
 		c.leave(s)
+		c.holdSet(s, nil)
 		c.cluster.Remove(place.SetID(name))
 		delete(c.sets, name)
 		delete(c.services[s.Spec.Service].sets, name)

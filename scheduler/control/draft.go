@@ -2,7 +2,6 @@ package control
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -23,6 +22,8 @@ type draft struct {
 	ends     []api.Resource       // services and hosts of which nothing is left
 	notes    map[string][]note    // by service, or / and host
 	freed    bool                 // a set left its host
+	taken    map[api.SetAddress]bool
+	settled  map[string]*api.Leftover // that are to go
 }
 
 // member is a set in a draft. Its SetInstance is the cache's until it is edited.
@@ -32,10 +33,11 @@ type member struct {
 	hash   string
 	edited bool
 	gone   bool
+	left   *api.Leftover // what stays of it on a host that is lost
 }
 
 func newDraft(c *cache, now time.Time) *draft {
-	return &draft{cache: c, now: now, members: map[string]*member{}, hosts: map[string]*api.Host{}, notes: map[string][]note{}}
+	return &draft{cache: c, now: now, members: map[string]*member{}, hosts: map[string]*api.Host{}, notes: map[string][]note{}, taken: map[api.SetAddress]bool{}, settled: map[string]*api.Leftover{}}
 }
 
 func (d *draft) member(s *set) *member {
@@ -95,6 +97,9 @@ func (d *draft) changes() []change {
 	for _, h := range named(d.hosts) {
 		all = append(all, change{host: h.Name, ops: 1, fill: func(b *state.Batch) { b.Update(h) }})
 	}
+	for _, l := range named(d.settled) {
+		all = append(all, settlement(l))
+	}
 	for _, s := range d.statuses {
 		all = append(all, change{of: s.Name, ops: 1, fill: func(b *state.Batch) { b.Update(s) }})
 	}
@@ -119,10 +124,11 @@ func (m *member) change() (change, bool) {
 	case m.was == nil && m.gone, !m.edited && !m.gone:
 		return c, false
 	case m.gone:
-		held := things(m.was.SetInstance)
-		c.ops = 1 + len(held)
+		held := without(things(m.was.SetInstance), m.stays())
+		c.ops = 2 + len(held)
 		c.fill = func(b *state.Batch) {
 			b.Delete(m.was.SetInstance)
+			m.keepLeft(b)
 			for _, t := range held {
 				b.Release(t, holder(m.was.SetInstance))
 			}
@@ -141,11 +147,12 @@ func (m *member) change() (change, bool) {
 			m.Generation++
 		}
 		had, has := things(m.was.SetInstance), things(m.SetInstance)
-		lost := without(had, has)
+		lost := without(without(had, has), m.stays())
 		taken := without(has, had)
-		c.ops = 1 + len(lost) + len(taken)
+		c.ops = 2 + len(lost) + len(taken)
 		c.fill = func(b *state.Batch) {
 			b.Update(m.SetInstance)
+			m.keepLeft(b)
 			for _, t := range lost {
 				b.Release(t, holder(m.SetInstance))
 			}
@@ -157,9 +164,24 @@ func (m *member) change() (change, bool) {
 	return c, true
 }
 
+// stays are the things that stay with what is left of a set.
+func (m *member) stays() []state.Thing {
+	if m.left == nil {
+		return nil
+	}
+	return addressThings(m.left.Spec.Addresses)
+}
+
+func (m *member) keepLeft(b *state.Batch) {
+	if m.left != nil {
+		b.Create(m.left)
+	}
+}
+
 // changedSpec compares what a leader changes in a set.
 func changedSpec(a, b *api.SetSpec) bool {
-	return a.Host != b.Host || a.Leaving != b.Leaving || a.ServiceGeneration != b.ServiceGeneration
+	return a.Host != b.Host || a.Leaving != b.Leaving || a.ServiceGeneration != b.ServiceGeneration ||
+		!slices.Equal(a.Addresses, b.Addresses)
 }
 
 func without(all, those []state.Thing) []state.Thing {
@@ -168,24 +190,17 @@ func without(all, those []state.Thing) []state.Thing {
 
 func holder(s *api.SetInstance) state.Holder { return state.Holder{Name: s.Name, UID: s.UID} }
 
-// things are what a set has for itself while it is on a host: its fixed addresses, its
-// volume, and ports of the host.
+// things are what a set has for itself: its addresses and, while it is on a host, its volume
+// and ports of the host.
 func things(s *api.SetInstance) []state.Thing {
+	all := addressThings(addresses(s))
 	if s.Spec.Host == "" {
-		return nil
+		return all
 	}
 	set := &s.Spec.Set.Set
-	var all []state.Thing
 	add := func(t state.Thing) {
 		if !slices.Contains(all, t) {
 			all = append(all, t)
-		}
-	}
-	for _, n := range append([]spec.Network{set.Network}, set.Networks...) {
-		for _, text := range []string{n.IP, n.IP6} {
-			if addr, err := netip.ParseAddr(text); err == nil {
-				add(state.Address(n.Name, addr))
-			}
 		}
 	}
 	if name := volume(s.Name, set); name != "" {
@@ -213,7 +228,8 @@ func lossPolicy(of *api.Service, s *api.SetInstance) api.LossPolicy {
 		return of.Spec.OnHostLost
 	}
 	set := &s.Spec.Set.Set
-	if set.Volume != nil || slices.ContainsFunc(append([]spec.Network{set.Network}, set.Networks...), func(n spec.Network) bool {
+	sticky := of != nil && of.Spec.StickyAddresses && len(s.Spec.Addresses) > 0
+	if sticky || set.Volume != nil || slices.ContainsFunc(networksOf(set), func(n spec.Network) bool {
 		return n.IP != "" || n.IP6 != "" || n.MAC != ""
 	}) {
 		return api.Keep

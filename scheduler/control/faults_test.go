@@ -92,6 +92,7 @@ func newFaults(t *testing.T, seed uint64) *faults {
 	for i := range 8 {
 		h := f.prepared(fmt.Sprintf("h%d", i+1))
 		h.Status.Capacity = api.Amounts{CPU: 6000, Memory: 32 << 30, Disk: 1 << 40}
+		h.Status.Networks["vlan"] = "10.20.0.0/27"
 		h.Witness, h.StopAfter = f.history, 60*time.Millisecond
 		h.ReadyAfter = func(a link.Assigned) time.Duration {
 			if strings.HasSuffix(a.Set.Containers[0].Image, ":bad") {
@@ -103,12 +104,14 @@ func newFaults(t *testing.T, seed uint64) *faults {
 	}
 	f.leadNext()
 	f.leadNext()
+	f.create(&api.Network{Meta: api.Meta{Name: "vlan"}, Spec: api.NetworkSpec{Pools: []api.AddressPool{{Subnet: "10.20.0.0/27", Gateway: "10.20.0.1"}}}})
 	web := service("web", 8)
+	web.Spec.Set.Network.Name = "vlan"
 	web.Spec.Placement.Spread = []api.Spread{{Level: api.LevelHost, Weight: 10}}
 	web.Spec.Update.MaxUnavailable, web.Spec.Update.ReadyWithin = 2, 3
 	db := service("db", 4)
 	db.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
-	for _, s := range []*api.Service{web, db, edge()} {
+	for _, s := range []*api.Service{web, db, edge(), sticky()} {
 		f.create(s)
 	}
 	for i := range vips {
@@ -125,14 +128,14 @@ func newFaults(t *testing.T, seed uint64) *faults {
 const vips = 4 // services with a fixed address
 
 func (f *faults) names() []string {
-	all := []string{"web", "db", "edge"}
+	all := []string{"web", "db", "edge", "sticky"}
 	for i := range vips {
 		all = append(all, fmt.Sprintf("vip%d", i))
 	}
 	return all
 }
 
-func (f *faults) one() string { return f.names()[f.chance.IntN(3+vips)] }
+func (f *faults) one() string { return f.names()[f.chance.IntN(4+vips)] }
 
 func (f *faults) leadNext() {
 	f.term++
@@ -169,7 +172,7 @@ func (f *faults) round(n int) {
 		{"stop a controller", 2, f.swap},
 		{"kill etcd", 1, f.killEtcd},
 		{"scale", 4, func() {
-			f.change([]string{"web", "db", "edge"}[f.chance.IntN(3)], func(s *api.Service) { s.Spec.Replicas = 1 + f.chance.IntN(6) })
+			f.change([]string{"web", "db", "edge", "sticky"}[f.chance.IntN(4)], func(s *api.Service) { s.Spec.Replicas = 1 + f.chance.IntN(6) })
 		}},
 		{"update", 4, func() { f.change(f.one(), func(s *api.Service) { image(s, fmt.Sprintf("shop/app:%d", n)) }) }},
 		{"bad update", 1, func() { f.change("web", func(s *api.Service) { image(s, "shop/app:bad") }) }},
@@ -317,6 +320,13 @@ func (f *faults) recreate() {
 func edge() *api.Service {
 	s := service("edge", 3)
 	s.Spec.Set.Ports = []string{"8080:80"}
+	s.Spec.Set.Network.Name = "vlan"
+	return s
+}
+
+func sticky() *api.Service {
+	s := service("sticky", 2)
+	s.Spec.Set.Network.Name, s.Spec.StickyAddresses, s.Spec.OnHostLost = "vlan", true, api.ReplaceFenced
 	return s
 }
 
@@ -349,7 +359,11 @@ func (f *faults) heal() {
 		f.t.Logf("history:\n%s", strings.Join(f.history.lines, "\n"))
 	}
 	want := map[string]string{}
+	f.nothingLeft()
 	for _, s := range f.sets() {
+		for _, a := range s.Spec.Addresses {
+			want[state.Address(a.Network, netip.MustParseAddr(a.Address)).String()] = s.UID
+		}
 		for _, t := range held(s.Name, s.Spec.Host, &s.Spec.Set.Set) {
 			want[t.String()] = s.UID
 		}
@@ -363,6 +377,17 @@ func (f *faults) heal() {
 	if len(want) > 0 {
 		f.t.Errorf("held by nobody: %v", want)
 	}
+}
+
+// nothingLeft waits until all hosts said that they have nothing of sets that left them.
+func (f *faults) nothingLeft() {
+	f.t.Helper()
+	testx.Eventually(f.t, patience, func() error {
+		if l := f.leftovers(); len(l) > 0 {
+			return fmt.Errorf("%d leftovers, such as %+v", len(l), l[0].Spec)
+		}
+		return nil
+	})
 }
 
 // held is what one set at most may have, as these services have it.

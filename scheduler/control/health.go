@@ -123,6 +123,12 @@ func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
 // hearSet drafts what a host says of a set. What it says of one that is not, or not any
 // more, placed there, is of no account.
 func (d *draft) hearSet(host string, r *link.Report, of *link.SetReport) {
+	if l := d.leftovers[host][of.Name]; l != nil && l.Spec.SetUID == of.UID {
+		if of.Gone && r.Revision >= l.Revision {
+			d.settle(l, "the host is back without them")
+		}
+		return
+	}
 	s := d.sets[of.Name]
 	if s == nil || s.UID != of.UID || s.Spec.Host != host {
 		return
@@ -138,8 +144,11 @@ func (d *draft) hearSet(host string, r *link.Report, of *link.SetReport) {
 			i.Status.Since = d.now
 		}
 		i.Status.Phase, i.Status.Message = of.Phase, of.Message
-	default:
+	case of.Phase != api.Ready:
 		return
+	}
+	if needed, more := surplus(d.member(s).SetInstance); of.Phase == api.Ready && more {
+		d.member(s).edit().Spec.Addresses = needed // nothing runs of the template before
 	}
 	d.dirty[s.Spec.Service] = true
 }
@@ -148,12 +157,16 @@ func (d *draft) hearSet(host string, r *link.Report, of *link.SetReport) {
 func (d *draft) leaves(m *member) {
 	d.freed = true
 	d.cluster.Remove(id(m.Name))
+	if l := d.abandoned(m); l != nil {
+		m.left = l
+	}
 	if !m.Deleted.IsZero() {
 		m.gone = true
 		return
 	}
 	i := m.edit()
 	i.Spec.Host, i.Spec.Leaving, i.Status = "", false, api.SetStatus{}
+	i.Spec.Addresses = d.sticks(m)
 }
 
 // Limits of the brake: see [Config].

@@ -71,8 +71,11 @@ func (c *Controller) mayMove(h *api.Host) error {
 		return err
 	}
 	defer c.cache.mu.Unlock()
+	if left := c.cache.leftovers[h.Name]; len(left) > 0 && !h.Spec.Fenced {
+		return fault.Conflict("host %s is lost, and may still have addresses of %d sets: fence the host first, or remove it", h.Name, len(left))
+	}
 	for _, s := range named(c.cache.onHost[h.Name]) {
-		if !h.Spec.Fenced && lossPolicy(c.cache.service(s.Spec.Service).Service, s.SetInstance) != api.Replace {
+		if !h.Spec.Fenced && (len(s.Spec.Addresses) > 0 || lossPolicy(c.cache.service(s.Spec.Service).Service, s.SetInstance) != api.Replace) {
 			return fault.Conflict("host %s is lost, and its set %s must not run twice: fence the host first, or remove it", h.Name, s.Name)
 		}
 	}
@@ -160,8 +163,11 @@ func (c *Controller) assignment(host string, epoch int64) (link.Assignment, erro
 	for _, s := range named(c.cache.onHost[host]) {
 		a.Sets = append(a.Sets, link.Assigned{
 			Name: s.Name, UID: s.UID, Service: s.Spec.Service,
-			Generation: s.Spec.ServiceGeneration, Set: s.Spec.Set, Stop: stops(s.SetInstance),
+			Generation: s.Spec.ServiceGeneration, Set: addressed(s.SetInstance), Stop: stops(s.SetInstance),
 		})
+	}
+	for _, l := range named(c.cache.leftovers[host]) {
+		a.Sets = append(a.Sets, link.Assigned{Name: l.Spec.Set, UID: l.Spec.SetUID, Service: l.Spec.Service, Stop: true})
 	}
 	return a, nil
 }

@@ -194,6 +194,7 @@ func (l *leader) again(group []change) {
 			l.mu.Lock()
 			l.own.fresh[c.host] = true
 			l.mu.Unlock()
+			l.cache.settling[c.host] = true
 		}
 	}
 	l.cache.roomier = true
@@ -214,11 +215,13 @@ func (l *leader) pass(now time.Time) ([]change, map[string][]note) {
 		maps.Copy(c.dirty, l.waiting)
 		c.roomier = false
 	}
+	d.settleHosts()
 	for _, s := range l.turn(d) {
 		l.look(d, s)
 	}
 	clear(c.dirty)
 	l.end(d)
+	d.endNetworks()
 	changes := d.changes()
 	return changes, d.notes
 }

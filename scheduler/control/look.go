@@ -321,8 +321,24 @@ func (k *look) put(m *member) error {
 		}
 		return err
 	}
+	left := k.abandoned(m)
+	own := m.Spec.Addresses
+	if left != nil || m.left != nil {
+		own = nil
+	}
+	has, err := k.address(&m.Spec.Set.Set, own)
+	if err != nil {
+		k.cluster.Remove(id(m.Name))
+		if had != "" {
+			k.book(m.was)
+		}
+		return err
+	}
+	if left != nil {
+		m.left = left
+	}
 	i := m.edit()
-	i.Spec.Host, i.Spec.Leaving = string(placed[0].Host), false
+	i.Spec.Host, i.Spec.Leaving, i.Spec.Addresses = string(placed[0].Host), false, has
 	i.Status = api.SetStatus{}
 	k.say("placed", "", m.Name+" on "+i.Spec.Host)
 	return nil
@@ -331,12 +347,19 @@ func (k *look) put(m *member) error {
 // ask is what a set needs of a host, with its volume where that exists already.
 func (k *look) ask(m *member) (*place.Ask, error) {
 	a, err := k.of.ask(m.hash, &m.Spec.Set.Set)
-	if pin := k.pinned(m); err == nil && pin != nil {
-		own := *a
-		own.Volumes = pin
-		a = &own
+	if err != nil {
+		return nil, err
 	}
-	return a, err
+	pin, away := k.pinned(m), k.away(m.Name)
+	if pin == nil && away == nil {
+		return a, nil
+	}
+	own := *a
+	own.Volumes = pin
+	if away != nil {
+		own.Constraints = append(slices.Clone(own.Constraints), place.Constraint{Key: "host", Op: place.NotIn, Values: away})
+	}
+	return &own, nil
 }
 
 // pinned is the volume that a set has to go to. One on hosts that are lost is given up by

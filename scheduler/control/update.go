@@ -115,7 +115,12 @@ func (k *look) update(want int) {
 		if served && k.budget <= 0 {
 			return
 		}
-		if why := k.inPlace(m); why != "" {
+		own, err := k.address(&k.target.Set.Set, m.Spec.Addresses)
+		if err != nil {
+			k.why = append(k.why, m.Name+" is not updated: "+err.Error())
+			continue
+		}
+		if why := k.inPlace(m, own); why != "" {
 			if volume(m.Name, &m.Spec.Set.Set) != "" {
 				k.why = append(k.why, fmt.Sprintf("%s cannot be changed on host %s, and its volume cannot move: %s", m.Name, m.Spec.Host, why))
 				continue
@@ -137,7 +142,7 @@ func truth(b bool) int {
 }
 
 // inPlace has a set changed where it is, if its host can hold that; else it says why not.
-func (k *look) inPlace(m *member) string {
+func (k *look) inPlace(m *member, own []api.SetAddress) string {
 	a, err := k.of.ask(k.target.hash, &k.target.Set.Set)
 	if err != nil {
 		return err.Error()
@@ -155,7 +160,14 @@ func (k *look) inPlace(m *member) string {
 		}
 	}
 	_ = k.cluster.Add(id(m.Name), a, place.HostID(m.Spec.Host)) // the host is known: it was asked
+	had := addresses(m.SetInstance)
 	k.turnTo(m, k.target)
+	for _, a := range had { // until nothing runs of the template before
+		if !slices.Contains(own, a) {
+			own = append(own, a)
+		}
+	}
+	m.edit().Spec.Addresses = own
 	k.say("updated", "", m.Name)
 	return ""
 }

@@ -40,6 +40,8 @@ func (s *Server) resources() {
 		return (q.Service == "" || i.Spec.Service == q.Service) && (q.Host == "" || i.Spec.Host == q.Host)
 	}})
 	serve(s, kind[*api.Operation]{one: "operation"})
+	serve(s, kind[*api.Network]{one: "network", wish: func(to, from *api.Network) { to.Spec = from.Spec }})
+	serve(s, kind[*api.Leftover]{one: "leftover"})
 	serve(s, kind[*api.Event]{one: "event", passes: func(q listInput, e *api.Event) bool {
 		return q.On == "" || q.On == string(e.Spec.On.Kind)+"/"+e.Spec.On.Name
 	}})

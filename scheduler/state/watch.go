@@ -158,6 +158,10 @@ func blank(kind api.Kind) api.Resource {
 		return &api.Event{}
 	case api.Tokens:
 		return &api.Token{}
+	case api.Networks:
+		return &api.Network{}
+	case api.Leftovers:
+		return &api.Leftover{}
 	}
 	return nil
 }
