@@ -78,6 +78,7 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 	for _, name := range []string{"h1", "h2"} {
 		host := &simulate.Host{Name: name, Status: api.HostStatus{
 			Capacity: api.Amounts{CPU: 8000, Memory: 16 << 30, Disk: 1 << 40}, Machine: name, Engine: "29.7.2",
+			Networks: map[string]string{"prod": "10.9.0.0/24", "other": "10.7.0.0/24"},
 		}}
 		work.Go(func() { host.Run(ctx, func() link.Controller { return c }) })
 	}

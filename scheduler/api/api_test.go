@@ -67,7 +67,7 @@ func all(t *testing.T) map[Kind]Resource {
 			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "m-1", map[string]string{"disk": "ssd"}},
 		},
 		Services:     s,
-		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example", true}, SetStatus{Ready, at, "all is well"}},
+		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example", true, []SetAddress{{"prod", "10.9.0.21"}}}, SetStatus{Ready, at, "all is well"}},
 		Operations: &Operation{
 			meta("op-1"),
 			OperationSpec{"drain", Reference{Hosts, "h1.example"}, "root"},
@@ -75,12 +75,16 @@ func all(t *testing.T) map[Kind]Resource {
 		},
 		Events: &Event{meta("ev-1"), EventSpec{Reference{SetInstances, "web-1"}, "placed", "scale", "on h1.example"}},
 		Tokens: &Token{meta("ci"), TokenSpec{Tenant, "shop", at, strings.Repeat("0a", 32)}},
+		Networks: &Network{meta("prod"), NetworkSpec{[]AddressPool{
+			{"10.9.0.0/16", "10.9.4.0/22", "10.9.0.1", []string{"10.9.4.7", "10.9.5.0/24"}}, {"fd00:9::/64", "", "fd00:9::1", nil},
+		}}},
+		Leftovers: &Leftover{meta("h1.example.web-1"), LeftoverSpec{"h1.example", "web-1", "0198", "web", []SetAddress{{"prod", "10.9.4.21"}}, at}},
 	}
 }
 
 func kinds(t *testing.T) map[Kind]Resource {
 	t.Helper()
-	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}, Tokens: &Token{}}
+	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}, Tokens: &Token{}, Networks: &Network{}, Leftovers: &Leftover{}}
 }
 
 // TestStoredFormIsKept compares with bytes that stores hold: they must be read for ever.
@@ -106,6 +110,34 @@ func TestStoredFormIsKept(t *testing.T) {
 		}
 		if d := cmp.Diff(r, back); d != "" {
 			t.Errorf("%s (-written +read):\n%s", kind, d)
+		}
+	}
+}
+
+func TestFlawsOfNetworks(t *testing.T) {
+	pool := func(subnet, of, gateway string, exclude ...string) []AddressPool {
+		return []AddressPool{{subnet, of, gateway, exclude}}
+	}
+	for _, c := range []struct {
+		pools []AddressPool
+		want  string
+	}{
+		{nil, "name its subnet"},
+		{pool("10.9.0.0", "", ""), `spec.pools[0].subnet: "10.9.0.0" is no subnet`},
+		{pool("10.9.0.1/24", "", ""), "write 10.9.0.0/24"},
+		{pool("10.9.0.0/31", "", ""), "has no addresses"},
+		{pool("127.0.0.0/8", "", ""), "has no addresses"},
+		{pool("::ffff:10.9.0.0/120", "", ""), "is no subnet"},
+		{pool("10.9.0.0/24", "10.9.1.0/25", ""), "spec.pools[0].range: 10.9.1.0/25 is not in 10.9.0.0/24"},
+		{pool("10.9.0.0/24", "10.9.0.0/16", ""), "is not in 10.9.0.0/24"},
+		{pool("10.9.0.0/24", "", "10.9.1.1"), `spec.pools[0].gateway: "10.9.1.1" is no address of`},
+		{pool("10.9.0.0/24", "", "", "10.9.1.1"), "spec.pools[0].exclude[0]: 10.9.1.1 is not in"},
+		{pool("10.9.0.0/24", "", "", "10.9.0.2-10.9.0.9"), "is no subnet"},
+		{append(pool("10.9.0.0/24", "", ""), pool("10.8.0.0/24", "", "")...), "spec.pools[1]: the network has another pool of that family"},
+	} {
+		n := &Network{Meta{Name: "prod"}, NetworkSpec{c.pools}}
+		if err := n.Check(); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, wanted %q", c.pools, err, c.want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -493,7 +492,7 @@ func (c *cache) inUse(network string) string {
 	}
 	for a := range c.held {
 		if a.Network == network {
-			return fmt.Sprintf("address %s", a.Address)
+			return "address " + a.Address
 		}
 	}
 	return ""

@@ -23,6 +23,7 @@ func TestWireFormIsKept(t *testing.T) {
 	form(t, "assignment", Assignment{"c1", "h1", 7, 9, []Assigned{
 		{Name: "web-0", UID: "u0", Service: "web", Generation: 2, Set: api.Template{Set: set}},
 		{Name: "web-1", UID: "u1", Service: "web", Generation: 1, Set: api.Template{Set: set}, Stop: true},
+		{Name: "old-1", UID: "u2", Service: "old", Stop: true}, // what is left of a lost host
 	}})
 	form(t, "report", Report{
 		Host: "h1", Boot: "b1", Seq: 3, Sent: at, Epoch: 7, Revision: 9,

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -241,6 +242,9 @@ func made[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], in *c
 	if sent.Head().Revision != 0 {
 		return nil, fault.Invalid("revision: %s %s has one, so it is stored already: change it by PUT, or drop the revision", k.one, c.name)
 	}
+	if err := s.mayDeclare(ctx, r); err != nil {
+		return nil, err
+	}
 	if in.DryRun {
 		return s.forecast(ctx, r)
 	}
@@ -351,8 +355,12 @@ func changed[T any, R resource[T]](ctx context.Context, s *Server, in *changeInp
 	}
 	wish := f
 	f = func(r R) error {
+		had := subnets(r)
 		if err := wish(r); err != nil {
 			return err
+		}
+		if !slices.Equal(had, subnets(r)) {
+			return fault.Invalid("spec.pools: the subnets of a network are not changed: remove it when no service names it, and make it anew")
 		}
 		return s.judged(callOf(ctx), r)
 	}
