@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -243,5 +244,46 @@ func TestLongestNamesAreSets(t *testing.T) {
 	set := s.Named(mostReplicas)
 	if err := set.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCodecDoesAsTheFunctions shows that what a codec knows of templates before changes nothing.
+func TestCodecDoesAsTheFunctions(t *testing.T) {
+	t.Parallel()
+	c := NewCodec()
+	web := service(t)
+	instance := func(change func(*Template)) *SetInstance {
+		i := &SetInstance{Meta: Meta{Name: "web-1"}, Spec: SetSpec{Service: "web", Slot: 1, Set: web.Spec.Set}}
+		change(&i.Spec.Set)
+		return i
+	}
+	inPlace := instance(func(*Template) {})
+	for n, r := range []Resource{
+		instance(func(*Template) {}),
+		instance(func(*Template) {}),
+		instance(func(t *Template) { t.CPU++ }), // shares its containers with the one before
+		inPlace,
+		web,
+		inPlace,
+	} {
+		if n == 5 {
+			inPlace.Spec.Set.Containers[0].Image = "other:1"
+			c.Forget()
+		}
+		want, err := Encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Encode(r)
+		if diff := cmp.Diff(string(want), string(got)); diff != "" || err != nil {
+			t.Errorf("%d: it writes, beside the function (%v):\n%s", n, err, diff)
+		}
+		var read, plain SetInstance
+		if err := errors.Join(c.Stored(got, &read), Stored(want, &plain)); r.Kind() == SetInstances && (err != nil || !cmp.Equal(plain, read)) {
+			t.Errorf("%d: it reads, beside the function (%v):\n%s", n, err, cmp.Diff(plain, read))
+		}
+	}
+	if err := c.Stored([]byte(`{"spec": {"set": {"CPU": "x"}}}`), &SetInstance{}); err == nil {
+		t.Error("a template that is none is read")
 	}
 }

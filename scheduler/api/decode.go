@@ -3,8 +3,10 @@ package api
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 )
@@ -36,18 +38,81 @@ func read(data []byte, to Resource) error {
 
 // Stored reads what [Encode] wrote. What it does not know is of a later version and is
 // passed over.
-func Stored(data []byte, to Resource) error {
-	if err := json.Unmarshal(data, to); err != nil {
+func Stored(data []byte, to Resource) error { return stored(data, to) }
+
+func stored(data []byte, to Resource, how ...json.Options) error {
+	if err := json.Unmarshal(data, to, how...); err != nil {
 		return fmt.Errorf("read a stored resource of %s: %w", to.Kind(), err)
 	}
 	return nil
 }
 
 // Encode writes a resource. The same one gives the same bytes.
-func Encode(r Resource) ([]byte, error) {
-	data, err := json.Marshal(r, json.Deterministic(true))
+func Encode(r Resource) ([]byte, error) { return encode(r, json.Deterministic(true)) }
+
+func encode(r Resource, how json.Options) ([]byte, error) {
+	data, err := json.Marshal(r, how)
 	if err != nil {
 		return nil, fmt.Errorf("write %s %s: %w", r.Kind(), r.Head().Name, err)
 	}
 	return data, nil
 }
+
+// Codec reads and writes many resources, of which a template that many sets have costs once. So
+// what it read shares templates, which are not to be changed in place, nor are those of what
+// it wrote before [Codec.Forget]. It is for one goroutine at a time. Make it by [NewCodec].
+type Codec struct {
+	how     json.Options
+	read    map[string]Template // by what was stored
+	written Template            // the last one
+	as      []byte
+}
+
+// mostTemplates is how many of them a Codec knows.
+const mostTemplates = 1000
+
+// NewCodec makes a codec that knows nothing yet.
+func NewCodec() *Codec {
+	c := &Codec{read: map[string]Template{}}
+	c.how = json.JoinOptions(
+		json.Deterministic(true),
+		json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encoder, t Template) error {
+			if c.as == nil || !reflect.DeepEqual(t, c.written) {
+				data, err := t.MarshalJSON()
+				if err != nil {
+					return err
+				}
+				c.written, c.as = t, data
+			}
+			return e.WriteValue(c.as)
+		})),
+		json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, t *Template) error {
+			data, err := d.ReadValue()
+			if err != nil {
+				return err
+			}
+			if had, ok := c.read[string(data)]; ok {
+				*t = had
+				return nil
+			}
+			if err := t.UnmarshalJSON(data); err != nil {
+				return err
+			}
+			if len(c.read) >= mostTemplates {
+				clear(c.read)
+			}
+			c.read[string(data)] = *t
+			return nil
+		})),
+	)
+	return c
+}
+
+// Forget ends what it knows of what it wrote.
+func (c *Codec) Forget() { c.written, c.as = Template{}, nil }
+
+// Stored is like the function of this name.
+func (c *Codec) Stored(data []byte, to Resource) error { return stored(data, to, c.how) }
+
+// Encode is like the function of this name.
+func (c *Codec) Encode(r Resource) ([]byte, error) { return encode(r, c.how) }

@@ -29,6 +29,8 @@ type cache struct {
 	sets     map[string]*set
 	onHost   map[string]map[string]*set
 	volumes  map[string]map[string]bool // the hosts that have one, by its name
+	hashed   api.Template               // the last one of a set, with its hash
+	hash     string
 	cluster  *place.Cluster
 
 	nets
@@ -331,7 +333,7 @@ func (c *cache) setSet(i *api.SetInstance) {
 	case was != nil && was.Spec.ServiceGeneration == i.Spec.ServiceGeneration && was.UID == i.UID:
 		to.hash = was.hash
 	default:
-		to.hash = spec.Hash(i.Spec.Set.Set)
+		to.hash = c.hashOf(i.Spec.Set)
 	}
 	if was != nil && was.Spec.Host != i.Spec.Host {
 		c.leave(was)
@@ -362,6 +364,14 @@ func (c *cache) setSet(i *api.SetInstance) {
 		!slices.Equal(was.Spec.Addresses, i.Spec.Addresses) {
 		c.tell(i.Spec.Host)
 	}
+}
+
+// hashOf is the hash of a template; sets of one mostly come together.
+func (c *cache) hashOf(t api.Template) string {
+	if c.hash == "" || !reflect.DeepEqual(t, c.hashed) {
+		c.hashed, c.hash = t, spec.Hash(t.Set)
+	}
+	return c.hash
 }
 
 // book has the core know that a set is on its host.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
@@ -39,7 +40,7 @@ type guard struct {
 }
 
 // Batch is changes that happen all together or not at all. Make it by [Store.Batch], add to
-// it, give it to [Batch.Commit] once.
+// it, give it to [Batch.Commit] once. Templates of what was added are not changed in place before.
 type Batch struct {
 	store   *Store
 	guards  []guard
@@ -47,8 +48,12 @@ type Batch struct {
 	touched []string // keys of ops
 	size    int
 	written []api.Resource
+	codec   *api.Codec // from the first resource written to the commit
 	err     error
 }
+
+// codecs are those that no batch has.
+var codecs = sync.Pool{New: func() any { return api.NewCodec() }} //nolint:gochecknoglobals // a pool
 
 // Batch begins a batch. Under a term it is written only while that term goes on.
 func (s *Store) Batch(under *Term) *Batch {
@@ -190,7 +195,11 @@ func (b *Batch) put(r api.Resource, under func(key string) guard) {
 		b.fail(err)
 		return
 	}
-	data, err := encode(r)
+	if b.codec == nil {
+		b.codec, _ = codecs.Get().(*api.Codec)
+		b.codec.Forget()
+	}
+	data, err := encode(r, b.codec.Encode)
 	switch {
 	case err != nil:
 		b.fail(err)
@@ -204,10 +213,10 @@ func (b *Batch) put(r api.Resource, under func(key string) guard) {
 }
 
 // encode writes a resource without its revision, which is the store's.
-func encode(r api.Resource) ([]byte, error) {
+func encode(r api.Resource, write func(api.Resource) ([]byte, error)) ([]byte, error) {
 	revision := r.Head().Revision
 	r.Head().Revision = 0
-	data, err := api.Encode(r)
+	data, err := write(r)
 	r.Head().Revision = revision
 	return data, err
 }
@@ -233,6 +242,10 @@ func (b *Batch) fail(err error) { b.err = errors.Join(b.err, err) }
 // resources written. The error has a reason for each condition that did not hold; see the
 // package's comment for one of class Unavailable.
 func (b *Batch) Commit(ctx context.Context) (int64, error) {
+	if b.codec != nil {
+		codecs.Put(b.codec)
+		b.codec = nil
+	}
 	if b.err != nil {
 		return 0, b.err
 	}

@@ -60,11 +60,11 @@ func Get[T any, R resource[T]](ctx context.Context, s *Store, name string) (R, e
 	if len(got.Kvs) == 0 {
 		return nil, fault.NotFound("%s is not there", title(r))
 	}
-	return r, stored(got.Kvs[0], r)
+	return r, stored(got.Kvs[0], r, api.Stored)
 }
 
-func stored(kv *mvccpb.KeyValue, r api.Resource) error {
-	if err := api.Stored(kv.Value, r); err != nil {
+func stored(kv *mvccpb.KeyValue, r api.Resource, read func([]byte, api.Resource) error) error {
+	if err := read(kv.Value, r); err != nil {
 		return fmt.Errorf("%s: %w", kv.Key, err)
 	}
 	r.Head().Revision = kv.ModRevision
@@ -80,7 +80,7 @@ func Edit[T any, R resource[T]](ctx context.Context, s *Store, name string, chan
 		if err != nil {
 			return nil, err
 		}
-		before, err := encode(r)
+		before, err := encode(r, api.Encode)
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +90,7 @@ func Edit[T any, R resource[T]](ctx context.Context, s *Store, name string, chan
 		}
 		head := r.Head()
 		head.Name, head.UID, head.Created, head.Revision, head.Generation = was.Name, was.UID, was.Created, was.Revision, was.Generation
-		after, err := encode(r)
+		after, err := encode(r, api.Encode)
 		if err != nil || string(after) == string(before) {
 			return r, err
 		}
@@ -130,15 +130,16 @@ type List[T any] struct {
 }
 
 // All reads resources of a kind: All[api.Host](ctx, s, Page{}). A page of a revision that
-// was compacted meanwhile gives a [GoneError].
+// was compacted meanwhile gives a [GoneError]. Items share what their templates have; see [api.Codec].
 func All[T any, R resource[T]](ctx context.Context, s *Store, p Page) (List[T], error) {
 	var l List[T]
 	kind := R(new(T)).Kind()
+	codec := api.NewCodec()
 	var err error
 	l.Revision, l.More, err = s.list(ctx, s.keys.kind(kind), p, func(kv *mvccpb.KeyValue) error {
 		r := new(T)
 		l.Items = append(l.Items, r)
-		return stored(kv, R(r))
+		return stored(kv, R(r), codec.Stored)
 	})
 	return l, err
 }

@@ -34,7 +34,8 @@ type Change struct {
 
 // Watch gives what changed after a revision, of the kinds named or of all. It goes on
 // until ctx ends or the caller does. An error ends it: after a [GoneError] list again;
-// after one of class Unavailable watch after the last step.
+// after one of class Unavailable watch after the last step. Resources share what their templates
+// have; see [api.Codec].
 func (s *Store) Watch(ctx context.Context, after int64, kinds ...api.Kind) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		if after <= 0 {
@@ -48,9 +49,10 @@ func (s *Store) Watch(ctx context.Context, after int64, kinds ...api.Kind) iter.
 		if len(kinds) == 1 {
 			prefix = s.keys.kind(kinds[0])
 		}
+		codec := api.NewCodec()
 		for r := range s.etcd.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1),
 			clientv3.WithProgressNotify(), clientv3.WithCreatedNotify()) {
-			step, err := s.step(ctx, r, after, kinds)
+			step, err := s.step(ctx, r, after, kinds, codec)
 			if err != nil {
 				yield(Step{}, err)
 				return
@@ -68,7 +70,7 @@ func (s *Store) Watch(ctx context.Context, after int64, kinds ...api.Kind) iter.
 	}
 }
 
-func (s *Store) step(ctx context.Context, r clientv3.WatchResponse, after int64, kinds []api.Kind) (Step, error) {
+func (s *Store) step(ctx context.Context, r clientv3.WatchResponse, after int64, kinds []api.Kind, codec *api.Codec) (Step, error) {
 	switch known := rpctypes.Error(r.Err()); {
 	case r.CompactRevision > 0, errors.Is(known, rpctypes.ErrCompacted):
 		return Step{}, &GoneError{after, r.CompactRevision}
@@ -86,7 +88,7 @@ func (s *Store) step(ctx context.Context, r clientv3.WatchResponse, after int64,
 		if e.Kv.ModRevision <= after {
 			continue // the client asks for it twice after it was connected again
 		}
-		c, err := s.change(e)
+		c, err := s.change(e, codec)
 		if err != nil {
 			return Step{}, err
 		}
@@ -115,7 +117,7 @@ func (s *Store) ahead(ctx context.Context, after int64) error {
 
 // change reads an event. Kinds that it does not know are of a later version, or of no
 // use to others; they have no Kind.
-func (s *Store) change(e *clientv3.Event) (Change, error) {
+func (s *Store) change(e *clientv3.Event, codec *api.Codec) (Change, error) {
 	kind, name := s.keys.split(string(e.Kv.Key))
 	c := Change{Kind: kind, Name: name, Revision: e.Kv.ModRevision, Gone: e.Type == clientv3.EventTypeDelete, New: e.IsCreate()}
 	var err error
@@ -131,7 +133,7 @@ func (s *Store) change(e *clientv3.Event) (Change, error) {
 		return c, nil
 	}
 	c.Resource = r
-	return c, stored(e.Kv, r)
+	return c, stored(e.Kv, r, codec.Stored)
 }
 
 func (s *Store) heldOrGone(kv *mvccpb.KeyValue, gone bool) (*Held, error) {
