@@ -14,22 +14,24 @@ import (
 // Config is the daemon's configuration: flags, MOS_SCHEDULER_… variables and
 // /etc/mos/mos-scheduler.toml, see package config.
 type Config struct {
-	Name      string          `toml:"name" doc:"Name of this process among those of the cluster; empty is the host's."`
-	Socket    string          `toml:"socket" doc:"Unix socket of the API. Whoever may open it is an admin; ignored when systemd hands one over."`
-	Listen    string          `toml:"listen" doc:"Address, such as 0.0.0.0:7443, on which the API is served by TLS to hosts and users; empty is none."`
-	Names     []string        `toml:"names" doc:"More names and addresses by which others reach it, for its certificate."`
-	Data      string          `toml:"data" doc:"Folder of the state: etcd's, unless etcd is elsewhere."`
-	Etcd      []string        `toml:"etcd" doc:"Endpoints of an etcd elsewhere, https://HOST:PORT; empty runs one in this process."`
-	EtcdCA    string          `toml:"etcd_ca" doc:"File of who signed the certificates of that etcd."`
-	EtcdCert  string          `toml:"etcd_cert" doc:"File of our certificate for that etcd."`
-	EtcdKey   string          `toml:"etcd_key" doc:"File of its key."`
-	Quota     int64           `toml:"quota" doc:"Bytes that the database of the etcd in this process may have."`
-	History   config.Duration `toml:"history" doc:"How long a watch may be behind, with the etcd in this process."`
-	Tenants   string          `toml:"tenants" doc:"Policy, as mos-authz has them, for what sets of tenants may be, who are known by common names there; empty is its profile tenant for all."`
-	Heartbeat config.Duration `toml:"heartbeat" doc:"Within which a host reports."`
-	Lease     config.Duration `toml:"lease" doc:"Of silence, after which a host is lost."`
-	Events    config.Duration `toml:"events" doc:"For how long events are kept."`
-	Log       struct {
+	Name         string          `toml:"name" doc:"Name of this process among those of the cluster; empty is the host's."`
+	Socket       string          `toml:"socket" doc:"Unix socket of the API. Whoever may open it is an admin; ignored when systemd hands one over."`
+	Listen       string          `toml:"listen" doc:"Address, such as 0.0.0.0:7443, on which the API is served by TLS to hosts and users; empty is none."`
+	Names        []string        `toml:"names" doc:"More names and addresses by which others reach it, for its certificate."`
+	Data         string          `toml:"data" doc:"Folder of the state: etcd's, unless etcd is elsewhere."`
+	Etcd         []string        `toml:"etcd" doc:"Endpoints of an etcd elsewhere, https://HOST:PORT; empty runs one in this process."`
+	EtcdCA       string          `toml:"etcd_ca" doc:"File of who signed the certificates of that etcd."`
+	EtcdCert     string          `toml:"etcd_cert" doc:"File of our certificate for that etcd."`
+	EtcdKey      string          `toml:"etcd_key" doc:"File of its key."`
+	Quota        int64           `toml:"quota" doc:"Bytes that the database of the etcd in this process may have."`
+	History      config.Duration `toml:"history" doc:"How long a watch may be behind, with the etcd in this process."`
+	Tenants      string          `toml:"tenants" doc:"Policy, as mos-authz has them, for what sets of tenants may be, who are known by common names there; empty is its profile tenant for all."`
+	Heartbeat    config.Duration `toml:"heartbeat" doc:"Within which a host reports."`
+	Lease        config.Duration `toml:"lease" doc:"Of silence, after which a host is lost."`
+	Events       config.Duration `toml:"events" doc:"For how long events are kept."`
+	Preemption   bool            `toml:"preemption" doc:"Whether sets that are preemptible yield to those of a higher priority that preempt."`
+	PreemptAfter config.Duration `toml:"preempt_after" doc:"How long a set that preempts waits for room to come by itself."`
+	Log          struct {
 		Level  string `toml:"level" doc:"debug, info, warn or error."`
 		Format string `toml:"format" doc:"text or json."`
 	} `toml:"log" doc:"What is written to standard error. Changes are audited there at level info."`
@@ -40,6 +42,7 @@ func Defaults() Config {
 	c := Config{Socket: client.DefaultSocket, Data: "/var/lib/mos/scheduler", Quota: 8 << 30}
 	c.History.Duration = defaultHistory
 	c.Heartbeat.Duration, c.Lease.Duration, c.Events.Duration = 2*time.Second, 8*time.Second, time.Hour
+	c.Preemption, c.PreemptAfter.Duration = true, 5*time.Second
 	c.Log.Level, c.Log.Format = "info", "text"
 	return c
 }
@@ -69,6 +72,9 @@ func (c *Config) Check() error {
 	}
 	if c.Events.Duration < time.Minute {
 		errs = append(errs, fmt.Errorf("events: %s is too short: take 1m or more", c.Events))
+	}
+	if c.PreemptAfter.Duration < 100*time.Millisecond {
+		errs = append(errs, fmt.Errorf("preempt_after: %s is too short: take 100ms or more", c.PreemptAfter))
 	}
 	if len(c.Etcd) == 0 && c.EtcdCA+c.EtcdCert+c.EtcdKey != "" {
 		errs = append(errs, errors.New("etcd_ca, etcd_cert and etcd_key are for an etcd elsewhere: name its endpoints in etcd"))

@@ -24,6 +24,12 @@ type Config struct {
 	Term      time.Duration // after which another leads if this process ends; 5 s by default
 	Events    time.Duration // for which events are kept, an hour by default
 
+	// Yield is how long a set that may preempt waits for room to come by itself before sets
+	// of lower priority yield; 5 s by default.
+	Yield time.Duration
+	// NoPreemption has no set yield, whatever services say.
+	NoPreemption bool
+
 	// More than 5, and more than 5 %, of the hosts of a room that are lost within
 	// BrakeWindow (2 min by default) stop replacements there for BrakeHold (10 min) after the
 	// last of them, or until hosts come back; so do 3, and more than 30 %, of all hosts.
@@ -41,6 +47,7 @@ func (c *Config) complete() {
 		{&c.Lease, 8 * time.Second},
 		{&c.Term, 5 * time.Second},
 		{&c.Events, time.Hour},
+		{&c.Yield, 5 * time.Second},
 		{&c.BrakeWindow, 2 * time.Minute},
 		{&c.BrakeHold, 10 * time.Minute},
 	} {

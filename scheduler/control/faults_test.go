@@ -78,7 +78,7 @@ func newFaults(t *testing.T, seed uint64) *faults {
 		stops: map[string]func(){}, fenced: map[string]bool{}, did: map[string]int{},
 	}
 	f.rig = newRigOn(t, func() *clientv3.Client { return cluster.Client(t) }, 0)
-	f.config.BrakeHold, f.config.BrakeWindow = time.Second, time.Second
+	f.config.BrakeHold, f.config.BrakeWindow, f.config.Yield = time.Second, time.Second, heartbeat
 	f.history = &history{t: t, began: time.Now(), active: map[string]map[string]link.Assigned{}, away: map[string]time.Time{}, rig: f.rig}
 	var mu sync.Mutex // guards noise
 	noise := rand.New(rand.NewPCG(seed, 1))
@@ -111,7 +111,10 @@ func newFaults(t *testing.T, seed uint64) *faults {
 	web.Spec.Update.MaxUnavailable, web.Spec.Update.ReadyWithin = 2, 3
 	db := service("db", 4)
 	db.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
-	for _, s := range []*api.Service{web, db, edge(), sticky()} {
+	batch := service("batch", 20)
+	batch.Spec.Placement = api.Placement{Priority: -1, Preemptible: true}
+	batch.Spec.Update.MaxUnavailable = 20
+	for _, s := range []*api.Service{web, db, edge(), sticky(), batch} {
 		f.create(s)
 	}
 	for i := range vips {
@@ -132,7 +135,7 @@ func (f *faults) names() []string {
 	for i := range vips {
 		all = append(all, fmt.Sprintf("vip%d", i))
 	}
-	return all
+	return append(all, "batch")
 }
 
 func (f *faults) one() string { return f.names()[f.chance.IntN(4+vips)] }
@@ -178,7 +181,8 @@ func (f *faults) round(n int) {
 		{"bad update", 1, func() { f.change("web", func(s *api.Service) { image(s, "shop/app:bad") }) }},
 		{"drain", 3, func() { f.available(f.any(), api.Draining) }},
 		{"activate", 3, func() { f.available(f.any(), api.Active) }},
-		{"remove or make a service", 2, f.recreate},
+		{"remove or make a service", 2, func() { f.recreate(edge()) }},
+		{"remove or make a service that preempts", 3, func() { f.recreate(rush()) }},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -309,12 +313,20 @@ func (f *faults) available(h *simulate.Host, is api.Availability) {
 }
 
 // recreate removes a service, or makes it again when nothing is left of it.
-func (f *faults) recreate() {
-	if _, err := state.Get[api.Service](f.t.Context(), f.store, "edge"); errdefs.IsNotFound(err) {
-		_ = f.store.Create(f.t.Context(), edge())
+func (f *faults) recreate(s *api.Service) {
+	if _, err := state.Get[api.Service](f.t.Context(), f.store, s.Name); errdefs.IsNotFound(err) {
+		_ = f.store.Create(f.t.Context(), s)
 		return
 	}
-	f.change("edge", func(s *api.Service) { s.Deleted = time.Now() })
+	f.change(s.Name, func(s *api.Service) { s.Deleted = time.Now() })
+}
+
+// rush finds no room before others yield.
+func rush() *api.Service {
+	s := service("rush", 3)
+	s.Spec.Set.CPU = 4
+	s.Spec.Placement.Priority, s.Spec.Placement.Preempts = 5, true
+	return s
 }
 
 func edge() *api.Service {
@@ -343,6 +355,8 @@ func (f *faults) heal() {
 		f.come(h)
 		f.available(h, api.Active)
 	}
+	f.change("rush", func(s *api.Service) { s.Deleted = time.Now() })
+	f.gone(func() error { _, err := state.Get[api.Service](f.t.Context(), f.store, "rush"); return err })
 	for _, name := range f.names() {
 		got, err := state.Get[api.Service](f.t.Context(), f.store, name)
 		if err != nil || !got.Deleted.IsZero() {

@@ -19,17 +19,17 @@ type leader struct {
 	own  *lead
 	term *state.Term
 
-	need    int64              // the revision that the next pass waits for
-	ticked  time.Time          // when silence was last looked at
-	timely  bool               // the brake is to be looked at
-	swept   time.Time          // when events were
-	grace   time.Time          // until when silence does not count
-	waiting map[string]bool    // services of which a set finds no host
-	late    map[string]bool    // services of which a set is not ready
-	unready map[string]unready // by UID
-	victims map[string][]*set  // that make room for a set, by its UID
-	braked  map[string]bool    // rooms; "" for all
-	reasons map[string]string  // why services do not get on, to tell it once
+	need    int64                // the revision that the next pass waits for
+	ticked  time.Time            // when silence was last looked at
+	timely  bool                 // the brake is to be looked at
+	swept   time.Time            // when events were
+	grace   time.Time            // until when silence does not count
+	waiting map[string]bool      // services of which a set finds no host
+	late    map[string]bool      // services of which a set is not ready
+	unready map[string]unready   // by UID
+	hungry  map[string]time.Time // since when services that may preempt find no room
+	braked  map[string]bool      // rooms; "" for all
+	reasons map[string]string    // why services do not get on, to tell it once
 }
 
 // unready is since when a set of a template is not ready.
@@ -46,7 +46,7 @@ func newLeader(c *Controller, l *lead, term *state.Term) *leader {
 	}
 	return &leader{
 		Controller: c, own: l, term: term, ticked: l.since, swept: l.since, grace: l.since.Add(c.Grace),
-		waiting: map[string]bool{}, late: map[string]bool{}, unready: map[string]unready{}, victims: map[string][]*set{},
+		waiting: map[string]bool{}, late: map[string]bool{}, unready: map[string]unready{}, hungry: map[string]time.Time{},
 		braked: map[string]bool{}, reasons: map[string]string{},
 	}
 }

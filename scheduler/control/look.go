@@ -275,7 +275,12 @@ func (k *look) fits(m *member) error {
 
 // place finds hosts for the sets that have none.
 func (k *look) place() {
-	refused := false
+	refused, hungry := false, false
+	defer func() {
+		if !hungry {
+			delete(k.hungry, k.of.name)
+		}
+	}()
 	for _, m := range k.sets {
 		if m.Spec.Host != "" {
 			continue
@@ -291,8 +296,13 @@ func (k *look) place() {
 		if err == nil {
 			continue
 		}
-		refused = refused || !pinned
 		k.waiting[k.of.name] = true
+		hungry = hungry || k.mayPreempt(m, err)
+		if text := k.makeRoom(m, err); text != "" {
+			k.why = append(k.why, text)
+			continue
+		}
+		refused = refused || !pinned
 		k.why = append(k.why, k.sentence(m, err))
 	}
 }

@@ -90,7 +90,7 @@ func (c *Cluster) Explain(a *Ask) Explanation {
 		e.Best = append(e.Best, Candidate{r.host.ID, r.score})
 	}
 	if e.Fit == 0 && a.Preempts {
-		e.Preemption = c.preempt(a)
+		e.Preemption = c.preempt(a, func(SetID) bool { return true })
 	}
 	return e
 }

@@ -16,9 +16,15 @@ type Preemption struct {
 // they say no because of a victim.
 const freed = 1<<FilterCPU | 1<<FilterMemory | 1<<FilterDisk | 1<<FilterPort
 
+// Preempt proposes victims among the sets that may go, nil if that makes room nowhere.
+func (c *Cluster) Preempt(a *Ask, may func(SetID) bool) *Preemption {
+	c.terms.find(c, a, c.view(a))
+	return c.preempt(a, may)
+}
+
 // preempt finds the host where the least is lost: by the highest priority of a victim,
 // then their number, then as hosts are ranked. The terms of the ask were found.
-func (c *Cluster) preempt(a *Ask) *Preemption {
+func (c *Cluster) preempt(a *Ask, may func(SetID) bool) *Preemption {
 	var best *Preemption
 	var of *host
 	var cost int
@@ -26,7 +32,7 @@ func (c *Cluster) preempt(a *Ask) *Preemption {
 		if h == nil || c.reasons(a, h)&^freed != 0 {
 			continue
 		}
-		victims := c.victims(a, h)
+		victims := c.victims(a, h, may)
 		if len(victims) == 0 {
 			continue
 		}
@@ -46,12 +52,12 @@ func (c *Cluster) preempt(a *Ask) *Preemption {
 
 // victims are those of a host that have to go for the ask, nil if that does not help.
 // All that may go do; then, from the highest priority on, those stay that can.
-func (c *Cluster) victims(a *Ask, h *host) []*set {
+func (c *Cluster) victims(a *Ask, h *host, may func(SetID) bool) []*set {
 	var all []*set
 	used := h.used
 	ports := map[SetID]bool{} // sets that give their ports back
 	for _, s := range h.sets {
-		if s.ask.Preemptible && s.ask.Priority < a.Priority {
+		if s.ask.Preemptible && s.ask.Priority < a.Priority && may(s.id) {
 			all = append(all, s)
 			ports[s.id] = true
 			for r := range resources {

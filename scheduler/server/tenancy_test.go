@@ -100,3 +100,23 @@ names = ["prod"]
 		t.Errorf("a tenant that the policy does not know: %v", err)
 	}
 }
+
+// TestTenantsDoNotOutrankOthers: a priority would have everybody's preemptible sets yield.
+func TestTenantsDoNotOutrankOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, server.Config{})
+	made, err := r.CreateToken(t.Context(), api.TokenRequest{Name: "shop", Role: api.Tenant, Tenant: "shop"})
+	must(t, err)
+	shop := r.as(t, made.Secret)
+	s := shopService(t, "", "")
+	s.Spec.Placement.Priority, s.Spec.Placement.Preempts = 1, true
+	if _, err := client.Create(t.Context(), shop, s, client.Change{}); !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), "0 at most") {
+		t.Errorf("a priority of 1: %v", err)
+	}
+	s.Spec.Placement.Priority = -1
+	_, err = client.Create(t.Context(), shop, s, client.Change{})
+	must(t, err)
+	if _, err := client.Patch[api.Service](t.Context(), shop, s.Name, map[string]any{"spec": map[string]any{"placement": map[string]any{"priority": 1}}}, client.Change{}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("a priority by a patch: %v", err)
+	}
+}
