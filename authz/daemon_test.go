@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/go-plugins-helpers/authorization"
 	"go.uber.org/goleak"
 
 	"github.com/mosdocker/mosdocker/authz/api"
@@ -272,6 +273,26 @@ func TestAnImageThatChangesMeanwhileMakesNothing(t *testing.T) {
 		if got := last.Method + " " + last.URL.RequestURI(); codes[0] != want.code || got != want.last {
 			t.Errorf("labels %s: %d %s, last call %s", labels, codes[0], bodies[0], got)
 		}
+		// The same by an Engine that asks the plugin.
+		told := authorization.Request{
+			RequestMethod: "POST", RequestURI: "/v1.45/containers/create", RequestHeaders: map[string]string{"Content-Type": "application/json"},
+			RequestBody:        []byte(`{"Image":"busybox","Labels":{"x":"y","mos.owner":"a"}}`),
+			ResponseStatusCode: http.StatusCreated, ResponseBody: []byte(`{"Id":"made"}`),
+		}
+		told.RequestHeaders["Content-Length"] = strconv.Itoa(len(told.RequestBody))
+		text, err := json.Marshal(told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, bodies = h.ask(t, h.cfg.Socket, call("POST", "/AuthZPlugin.AuthZRes", string(text)), 1)
+		last, _ = h.stub.last(t)
+		if got := last.Method + " " + last.URL.RequestURI(); strings.Contains(bodies[0], `"Allow":true`) != (want.code == http.StatusCreated) || got != want.last {
+			t.Errorf("labels %s: %s, last call %s", labels, bodies[0], got)
+		}
+	}
+	// What makes no container is not looked at.
+	if _, bodies := h.ask(t, h.cfg.Socket, call("POST", "/AuthZPlugin.AuthZRes", `{"RequestUri":"/_ping`), 1); !strings.Contains(bodies[0], `"Allow":true`) {
+		t.Error(bodies[0])
 	}
 }
 

@@ -1,9 +1,13 @@
 package authz
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/http"
 
 	"github.com/docker/go-plugins-helpers/authorization"
 
@@ -17,8 +21,34 @@ import (
 func (d *Daemon) register(s *pluginsrv.Server) {
 	s.Implements(authorization.AuthZApiImplements)
 	pluginsrv.Handle(s, "/"+authorization.AuthZApiRequest, d.authzReq)
-	// The answer has had its effect; all that could be refused is the telling.
-	pluginsrv.Always(s, "/"+authorization.AuthZApiResponse, authorization.Response{Allow: true})
+	// The answer has had its effect, and all that could be refused is the telling; but a new
+	// container can be taken back before anybody has its name.
+	pluginsrv.Mostly(s, "/"+authorization.AuthZApiResponse, authorization.Response{Allow: true},
+		func(head []byte) bool { return bytes.Contains(head, []byte("/containers/create")) }, d.authzRes)
+}
+
+// authzRes looks at a container that was made, see [engine.verify].
+func (d *Daemon) authzRes(ctx context.Context, r authorization.Request) (authorization.Response, error) {
+	fine := authorization.Response{Allow: true}
+	f := d.inForce.Load()
+	if r.ResponseStatusCode != http.StatusCreated || d.ours(r.RequestHeaders[secretHeader]) || f == nil {
+		return fine, nil
+	}
+	v := judge.Judge(f.Policy, judge.Plugin, tlsClient(r), raw(r), judge.Things{})
+	if v.Edit.Ours == nil || v.Mode != policy.Enforce {
+		return fine, nil
+	}
+	var made struct {
+		ID string `json:"Id"`
+	}
+	if err := json.Unmarshal(r.ResponseBody, &made); err != nil {
+		return authorization.Response{}, fmt.Errorf("the new container: %w", err)
+	}
+	why, err := d.engine.verify(ctx, made.ID, v.Edit.Ours)
+	if err != nil || why != "" {
+		return authorization.Response{Msg: why}, err
+	}
+	return fine, nil
 }
 
 // authzReq answers whether an Engine may serve a request.
@@ -26,17 +56,22 @@ func (d *Daemon) authzReq(ctx context.Context, r authorization.Request) (authori
 	if d.ours(r.RequestHeaders[secretHeader]) {
 		return authorization.Response{Allow: true}, nil
 	}
+	v := d.decide(ctx, judge.Plugin, tlsClient(r), raw(r))
+	if !v.Allow {
+		return authorization.Response{Msg: v.Reason + " [" + v.Rule + "]"}, nil
+	}
+	return authorization.Response{Allow: true}, nil
+}
+
+// raw is a request as an Engine shows it.
+func raw(r authorization.Request) request.Raw {
 	raw := request.Raw{Method: r.RequestMethod, URI: r.RequestURI, Body: r.RequestBody, Header: map[string][]string{}}
 	for _, k := range []string{"Content-Type", "Content-Length", "Upgrade"} {
 		if v, ok := r.RequestHeaders[k]; ok {
 			raw.Header[k] = []string{v}
 		}
 	}
-	v := d.decide(ctx, judge.Plugin, tlsClient(r), raw)
-	if !v.Allow {
-		return authorization.Response{Msg: v.Reason + " [" + v.Rule + "]"}, nil
-	}
-	return authorization.Response{Allow: true}, nil
+	return raw
 }
 
 // ours says whether a request carries this process's secret.

@@ -126,11 +126,8 @@ func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err erro
 		}
 	}
 	pass.show = e.Shown
-	if c.Create != nil {
-		pass.labels = judge.Ours(c.Create.Labels)
-		if e.Label != "" {
-			pass.labels[judge.OwnerLabel] = e.Label
-		}
+	if pass.labels = e.Ours; pass.labels != nil && e.Label != "" {
+		pass.labels[judge.OwnerLabel] = e.Label
 	}
 	return nil
 }

@@ -15,6 +15,9 @@ import (
 func (j *judge) create() *denial {
 	c := j.call
 	b := c.Create
+	if !j.unlimited() && !policy.Is(j.l.Labels) {
+		j.edit.Ours = Ours(b.Labels)
+	}
 	if d := j.owned(c.Action, "container", c.Param("name"), b.Labels); d != nil {
 		return d
 	}

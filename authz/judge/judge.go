@@ -22,8 +22,8 @@ const OwnerLabel = label.Owner
 // tenant's. For the same reason an image with an [OwnerLabel] makes no owners.
 const BuilderLabel = "mos.builder"
 
-// Ours begins the keys of labels that are not the user's to give.
-const ours = "mos."
+// prefix begins the keys of labels that are not the user's to give.
+const prefix = "mos."
 
 // Found is an object of an Engine.
 type Found struct {
@@ -73,6 +73,9 @@ type Edit struct {
 	Peers   map[string]string   // ids of containers named in the body, by field: NetworkMode, IpcMode, PidMode, Container
 	Volumes []request.VolumeCreate
 	Shown   string // of an answer that lists: keep what is this owner's or nobody's
+	// Ours are the labels of ours that a new container is to have, and no others; nil where
+	// it may have any.
+	Ours map[string]string
 }
 
 // Front says which front asks.
@@ -435,7 +438,7 @@ func (j *judge) reserved(labels map[string]string, besides ...string) *denial {
 			continue // is judged apart
 		}
 		if isOurs(k) {
-			return deny("limits.labels", "label %.80s is not for users: its name begins with %s", k, ours)
+			return deny("limits.labels", "label %.80s is not for users: its name begins with %s", k, prefix)
 		}
 	}
 	return nil
@@ -453,7 +456,7 @@ func Ours(labels map[string]string) map[string]string {
 	return out
 }
 
-func isOurs(key string) bool { return strings.HasPrefix(strings.ToLower(key), ours) }
+func isOurs(key string) bool { return strings.HasPrefix(strings.ToLower(key), prefix) }
 
 // String tells people what a proxy would change.
 func (e Edit) String() string {

@@ -44,7 +44,7 @@ func (j *judge) shape(image Found) (infra bool, d *denial) {
 
 func notOfASet(format string, args ...any) *denial {
 	d := deny("builtin: set", format, args...)
-	d.reason += ", which docker set does not make: leave the labels away that begin with " + ours
+	d.reason += ", which docker set does not make: leave the labels away that begin with " + prefix
 	return d
 }
 

@@ -1,10 +1,12 @@
 package pluginsrv
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -50,7 +52,11 @@ type Fact interface {
 // [None] any body is taken, also none. The context that f gets ends at the
 // call's deadline. A panic of f is an error of its call.
 func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) (Resp, error)) {
-	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+	s.mux.HandleFunc("POST "+path, handler(s, path, f))
+}
+
+func handler[Req, Resp any](s *Server, path string, f func(context.Context, Req) (Resp, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		c := &call{s: s, method: path[1:], start: time.Now(), number: s.number.Add(1)}
 		s.metrics.open.Inc()
 		defer s.metrics.open.Dec()
@@ -68,13 +74,29 @@ func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) 
 			c.err = fmt.Errorf("%w: %w", c.err, ErrHangUp) // late, cut or broken is no fact
 		}
 		c.end(w, resp)
-	})
+	}
 }
 
-// Always adds a plugin call with one answer to all, which looks at no request.
-func Always(s *Server, path string, resp any) {
+// headSize is how much of a request [Mostly] looks at.
+const headSize = 1 << 10
+
+// Mostly adds a plugin call with one answer to all but those whose body begins with
+// something that f is to look at, as but says. Others are not read.
+func Mostly[Req, Resp any](s *Server, path string, resp Resp, but func(head []byte) bool, f func(context.Context, Req) (Resp, error)) {
 	counted := s.metrics.calls.WithLabelValues(path[1:], resultOK)
-	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, _ *http.Request) {
+	rest := handler(s, path, f)
+	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		var head [headSize]byte
+		n, err := io.ReadFull(r.Body, head[:])
+		if but(head[:n]) || err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			body := r.Body
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(bytes.NewReader(head[:n]), body), body}
+			rest(w, r)
+			return
+		}
 		counted.Inc()
 		_ = answer(w, resp) // which was answered before
 	})
