@@ -301,7 +301,7 @@ func (k *look) address(of *spec.Set, own []api.SetAddress) ([]api.SetAddress, er
 			switch {
 			case declared != nil && !slices.ContainsFunc(declared.pools, func(p *pool) bool { return p.subnet.Contains(a) }):
 				return nil, fault.Invalid("address %s is in no subnet of network %s", a, n.Name)
-			case !slices.Contains(own, one) && (k.held[one] > 0 || k.taken[one]):
+			case !slices.Contains(own, one) && k.hasAddress(one):
 				return nil, fault.Exhausted("address %s of network %s is another set's, or may still be in use on a host that is lost", a, n.Name)
 			}
 			all, has[a.Is4()] = append(all, one), true
@@ -318,7 +318,7 @@ func (k *look) address(of *spec.Set, own []api.SetAddress) ([]api.SetAddress, er
 			}
 			one, found := p.kept(n.Name, own)
 			if !found {
-				a, free := p.free(func(a netip.Addr) bool { one := setAddress(n.Name, a); return k.held[one] > 0 || k.taken[one] })
+				a, free := p.free(func(a netip.Addr) bool { return k.hasAddress(setAddress(n.Name, a)) })
 				if !free {
 					return nil, fault.Exhausted("network %s has no free address left in %s", n.Name, p.subnet)
 				}

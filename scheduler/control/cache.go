@@ -24,6 +24,7 @@ type cache struct {
 
 	mu       sync.Mutex // guards all below
 	revision int64      // 0 until the first list
+	lists    int        // how often all was listed
 	hosts    map[string]*api.Host
 	services map[string]*service
 	sets     map[string]*set
@@ -150,6 +151,7 @@ func (c *cache) list(ctx context.Context, s *state.Store) error {
 		}
 	}
 	c.revision = services.Revision
+	c.lists++
 	c.wake()
 	for host := range c.watchers {
 		c.tell(host)

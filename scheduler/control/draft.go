@@ -81,6 +81,7 @@ type change struct {
 	of   string // the service that is looked at again if it is not written
 	set  string // whose booking is put right then
 	host string // whose report is looked at again then
+	to   string // the host that gets the set
 	ops  int
 	fill func(*state.Batch)
 }
@@ -119,6 +120,9 @@ func (m *member) change() (change, bool) {
 	c := change{of: m.Spec.Service, set: m.Name}
 	if m.was != nil {
 		c.host = m.was.Spec.Host
+	}
+	if !m.gone {
+		c.to = m.Spec.Host
 	}
 	switch {
 	case m.was == nil && m.gone, !m.edited && !m.gone:

@@ -68,7 +68,7 @@ func (l *leader) hear(d *draft) {
 	health := make(map[string]api.Health, len(fresh))
 	for name := range fresh {
 		h := d.cache.hosts[name]
-		if h == nil {
+		if h == nil || l.unheard(name) {
 			continue
 		}
 		health[name] = l.health(h, d.now)
@@ -84,7 +84,7 @@ func (l *leader) hear(d *draft) {
 		l.timely = l.timely || health[name] != h.Status.Health
 		if r := reports[name]; r != nil && r.Status.Machine == h.Status.Machine {
 			for i := range r.Sets {
-				d.hearSet(name, r, &r.Sets[i])
+				l.hearSet(d, name, r, &r.Sets[i])
 			}
 		}
 	}
@@ -92,6 +92,17 @@ func (l *leader) hear(d *draft) {
 		l.timely = false
 		l.brake(d)
 	}
+}
+
+// unheard says whether what a host says waits for a flight that changes the host.
+func (l *leader) unheard(host string) bool {
+	for _, f := range l.flights {
+		if f.hosts[host] {
+			f.unheard[host] = true
+			return true
+		}
+	}
+	return false
 }
 
 func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
@@ -122,15 +133,19 @@ func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
 
 // hearSet drafts what a host says of a set. What it says of one that is not, or not any
 // more, placed there, is of no account.
-func (d *draft) hearSet(host string, r *link.Report, of *link.SetReport) {
-	if l := d.leftovers[host][of.Name]; l != nil && l.Spec.SetUID == of.UID {
-		if of.Gone && r.Revision >= l.Revision {
-			d.settle(l, "the host is back without them")
+func (l *leader) hearSet(d *draft, host string, r *link.Report, of *link.SetReport) {
+	if left := d.leftovers[host][of.Name]; left != nil && left.Spec.SetUID == of.UID {
+		if of.Gone && r.Revision >= left.Revision {
+			d.settle(left, "the host is back without them")
 		}
 		return
 	}
 	s := d.sets[of.Name]
 	if s == nil || s.UID != of.UID || s.Spec.Host != host {
+		return
+	}
+	if f := l.inFlight(s.Spec.Service); f != nil {
+		f.unheard[host] = true
 		return
 	}
 	switch {
@@ -144,13 +159,15 @@ func (d *draft) hearSet(host string, r *link.Report, of *link.SetReport) {
 			i.Status.Since = d.now
 		}
 		i.Status.Phase, i.Status.Message = of.Phase, of.Message
-	case of.Phase != api.Ready:
+		d.dirty[s.Spec.Service] = true
+	}
+	if of.Phase != api.Ready || len(s.Spec.Addresses) == 0 {
 		return
 	}
-	if needed, more := surplus(d.member(s).SetInstance); of.Phase == api.Ready && more {
+	if needed, more := surplus(s.SetInstance); more {
 		d.member(s).edit().Spec.Addresses = needed // nothing runs of the template before
+		d.dirty[s.Spec.Service] = true
 	}
-	d.dirty[s.Spec.Service] = true
 }
 
 // leaves has a set of which nothing is left on its host wait for another, or end.

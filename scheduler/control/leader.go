@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -19,7 +20,8 @@ type leader struct {
 	own  *lead
 	term *state.Term
 
-	need    int64                // the revision that the next pass waits for
+	flights []*flight            // what was written and is not seen yet
+	quiet   bool                 // the next pass waits until all is seen
 	ticked  time.Time            // when silence was last looked at
 	timely  bool                 // the brake is to be looked at
 	swept   time.Time            // when events were
@@ -55,20 +57,21 @@ func newLeader(c *Controller, l *lead, term *state.Term) *leader {
 func (l *leader) run(ctx context.Context) error {
 	tick := time.NewTicker(l.Heartbeat / 2)
 	defer tick.Stop()
-	landed := make(chan landing, 1)
-	flying := false
+	landed := make(chan *flight)
+	flying := 0
 	defer func() {
-		if flying {
+		for range flying {
 			<-landed
 		}
 	}()
 	l.tick(time.Now())
 	for {
-		if !flying {
-			if changes, notes := l.pass(time.Now()); len(changes)+len(notes) > 0 {
-				flying = true
-				go func() { landed <- l.fly(ctx, changes, notes) }()
-			}
+		if f := l.pass(time.Now()); f != nil {
+			flying++
+			go func() {
+				l.fly(ctx, f)
+				landed <- f
+			}()
 		}
 		select {
 		case <-ctx.Done():
@@ -80,14 +83,14 @@ func (l *leader) run(ctx context.Context) error {
 			if err := l.sweep(ctx, now); err != nil {
 				l.Log.WarnContext(ctx, "old events are not deleted", "err", err)
 			}
-		case r := <-landed:
-			flying = false
-			l.need = max(l.need, r.revision)
-			if errors.Is(r.err, state.ErrDeposed) {
-				return r.err
+		case f := <-landed:
+			flying--
+			f.landed = true
+			if errors.Is(f.err, state.ErrDeposed) {
+				return f.err
 			}
-			if r.err != nil {
-				l.Log.WarnContext(ctx, "a change was not written", "err", r.err)
+			if f.err != nil {
+				l.Log.WarnContext(ctx, "a change was not written", "err", f.err)
 				pause(ctx, min(l.Heartbeat/8, 100*time.Millisecond))
 			}
 		}
@@ -102,29 +105,22 @@ func (l *leader) sweep(ctx context.Context, now time.Time) error {
 	return sweep(ctx, l.store, l.term, now.Add(-l.Events))
 }
 
-// landing is what became of the changes of a pass.
-type landing struct {
-	revision int64
-	err      error
-}
-
 // batchOps bounds the changes of one batch: an etcd of others takes 128 of them, and a batch
 // fails as a whole.
 const (
-	batchOps   = 60
-	mostFlight = 64 // batches at a time, which the store puts into common transactions
+	batchOps    = 60
+	mostBatches = 64 // of a flight at a time, which the store puts into common transactions
 )
 
 // fly writes changes. What was not written is looked at again.
-func (l *leader) fly(ctx context.Context, changes []change, notes map[string][]note) landing {
-	var mu sync.Mutex // guards the landing
-	var all landing
-	var flight sync.WaitGroup
-	slots := make(chan struct{}, mostFlight)
-	for len(changes) > 0 || len(notes) > 0 {
-		group, told := take(&changes, notes)
+func (l *leader) fly(ctx context.Context, f *flight) {
+	var mu sync.Mutex // guards what became of it
+	var all sync.WaitGroup
+	slots := make(chan struct{}, mostBatches)
+	for len(f.changes) > 0 || len(f.notes) > 0 {
+		group, told := take(&f.changes, f.notes)
 		slots <- struct{}{}
-		flight.Go(func() {
+		all.Go(func() {
 			defer func() { <-slots }()
 			b := l.store.Batch(l.term)
 			for _, c := range group {
@@ -136,15 +132,14 @@ func (l *leader) fly(ctx context.Context, changes []change, notes map[string][]n
 			revision, err := b.Commit(ctx)
 			mu.Lock()
 			defer mu.Unlock()
-			all.revision = max(all.revision, revision)
+			f.revision = max(f.revision, revision)
 			if err != nil {
-				all.err = err
+				f.err = err
 				l.again(group)
 			}
 		})
 	}
-	flight.Wait()
-	return all
+	all.Wait()
 }
 
 // take takes the next batch: sets of one service, or one other resource, with what is told
@@ -200,14 +195,13 @@ func (l *leader) again(group []change) {
 	l.cache.roomier = true
 }
 
-// pass looks at all that may be otherwise than it is to be. It waits until the cache has
-// what was written last.
-func (l *leader) pass(now time.Time) ([]change, map[string][]note) {
+// pass looks at all that may be otherwise than it is to be, but for what is on its way.
+func (l *leader) pass(now time.Time) *flight {
 	c := l.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.revision < l.need {
-		return nil, nil
+	if !l.mayDecide() {
+		return nil
 	}
 	d := newDraft(c, now.UTC().Round(0))
 	l.hear(d)
@@ -219,17 +213,24 @@ func (l *leader) pass(now time.Time) ([]change, map[string][]note) {
 	for _, s := range l.turn(d) {
 		l.look(d, s)
 	}
-	clear(c.dirty)
 	l.end(d)
 	d.endNetworks()
-	changes := d.changes()
-	return changes, d.notes
+	f := newFlight(d)
+	if len(f.changes)+len(f.notes) == 0 {
+		return nil
+	}
+	l.flights = append(l.flights, f)
+	return f
 }
 
 // turn gives the services to look at, those of the highest priority first.
 func (l *leader) turn(d *draft) []*service {
-	all := make([]*service, 0, len(d.dirty))
-	for _, name := range slices.Sorted(maps.Keys(d.dirty)) {
+	var all []*service
+	for name := range d.dirty {
+		if l.inFlight(name) != nil {
+			continue // it stays dirty
+		}
+		delete(d.dirty, name)
 		if s := d.services[name]; s != nil {
 			all = append(all, s)
 		}
@@ -240,14 +241,14 @@ func (l *leader) turn(d *draft) []*service {
 		}
 		return s.Spec.Placement.Priority
 	}
-	slices.SortStableFunc(all, func(a, b *service) int { return priority(b) - priority(a) })
+	slices.SortFunc(all, func(a, b *service) int { return cmp.Or(priority(b)-priority(a), cmp.Compare(a.name, b.name)) })
 	return all
 }
 
 // end takes hosts away that were asked to go, when no set is on them.
 func (l *leader) end(d *draft) {
 	for _, name := range slices.Sorted(maps.Keys(d.ended)) {
-		if h := d.cache.hosts[name]; h != nil && len(d.onHost[name]) == 0 && d.hosts[name] == nil {
+		if h := d.cache.hosts[name]; h != nil && len(d.onHost[name]) == 0 && d.hosts[name] == nil && !l.approached(d, name) {
 			d.ends = append(d.ends, h)
 		}
 	}

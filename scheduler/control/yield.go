@@ -29,6 +29,10 @@ func (k *look) makeRoom(m *member, err error) string {
 		k.late[k.of.name] = true
 		return ""
 	}
+	if len(k.flights) > 0 { // what others can spare is known when all is seen
+		k.quiet, k.dirty[k.of.name] = true, true
+		return ""
+	}
 	a, err := k.ask(m)
 	if err != nil {
 		return ""
