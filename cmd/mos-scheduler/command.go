@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +59,7 @@ func withFile(path string) []string {
 }
 
 const backupHelp = `mos-scheduler backup FILE writes all state into a new file, whole or not at all. The
-scheduler may run meanwhile.
+scheduler may run meanwhile, unless it is the -last one.
 
 `
 
@@ -65,6 +67,7 @@ func backup(ctx context.Context, args, env []string, out io.Writer) error {
 	fs := flag.NewFlagSet("mos-scheduler backup", flag.ContinueOnError)
 	conf := fs.String("config", "", "configuration file of mos-scheduler")
 	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	last := fs.Bool("last", false, "put the etcd of this folder away after it, for a move to an etcd elsewhere")
 	args, err := parse(fs, backupHelp, args, out)
 	if err != nil {
 		return err
@@ -80,13 +83,25 @@ func backup(ctx context.Context, args, env []string, out io.Writer) error {
 	if *data != "" {
 		cfg.Data = *data
 	}
-	s, err := reach(ctx, cfg, log)
+	if *last && len(cfg.Etcd) > 0 {
+		return fmt.Errorf("%w: -last is for the etcd in the scheduler's process, and etcd is elsewhere", daemon.ErrConfig)
+	}
+	get := reach
+	if *last { // what is written after it would be lost, so nobody else may have it
+		get = own
+	}
+	s, err := get(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	b, err := s.Backup(ctx, path)
 	if err = errors.Join(err, s.close()); err != nil {
 		return err
+	}
+	if *last {
+		if err := os.Rename(embedded(cfg, log).Dir, moved(cfg)); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(out, "%s: %d bytes, SHA-256 %s\n", b.Path, b.Bytes, b.SHA256)
 	return err
@@ -99,12 +114,17 @@ func reach(ctx context.Context, cfg Config, log *logx.Logger) (*store, error) {
 	}
 	s, err := beside(ctx, cfg)
 	if errdefs.IsUnavailable(err) { // it does not run
-		if _, err := os.Stat(embedded(cfg, log).Dir); err != nil {
-			return nil, fault.NotFound("there is no state in %s: -data names another folder", cfg.Data)
-		}
-		return open(ctx, cfg, log)
+		return own(ctx, cfg, log)
 	}
 	return s, err
+}
+
+// own opens the state of a daemon that does not run.
+func own(ctx context.Context, cfg Config, log *logx.Logger) (*store, error) {
+	if _, err := os.Stat(embedded(cfg, log).Dir); err != nil {
+		return nil, fault.NotFound("there is no state in %s: -data names another folder", cfg.Data)
+	}
+	return open(ctx, cfg, log)
 }
 
 // beside reaches the etcd of a daemon that runs. The error is of class Unavailable if none
@@ -118,12 +138,18 @@ func beside(ctx context.Context, cfg Config) (*store, error) {
 const restoreHelp = `mos-scheduler restore FILE makes the state of a backup that of this process's etcd. The
 scheduler must not run, and its state must not be there: move it away.
 
+mos-scheduler restore -out FOLDER -peers NAME=https://HOST:PORT,... FILE makes a data
+directory for each of several servers of etcd, FOLDER/NAME, to be moved to its host and
+started there with --name NAME and this --listen-peer-urls. All are of one restore.
+
 `
 
 func restore(ctx context.Context, args, env []string, out io.Writer) error {
 	fs := flag.NewFlagSet("mos-scheduler restore", flag.ContinueOnError)
 	conf := fs.String("config", "", "configuration file of mos-scheduler")
 	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	peers := fs.String("peers", "", "servers of an etcd elsewhere, and where they reach each other")
+	folder := fs.String("out", "", "folder for their data directories")
 	args, err := parse(fs, restoreHelp, args, out)
 	if err != nil {
 		return err
@@ -136,11 +162,14 @@ func restore(ctx context.Context, args, env []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if *peers != "" || *folder != "" {
+		return restoreElsewhere(log, *peers, *folder, path, out)
+	}
 	if *data != "" {
 		cfg.Data = *data
 	}
 	if len(cfg.Etcd) > 0 {
-		return fmt.Errorf("%w: etcd is elsewhere: restore there by etcdutl snapshot restore --bump-revision 1000000000 --mark-compacted", daemon.ErrConfig)
+		return fmt.Errorf("%w: etcd is elsewhere: make directories for its servers by -out and -peers", daemon.ErrConfig)
 	}
 	c := embedded(cfg, log)
 	if err := embed.Restore(c, path); err != nil {
@@ -149,6 +178,36 @@ func restore(ctx context.Context, args, env []string, out io.Writer) error {
 	log.DebugContext(ctx, "restored", "into", c.Dir)
 	_, err = fmt.Fprintf(out, "%s: restored from %s\n", c.Dir, path)
 	return err
+}
+
+func restoreElsewhere(log *logx.Logger, peers, folder, path string, out io.Writer) error {
+	if peers == "" || folder == "" {
+		return fmt.Errorf("%w: -out and -peers go together", daemon.ErrConfig)
+	}
+	all := map[string]string{}
+	for one := range strings.SplitSeq(peers, ",") {
+		name, at, ok := strings.Cut(one, "=")
+		if _, twice := all[name]; twice || !ok {
+			return fmt.Errorf("%w: -peers: want NAME=https://HOST:PORT once for each server, not %q", daemon.ErrConfig, one)
+		}
+		all[name] = at
+	}
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	if err := embed.RestoreCluster(log.Logger, folder, all, path); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if _, err := fmt.Fprintf(out, "%s: restored from %s\n", filepath.Join(folder, name), path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const certHelp = `mos-scheduler cert NAME -role ROLE -out FOLDER   makes a key and a certificate for a user:

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -93,8 +94,13 @@ func take(dir string) (*os.File, error) {
 }
 
 func (c Config) run(ctx context.Context, ec *embed.Config) (*Server, error) {
-	e, err := embed.StartEtcd(ec)
-	if err != nil {
+	var last lastWords
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(c.Log, &last))
+	e, err := launch(ec, &last)
+	switch {
+	case errdefs.IsDataLoss(err):
+		return nil, err
+	case err != nil:
 		return nil, fault.Unavailable("start etcd in %s: %w", c.Dir, err)
 	}
 	select {
@@ -150,7 +156,6 @@ func (c Config) remote(ec *embed.Config) state.Remote {
 func (c Config) etcd() (*embed.Config, error) {
 	ec := embed.NewConfig()
 	ec.Dir = c.Dir
-	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(c.Log))
 	ec.QuotaBackendBytes = c.Quota
 	if c.Quota == 0 {
 		ec.QuotaBackendBytes = 8 << 30

@@ -10,7 +10,9 @@ import (
 )
 
 // logger is etcd's, whose lines go to log.
-func logger(log *slog.Logger) *zap.Logger { return zap.New(&core{log: log}) }
+func logger(log *slog.Logger, last *lastWords) *zap.Logger {
+	return zap.New(&core{log: log}, zap.WithPanicHook(last), zap.WithFatalHook(last))
+}
 
 // core hands lines on, one level lower: what etcd does every day is of interest to who
 // looks for a fault only, and what it calls an error is often one of its peers'.

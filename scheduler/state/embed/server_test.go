@@ -184,14 +184,31 @@ func TestABackupIsRestored(t *testing.T) {
 		if err := embed.Restore(c, path); !errdefs.IsAlreadyExists(err) {
 			t.Errorf("over a server: %v", err)
 		}
+		if err := embed.Restore(cluster(t), path); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("one server of several alone: %v", err)
+		}
+	})
+	t.Run("Again", func(t *testing.T) { // what is lost was itself restored from it, and in use
+		var last int64
+		for range 2 {
+			c := embed.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Log: testx.Logger(t)}
+			must(t, embed.Restore(c, path))
+			s := open(t, start(t, c).Client())
+			for range 20 {
+				h := statetest.Host("again")
+				must(t, s.Create(ctx, h))
+				if h.Revision <= last {
+					t.Fatalf("revision %d was given out before", h.Revision)
+				}
+				must(t, s.Delete(ctx, h))
+				last = h.Revision + 1
+			}
+		}
 	})
 	t.Run("Cluster", func(t *testing.T) {
 		cluster := statetest.Plan(t, 3)
-		for i := range 3 {
-			c := cluster.Config(i)
-			c.Log = testx.Logger(t)
-			must(t, embed.Restore(c, path))
-		}
+		c := cluster.Config(0)
+		must(t, embed.RestoreCluster(testx.Logger(t), filepath.Dir(c.Dir), c.Cluster.Peers, path))
 		cluster.StartAll()
 		check(t, cluster.Client(t))
 	})
@@ -241,6 +258,75 @@ func TestAServerKeepsWhatItHas(t *testing.T) {
 	}
 	if err := goleak.Find(before); err != nil {
 		t.Error(err)
+	}
+}
+
+func cluster(t *testing.T) embed.Config {
+	t.Helper()
+	c := statetest.Plan(t, 1).Config(0)
+	c.Dir, c.Log = filepath.Join(t.TempDir(), "etcd"), testx.Logger(t)
+	return c
+}
+
+// TestDamageIsNamed starts a server on files that were torn: it says so, and never begins
+// anew.
+func TestDamageIsNamed(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	whole := filepath.Join(t.TempDir(), "whole")
+	server, err := embed.Start(ctx, embed.Config{Dir: whole, Log: testx.Logger(t)})
+	must(t, err)
+	s, err := state.Open(ctx, server.Client(), state.Options{})
+	must(t, err)
+	for i := range 200 {
+		h := statetest.Host(fmt.Sprintf("h%d", i))
+		h.Spec.Rack = strings.Repeat("x", 2000)
+		must(t, s.Create(ctx, h))
+	}
+	s.Close()
+	must(t, server.Close())
+	first := func(dir, pattern string) string {
+		all, err := filepath.Glob(filepath.Join(dir, "member", pattern))
+		must(t, err)
+		if len(all) == 0 {
+			t.Fatalf("no %s", pattern)
+		}
+		return all[0]
+	}
+	edit := func(path string, do func([]byte) []byte) {
+		data, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, do(data), 0o600))
+	}
+	for name, tear := range map[string]func(dir string){
+		"database-empty":  func(dir string) { edit(first(dir, "snap/db"), func([]byte) []byte { return []byte("nothing") }) },
+		"database-zeroed": func(dir string) { edit(first(dir, "snap/db"), func(b []byte) []byte { clear(b[:16<<10]); return b }) },
+		"database-cut":    func(dir string) { edit(first(dir, "snap/db"), func(b []byte) []byte { return b[:64<<10] }) },
+		"log-flipped":     func(dir string) { edit(first(dir, "wal/0*.wal"), func(b []byte) []byte { b[100<<10] ^= 1; return b }) },
+		"log-empty":       func(dir string) { edit(first(dir, "wal/0*.wal"), func([]byte) []byte { return nil }) },
+		"log-gone":        func(dir string) { must(t, os.RemoveAll(filepath.Join(dir, "member", "wal"))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "etcd")
+			must(t, os.CopyFS(dir, os.DirFS(whole)))
+			tear(dir)
+			server, err := embed.Start(ctx, embed.Config{Dir: dir, Log: testx.Logger(t)})
+			if err == nil {
+				t.Error("it started")
+				must(t, server.Close())
+			}
+			if !errdefs.IsDataLoss(err) || !strings.Contains(fmt.Sprint(err), dir) {
+				t.Errorf("got %v", err)
+			}
+			again, err := embed.Start(ctx, embed.Config{Dir: dir, Log: testx.Logger(t)}) // it left no lock
+			if err == nil {
+				must(t, again.Close())
+			}
+			if !errdefs.IsDataLoss(err) {
+				t.Errorf("again: %v", err)
+			}
+		})
 	}
 }
 
