@@ -102,7 +102,7 @@ func restore(log *slog.Logger, backup string, peers, dirs map[string]string) err
 // of milliseconds since 1970, which those of a store in use cannot reach; so a backup may be
 // restored again after one of it was in use, or one that is older.
 func bump(revision int64, now time.Time) uint64 {
-	const least = 1_000_000_000                             // where the clock is wrong
+	const least = 1_000_000_000 // where the clock is wrong
 	return uint64(max(now.UnixMicro()/100-revision, least))
 }
 
