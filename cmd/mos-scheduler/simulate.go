@@ -21,6 +21,7 @@ func simulation(ctx context.Context, args, _ []string, out io.Writer) error {
 	fs.IntVar(&c.Hosts, "hosts", 1000, "how many `hosts`")
 	fs.IntVar(&c.Sets, "sets", 10_000, "how many `sets`, of services with sizes as in public traces")
 	fs.IntVar(&c.Lose, "lose", 4, "how many `hosts` are killed at the end")
+	fs.BoolVar(&c.NoBrake, "no-brake", false, "sets of lost hosts are replaced however many are lost at a time")
 	fs.Float64Var(&c.Fill, "fill", 0.7, "`part` of all cores that the sets want")
 	fs.Uint64Var(&c.Seed, "seed", 1, "where chance begins")
 	fs.StringVar(&c.Dir, "data", "", "empty `folder` for the store, instead of one that is removed at the end")

@@ -65,6 +65,7 @@ type Controller struct {
 	store *state.Store
 	Config
 	cache *cache
+	was   *state.Member // until it has left; a store that was away keeps its lease for a term longer
 
 	mu   sync.Mutex // guards all below
 	lead *lead      // nil while this process does not lead
@@ -118,14 +119,18 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // candidate leads for one term.
 func (c *Controller) candidate(ctx context.Context) error {
+	if err := c.leave(ctx); err != nil {
+		return err
+	}
 	m, err := c.store.Join(ctx, c.Name, c.Term)
 	if err != nil {
 		return err
 	}
+	c.was = m
 	defer func() {
 		short, done := context.WithTimeout(context.WithoutCancel(ctx), c.Term)
 		defer done()
-		_ = m.Leave(short) // else the lease ends it
+		_ = c.leave(short) // else before the next term
 	}()
 	term, err := m.Lead(ctx)
 	if err != nil {
@@ -167,6 +172,18 @@ func (c *Controller) candidate(ctx context.Context) error {
 	err = newLeader(c, l, term).run(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = fault.Unavailable("the term of this process ended")
+	}
+	return err
+}
+
+// leave ends what is left of a term before.
+func (c *Controller) leave(ctx context.Context) error {
+	if c.was == nil {
+		return nil
+	}
+	err := c.was.Leave(ctx)
+	if err == nil {
+		c.was = nil
 	}
 	return err
 }

@@ -53,11 +53,18 @@ type run struct {
 // defaultHeartbeat holds until a lease says another.
 const defaultHeartbeat = 2 * time.Second
 
+// After a session a host waits so long for the next, as long as nobody listens.
+const (
+	firstRetry = 20 * time.Millisecond
+	mostRetry  = 640 * time.Millisecond
+)
+
 // Run lives until ctx ends, speaking with the controller that to gives at the time.
 func (h *Host) Run(ctx context.Context, to func() link.Controller) {
 	h.mu.Lock()
 	h.runs, h.turned = map[string]*run{}, make(chan struct{})
 	h.mu.Unlock()
+	retry := firstRetry
 	for ctx.Err() == nil {
 		h.mu.Lock()
 		away, turned := h.dead || h.silent, h.turned
@@ -69,12 +76,15 @@ func (h *Host) Run(ctx context.Context, to func() link.Controller) {
 			}
 			continue
 		}
-		h.session(ctx, to(), turned)
+		if h.session(ctx, to(), turned) {
+			retry = firstRetry
+		}
 		select {
 		case <-ctx.Done():
 		case <-turned:
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(retry):
 		}
+		retry = min(2*retry, mostRetry)
 	}
 }
 
@@ -137,17 +147,18 @@ func (h *Host) Running() map[string]string {
 	return all
 }
 
-// session speaks with one controller until that refuses, or the host is cut off.
-func (h *Host) session(ctx context.Context, c link.Controller, cut <-chan struct{}) {
+// session speaks with one controller until that refuses, or the host is cut off, and says
+// whether it was listened to.
+func (h *Host) session(ctx context.Context, c link.Controller, cut <-chan struct{}) (heard bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	first := h.report()
 	if _, err := c.Host(ctx, h.Name); err != nil && c.Join(ctx, h.Name, first.Status) != nil {
-		return
+		return false
 	}
 	lease, err := c.Report(ctx, first)
 	if err != nil {
-		return
+		return false
 	}
 	assigned := make(chan link.Assignment)
 	var wait sync.WaitGroup
@@ -176,12 +187,12 @@ func (h *Host) session(ctx context.Context, c link.Controller, cut <-chan struct
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return true
 		case <-cut:
-			return
+			return true
 		case a, ok := <-assigned:
 			if !ok || !h.take(a) {
-				return
+				return true
 			}
 			due = time.Time{}
 		case <-timer.C:
@@ -190,7 +201,7 @@ func (h *Host) session(ctx context.Context, c link.Controller, cut <-chan struct
 		changed, next := h.progress(now)
 		if changed || !now.Before(due) {
 			if _, err := c.Report(ctx, h.report()); err != nil {
-				return
+				return true
 			}
 			due = now.Add(beat)
 		}

@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,12 +18,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
 	"github.com/mosdocker/mosdocker/scheduler/control"
 	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/scheduler/server"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 	"github.com/mosdocker/mosdocker/scheduler/state/embed"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -30,11 +36,13 @@ import (
 type Config struct {
 	Hosts int
 	Sets  int
-	Lose  int     // hosts that are killed at one time
-	Fill  float64 // part of all cores that the sets want
-	Seed  uint64
-	Dir   string // of the store; a new folder by default, which is removed at the end
-	Log   *slog.Logger
+	Lose  int // hosts that are killed at one time
+	// NoBrake has sets of lost hosts replaced however many hosts are lost at a time.
+	NoBrake bool
+	Fill    float64 // part of all cores that the sets want
+	Seed    uint64
+	Dir     string // of the store; a new folder by default, which is removed at the end
+	Log     *slog.Logger
 }
 
 // Check says what cannot be simulated. The error is of class InvalidArgument.
@@ -57,10 +65,13 @@ type world struct {
 	Config
 	out   io.Writer
 	store *state.Store
+	api   *client.Client
 	fleet []*Host
 	lead  atomic.Pointer[control.Controller]
 
 	mu     sync.Mutex           // guards all below
+	lags   []time.Duration      // from a change's acknowledgment to a watch
+	probed map[string]time.Time // when changes that look at lag were seen
 	made   map[string]time.Time // when services were acknowledged
 	sets   map[string]*api.SetInstance
 	placed int
@@ -83,21 +94,46 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 		defer func() { _ = os.RemoveAll(dir) }() // what stays is in the folder for temporary files
 		c.Dir = dir
 	}
-	server, err := embed.Start(ctx, embed.Config{Dir: c.Dir, Log: c.Log})
+	etcd, err := embed.Start(ctx, embed.Config{Dir: c.Dir, Log: c.Log})
 	if err != nil {
 		return err
 	}
-	store, err := state.Open(ctx, server.Client(), state.Options{})
+	store, err := state.Open(ctx, etcd.Client(), state.Options{})
 	if err != nil {
-		return errors.Join(err, server.Close())
+		return errors.Join(err, etcd.Close())
 	}
 	w := &world{
 		Config: c, out: out, store: store, made: map[string]time.Time{}, sets: map[string]*api.SetInstance{},
-		moved: make(chan struct{}, 1),
+		moved: make(chan struct{}, 1), probed: map[string]time.Time{},
 	}
-	err = w.run(ctx)
+	err = w.serve(ctx, w.run)
 	store.Close()
-	return errors.Join(err, server.Close())
+	return errors.Join(err, etcd.Close())
+}
+
+// serve has the API on a socket while do runs.
+func (w *world) serve(ctx context.Context, do func(context.Context) error) error {
+	until, end := context.WithCancel(ctx)
+	defer end()
+	handler, err := server.New(until, server.Config{Store: w.store, Log: w.Log})
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(w.Dir, "api.sock")
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", at)
+	if err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	h := http.Server{Handler: handler, ConnContext: server.PeerContext, ReadHeaderTimeout: time.Minute}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = h.Serve(l) }) // it ends by Close
+	defer serving.Wait()
+	defer func() { _ = h.Close() }() // watches go on until then
+	if w.api, err = client.New(at, client.Options{}); err != nil {
+		return err
+	}
+	defer w.api.Close()
+	return do(ctx)
 }
 
 func (w *world) say(format string, args ...any) { _, _ = fmt.Fprintf(w.out, format+"\n", args...) }
@@ -124,6 +160,7 @@ func (w *world) run(ctx context.Context) error {
 	}
 	w.say("%d hosts joined in %.1f s", w.Hosts, time.Since(began).Seconds())
 	all.Go(func() { w.follow(ctx) })
+	all.Go(func() { w.probe(ctx) })
 	for _, step := range []func(context.Context) error{
 		w.fill, w.alone, w.packing, w.idle,
 		func(ctx context.Context) error { return w.change(ctx, &end) },
@@ -138,7 +175,11 @@ func (w *world) run(ctx context.Context) error {
 
 // control starts a controller, which ends by end.
 func (w *world) control(ctx context.Context, name string) (end func()) {
-	c := control.New(w.store, control.Config{Name: name, Log: w.Log, Seed: w.Seed})
+	cfg := control.Config{Name: name, Log: w.Log, Seed: w.Seed}
+	if w.NoBrake {
+		cfg.BrakeHold = -1
+	}
+	c := control.New(w.store, cfg)
 	w.lead.Store(c)
 	ctx, cancel := context.WithCancel(ctx)
 	var run sync.WaitGroup
@@ -176,11 +217,48 @@ func (w *world) healthy(ctx context.Context) (bool, error) {
 	return n == w.Hosts, err
 }
 
+// probe makes an event now and then, and looks when the watch of all shows it.
+func (w *world) probe(ctx context.Context) {
+	for ctx.Err() == nil {
+		e := &api.Event{Meta: api.Meta{Name: uuid.NewString()}, Spec: api.EventSpec{On: api.Reference{Kind: api.Operations, Name: "probe"}, What: "probe"}}
+		if w.store.Create(ctx, e) == nil {
+			acked := time.Now()
+			w.mu.Lock()
+			w.lag(e.Name, acked)
+			w.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// lag notes one end of a probe, the second time with what lay between. Who calls has mu.
+func (w *world) lag(name string, at time.Time) {
+	other, both := w.probed[name]
+	if !both {
+		w.probed[name] = at
+		return
+	}
+	delete(w.probed, name)
+	w.lags = append(w.lags, at.Sub(other).Abs())
+}
+
+// lagged says how late a watch was since it was asked last.
+func (w *world) lagged() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lags := w.lags
+	w.lags = nil
+	return fmt.Sprintf("a watch shows a change after its answer: p50 %s, p99 %s of %d", quantile(lags, 0.5), quantile(lags, 0.99), len(lags))
+}
+
 // follow keeps what the store has of sets, and when it became so.
 func (w *world) follow(ctx context.Context) {
 	l, err := state.All[api.SetInstance](ctx, w.store, state.Page{})
 	for after := l.Revision; err == nil && ctx.Err() == nil; {
-		for step, broken := range w.store.Watch(ctx, after, api.SetInstances) {
+		for step, broken := range w.store.Watch(ctx, after, api.SetInstances, api.Events) {
 			if broken != nil {
 				w.Log.WarnContext(ctx, "the simulation does not see sets any more", "err", broken)
 				return
@@ -196,6 +274,12 @@ func (w *world) see(changes []state.Change) {
 	defer w.mu.Unlock()
 	now := time.Now()
 	for _, c := range changes {
+		if e, ok := c.Resource.(*api.Event); ok || c.Kind == api.Events {
+			if ok && e.Spec.What == "probe" {
+				w.lag(c.Name, now)
+			}
+			continue
+		}
 		was := w.sets[c.Name]
 		is, _ := c.Resource.(*api.SetInstance)
 		w.placed += truth(is != nil && is.Spec.Host != "") - truth(was != nil && was.Spec.Host != "")
@@ -263,6 +347,7 @@ func (w *world) fill(ctx context.Context) error {
 		return err
 	}
 	w.say("all are ready, as their hosts told, after %.1f s", time.Since(began).Seconds())
+	w.say("meanwhile %s", w.lagged())
 	return nil
 }
 
@@ -279,7 +364,8 @@ func (w *world) create(ctx context.Context, s *api.Service) error {
 	w.mu.Lock()
 	w.made[s.Name] = time.Now() // the watch may be faster than the answer
 	w.mu.Unlock()
-	return w.store.Create(ctx, s)
+	_, err := client.Create(ctx, w.api, s, client.Change{})
+	return err
 }
 
 // alone measures sets that come one at a time.
@@ -370,6 +456,7 @@ func (w *world) packing(ctx context.Context) error {
 // idle measures a cluster in which nothing happens.
 func (w *world) idle(ctx context.Context) error {
 	const long = 10 * time.Second
+	_ = w.lagged() // of what was before
 	cpu := processor()
 	select {
 	case <-ctx.Done():
@@ -379,6 +466,7 @@ func (w *world) idle(ctx context.Context) error {
 	cpu = processor() - cpu
 	runtime.GC()
 	w.say("nothing happens: %.0f %% of a processor, %s resident, hosts and etcd included", 100*cpu.Seconds()/long.Seconds(), resident())
+	w.say("meanwhile %s", w.lagged())
 	return nil
 }
 
@@ -435,7 +523,7 @@ func (w *world) lose(ctx context.Context) error {
 		sets += truth(dead[s.Spec.Host] && s.Spec.Set.Volume == nil)
 	}
 	w.mu.Unlock()
-	err := w.until(ctx, 30*time.Second, "all sets of dead hosts run elsewhere", look)
+	err := w.until(ctx, time.Minute, "all sets of dead hosts run elsewhere", look)
 	if err == nil {
 		w.say("%d hosts are killed: the first of %d sets that may be replaced are so after %.1f s, all are ready after %.1f s", w.Lose, sets, first.Seconds(), time.Since(began).Seconds())
 		return nil

@@ -42,7 +42,7 @@ func TestSimulation(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, want := range []string{`20 hosts joined`, `60 sets of \d+ services are placed`, `all are ready`, `a lone service`, `[1-9]\d* more sets of 32 cores`, `another process leads`, `1 hosts are killed: the first of \d+ sets`} {
+	for _, want := range []string{`20 hosts joined`, `60 sets of \d+ services are placed`, `all are ready`, `a watch shows a change after its answer: p50 \d.* of [1-9]`, `a lone service`, `[1-9]\d* more sets of 32 cores`, `another process leads`, `1 hosts are killed: the first of \d+ sets`} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

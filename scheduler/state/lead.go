@@ -2,11 +2,13 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
@@ -60,13 +62,16 @@ func (s *Store) Join(ctx context.Context, name string, ttl time.Duration) (*Memb
 // Lost is closed when the lease could not be kept alive, or the member left.
 func (m *Member) Lost() <-chan struct{} { return m.session.Done() }
 
-// Leave ends the lease at once, and with it a term.
+// Leave ends the lease at once, and with it a term. It may be repeated.
 func (m *Member) Leave(ctx context.Context) error {
 	m.session.Orphan()
 	m.cancel()
 	ctx, cancel := context.WithTimeout(ctx, m.store.timeout)
 	defer cancel()
 	_, err := m.store.etcd.Revoke(ctx, m.session.Lease())
+	if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
+		return nil
+	}
 	return explain(err, "leave as %s", m.name)
 }
 
