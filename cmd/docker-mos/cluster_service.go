@@ -70,27 +70,32 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 	return nil
 }
 
-// follow gives a service as it is now, and after each change.
-func follow(ctx context.Context, c *client.Client, s *api.Service) func(func(*api.Service, error) bool) {
-	return func(yield func(*api.Service, error) bool) {
-		now := s
+// follow gives a resource as it is now, and after each change.
+func follow[T any, R interface {
+	*T
+	api.Resource
+}](ctx context.Context, c *client.Client, r R) func(func(R, error) bool) {
+	name, uid := r.Head().Name, r.Head().UID
+	return func(yield func(R, error) bool) {
+		now := r
 		for {
 			if !yield(now, nil) {
 				return
 			}
-			for told, err := range client.Watch[api.Service](ctx, c, now.Revision) {
+			for told, err := range client.Watch[T, R](ctx, c, now.Head().Revision) {
+				is := R(told.Object)
 				switch {
 				case err != nil && ctx.Err() == nil && (errdefs.IsOutOfRange(err) || errdefs.IsUnavailable(err)):
 				case err != nil:
 					yield(nil, err)
 					return
-				case told.Name != s.Name:
+				case told.Name != name:
 					continue
-				case told.Object == nil || told.Object.UID != s.UID:
-					yield(nil, failure(errdefs.ErrNotFound, "service %s was removed meanwhile", s.Name))
+				case is == nil || is.Head().UID != uid:
+					yield(nil, failure(errdefs.ErrNotFound, "%s %s was removed meanwhile", strings.TrimSuffix(string(r.Kind()), "s"), name))
 					return
 				default:
-					now = told.Object
+					now = is
 					if !yield(now, nil) {
 						return
 					}
@@ -99,7 +104,7 @@ func follow(ctx context.Context, c *client.Client, s *api.Service) func(func(*ap
 				break // read it again
 			}
 			var err error
-			if now, err = client.Get[api.Service](ctx, c, s.Name); err != nil {
+			if now, err = client.Get[T, R](ctx, c, name); err != nil {
 				yield(nil, err)
 				return
 			}

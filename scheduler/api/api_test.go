@@ -71,8 +71,12 @@ func all(t *testing.T) map[Kind]Resource {
 		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example", true, []SetAddress{{"prod", "10.9.0.21"}}}, SetStatus{Ready, at, "all is well"}},
 		Operations: &Operation{
 			meta("op-1"),
-			OperationSpec{"drain", Reference{Hosts, "h1.example"}, "root"},
-			OperationStatus{Succeeded, 3, 3, "empty", at},
+			OperationSpec{Rebalance, Reference{Services, "web"}, "root", true, 10, 3, 1.5},
+			OperationStatus{
+				Succeeded, "moving", 1, 2, "enough", at,
+				[]Move{{"web-1", "h1", "h2", 2.5, "constraint", Moved, at}},
+				&Balance{1, 1.25, 3, 90, 10}, &Balance{0, 2.5, 2, 80, 20},
+			},
 		},
 		Events: &Event{meta("ev-1"), EventSpec{Reference{SetInstances, "web-1"}, "placed", "scale", "on h1.example"}},
 		Tokens: &Token{meta("ci"), TokenSpec{Tenant, "shop", at, strings.Repeat("0a", 32)}},

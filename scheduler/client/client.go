@@ -246,12 +246,18 @@ func Get[T any, R resource[T]](ctx context.Context, c *Client, name string) (*T,
 type Change struct {
 	Wait time.Duration // until a service is as wished; 0 for not
 	Key  string        // Idempotency-Key of a create
+	// DryRun stores nothing. It is not for services, which are answered with a forecast: see
+	// [Client.Plan].
+	DryRun bool
 }
 
 func (o Change) query() url.Values {
 	q := url.Values{}
 	if o.Wait > 0 {
 		q.Set("wait", o.Wait.String())
+	}
+	if o.DryRun {
+		q.Set("dryRun", "true")
 	}
 	return q
 }

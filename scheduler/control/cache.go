@@ -34,6 +34,7 @@ type cache struct {
 	hash     string
 	cluster  *place.Cluster
 
+	ops operations
 	nets
 	endedNets map[string]bool // networks that were asked to go
 
@@ -74,6 +75,7 @@ func (c *cache) clear() {
 	c.hosts, c.services, c.sets = map[string]*api.Host{}, map[string]*service{}, map[string]*set{}
 	c.onHost, c.volumes = map[string]map[string]*set{}, map[string]map[string]bool{}
 	c.dirty, c.ended = map[string]bool{}, map[string]bool{}
+	c.ops = newOperations()
 	c.nets, c.endedNets = newNets(), map[string]bool{}
 	c.cluster = place.New(c.seed)
 }
@@ -128,10 +130,17 @@ func (c *cache) list(ctx context.Context, s *state.Store) error {
 	if err != nil {
 		return err
 	}
+	running, err := state.All[api.Operation](ctx, s, at)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stopped := c.sets
 	c.clear()
+	for _, o := range running.Items {
+		c.ops.set(o.Name, o)
+	}
 	for _, n := range networks.Items {
 		c.setNetwork(n)
 	}
@@ -163,7 +172,7 @@ func (c *cache) watch(ctx context.Context, s *state.Store) error {
 	c.mu.Lock()
 	after := c.revision
 	c.mu.Unlock()
-	for step, err := range s.Watch(ctx, after, api.Hosts, api.Services, api.SetInstances, api.Networks, api.Leftovers) {
+	for step, err := range s.Watch(ctx, after, api.Hosts, api.Services, api.SetInstances, api.Networks, api.Leftovers, api.Operations) {
 		if err != nil {
 			return err
 		}
@@ -187,6 +196,8 @@ func (c *cache) apply(step state.Step) {
 			c.setNetwork(r)
 		case *api.Leftover:
 			c.setLeftover(r)
+		case *api.Operation:
+			c.ops.set(r.Name, r)
 		case nil:
 			c.remove(change.Kind, change.Name)
 		}
@@ -238,6 +249,7 @@ func (c *cache) lock() error {
 func (c *cache) setHost(h *api.Host) {
 	was := c.hosts[h.Name]
 	c.hosts[h.Name] = h
+	c.ops.noteDrain(h.Name, h)
 	if !h.Deleted.IsZero() {
 		c.ended[h.Name] = true
 	}
@@ -409,6 +421,7 @@ func (c *cache) remove(kind api.Kind, name string) {
 		c.setVolumes(c.hosts[name], nil)
 		delete(c.hosts, name)
 		delete(c.ended, name)
+		c.ops.noteDrain(name, nil)
 		c.settling[name] = true
 		c.cluster.RemoveHost(place.HostID(name))
 		c.tell(name)
@@ -425,6 +438,8 @@ func (c *cache) remove(kind api.Kind, name string) {
 		c.rehost(name)
 	case api.Leftovers:
 		c.removeLeftover(name)
+	case api.Operations:
+		c.ops.set(name, nil)
 	case api.SetInstances:
 		s := c.sets[name]
 		c.leave(s)

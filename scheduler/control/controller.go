@@ -23,6 +23,7 @@ type Config struct {
 	Grace     time.Duration // after a leader's start, in which no silence counts; 3 heartbeats by default
 	Term      time.Duration // after which another leads if this process ends; 5 s by default
 	Events    time.Duration // for which events are kept, an hour by default
+	History   time.Duration // for which operations are kept after their end, a day by default
 
 	// Yield is how long a set that may preempt waits for room to come by itself before sets
 	// of lower priority yield; 5 s by default.
@@ -47,6 +48,7 @@ func (c *Config) complete() {
 		{&c.Lease, 8 * time.Second},
 		{&c.Term, 5 * time.Second},
 		{&c.Events, time.Hour},
+		{&c.History, 24 * time.Hour},
 		{&c.Yield, 5 * time.Second},
 		{&c.BrakeWindow, 2 * time.Minute},
 		{&c.BrakeHold, 10 * time.Minute},

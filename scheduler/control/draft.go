@@ -22,6 +22,8 @@ type draft struct {
 	ends     []api.Resource       // services and hosts of which nothing is left
 	notes    map[string][]note    // by service, or / and host
 	freed    bool                 // a set left its host
+	begun    []*api.Operation
+	told     []*api.Operation // operations that are otherwise
 	taken    map[api.SetAddress]bool
 	settled  map[string]*api.Leftover // that are to go
 }
@@ -101,6 +103,7 @@ func (d *draft) changes() []change {
 	for _, l := range named(d.settled) {
 		all = append(all, settlement(l))
 	}
+	all = append(all, d.operationChanges()...)
 	for _, s := range d.statuses {
 		all = append(all, change{of: s.Name, ops: 1, fill: func(b *state.Batch) { b.Update(s) }})
 	}

@@ -29,7 +29,7 @@ const mostFlights = 4
 
 func newFlight(d *draft) *flight {
 	f := &flight{
-		changes: d.changes(), notes: d.notes, lists: d.lists, taken: d.taken, alone: len(d.settled) > 0,
+		changes: d.changes(), notes: d.notes, lists: d.lists, taken: d.taken, alone: len(d.settled)+len(d.begun)+len(d.told) > 0,
 		services: map[string]bool{}, hosts: map[string]bool{}, to: map[string]bool{}, unheard: map[string]bool{},
 	}
 	for _, c := range f.changes {

@@ -25,6 +25,7 @@ type leader struct {
 	ticked  time.Time            // when silence was last looked at
 	timely  bool                 // the brake is to be looked at
 	swept   time.Time            // when events were
+	worked  time.Time            // when operations were last looked at
 	grace   time.Time            // until when silence does not count
 	waiting map[string]bool      // services of which a set finds no host
 	late    map[string]bool      // services of which a set is not ready
@@ -102,6 +103,9 @@ func (l *leader) sweep(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	l.swept = now
+	if err := l.sweepOperations(ctx, now.Add(-l.History)); err != nil {
+		return err
+	}
 	return sweep(ctx, l.store, l.term, now.Add(-l.Events))
 }
 
@@ -213,6 +217,7 @@ func (l *leader) pass(now time.Time) *flight {
 	for _, s := range l.turn(d) {
 		l.look(d, s)
 	}
+	l.operate(d)
 	l.end(d)
 	d.endNetworks()
 	f := newFlight(d)

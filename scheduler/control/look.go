@@ -44,6 +44,7 @@ func (l *leader) look(d *draft, of *service) {
 	want := 0
 	if of.Service != nil && of.Deleted.IsZero() {
 		want = of.Spec.Replicas
+		k.recall()
 		k.target = k.goal()
 		k.judge()
 	}
@@ -292,13 +293,14 @@ func (k *look) place() {
 		if v := k.fresh(len(k.sets)); m.was != nil && m.hash != v.hash && m.hash != k.target.hash {
 			k.turnTo(m, v) // nothing runs of it, so it need not be as it was
 		}
+		kept, _ := k.cluster.Where(id(m.Name))
 		err := k.put(m)
 		if err == nil {
 			continue
 		}
 		k.waiting[k.of.name] = true
 		hungry = hungry || k.mayPreempt(m, err)
-		if text := k.makeRoom(m, err); text != "" {
+		if text := k.makeRoom(m, err, kept); text != "" {
 			k.why = append(k.why, text)
 			continue
 		}
@@ -427,6 +429,7 @@ func (k *look) tell(want int) {
 			is.Reason += fmt.Sprintf(" (and %d more)", n)
 		}
 	}
+	k.rollout(&is, want)
 	if is == k.was.Status {
 		return
 	}

@@ -77,11 +77,16 @@ func (k *look) judge() {
 		k.why = append(k.why, text)
 		return
 	}
-	own := *s
+	k.fail(text)
+}
+
+// fail has the template of a service count as one that failed.
+func (k *look) fail(why string) {
+	own := *k.of.Service
 	own.Status.Failed = k.of.hash
 	k.of = &service{Service: &own, name: k.of.name, hash: k.of.hash, stable: k.of.stable, sets: k.of.sets, asks: k.of.asks}
 	k.target = k.stable()
-	k.say("rolled-back", text, fmt.Sprintf("from generation %d to %d", s.Generation, k.target.Generation))
+	k.say("rolled-back", why, fmt.Sprintf("from generation %d to %d", own.Generation, k.target.Generation))
 }
 
 // update changes sets to the template that is wished, as many as may be unavailable.

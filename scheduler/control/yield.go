@@ -17,8 +17,9 @@ func (k *look) mayPreempt(m *member, err error) bool {
 
 // makeRoom has sets of lower priority yield to one that found no host for a while, and books
 // for it what they leave, so that nobody else takes that. It says what the set waits for,
-// nothing if nobody yields. Where room is on its way already, nobody more does.
-func (k *look) makeRoom(m *member, err error) string {
+// nothing if nobody yields. Where room is on its way already, nobody more does. Kept is the
+// host where something was booked for it before, if any.
+func (k *look) makeRoom(m *member, err error, kept place.HostID) string {
 	if !k.mayPreempt(m, err) {
 		return ""
 	}
@@ -29,24 +30,27 @@ func (k *look) makeRoom(m *member, err error) string {
 		k.late[k.of.name] = true
 		return ""
 	}
-	if len(k.flights) > 0 { // what others can spare is known when all is seen
-		k.quiet, k.dirty[k.of.name] = true, true
-		return ""
-	}
 	a, err := k.ask(m)
 	if err != nil {
 		return ""
+	}
+	if len(k.flights) > 0 { // what others can spare is known when all is seen
+		k.quiet, k.dirty[k.of.name] = true, true
+		if kept == "" || k.cluster.Add(id(m.Name), a, kept) != nil {
+			return ""
+		}
+		return waitsFor(m, kept)
 	}
 	going := k.going()
 	for _, g := range going {
 		k.cluster.Remove(id(g.Name))
 	}
-	var host string
+	var host place.HostID
 	if placed, err := k.cluster.Place(a, id(m.Name)); err == nil {
-		host = string(placed[0].Host)
+		host = placed[0].Host
 		k.cluster.Remove(id(m.Name))
 	} else if p := k.propose(a); p != nil {
-		host = string(p.Host)
+		host = p.Host
 		going = append(going, k.yield(m, p)...)
 	}
 	for _, g := range going {
@@ -55,7 +59,11 @@ func (k *look) makeRoom(m *member, err error) string {
 	if host == "" {
 		return ""
 	}
-	_ = k.cluster.Add(id(m.Name), a, place.HostID(host)) // last: ports of those that leave are theirs until they have left
+	_ = k.cluster.Add(id(m.Name), a, host) // last: ports of those that leave are theirs until they have left
+	return waitsFor(m, host)
+}
+
+func waitsFor(m *member, host place.HostID) string {
 	return fmt.Sprintf("%s waits for sets of host %s to leave", m.Name, host)
 }
 

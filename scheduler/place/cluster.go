@@ -125,6 +125,15 @@ func (c *Cluster) Sets(id HostID) []SetID {
 	return slices.Sorted(maps.Keys(h.sets))
 }
 
+// Used is what sets of a host use, and their number; nothing if there is no such host.
+func (c *Cluster) Used(id HostID) (Amounts, int) {
+	h, ok := c.hosts[id]
+	if !ok {
+		return Amounts{}, 0
+	}
+	return h.used, len(h.sets)
+}
+
 // SetPool tells of a pool of addresses. One that is not known has none to give.
 func (c *Cluster) SetPool(p Pool) {
 	of := c.pool(p.ID)

@@ -32,6 +32,7 @@ type kind[R api.Resource] struct {
 	wish func(to, from R)
 	// passes says whether a list with these filters has a resource.
 	passes func(listInput, R) bool
+	stays  bool // until the leader takes it away
 }
 
 func (s *Server) resources() {
@@ -40,7 +41,7 @@ func (s *Server) resources() {
 	serve(s, kind[*api.SetInstance]{one: "set", passes: func(q listInput, i *api.SetInstance) bool {
 		return (q.Service == "" || i.Spec.Service == q.Service) && (q.Host == "" || i.Spec.Host == q.Host)
 	}})
-	serve(s, kind[*api.Operation]{one: "operation"})
+	serve(s, kind[*api.Operation]{one: "operation", wish: wishOperation, stays: true})
 	serve(s, kind[*api.Network]{one: "network", wish: func(to, from *api.Network) { to.Spec = from.Spec }})
 	serve(s, kind[*api.Leftover]{one: "leftover"})
 	serve(s, kind[*api.Event]{one: "event", passes: func(q listInput, e *api.Event) bool {
@@ -141,6 +142,9 @@ func serve[T any, R resource[T]](s *Server, k kind[R]) {
 		id: "patch" + title, method: http.MethodPatch, path: path + "/{name}", summary: "Change a part of what is wished, whatever the rest is.",
 		verb: change, kind: what, in: of, out: of,
 	}, func(ctx context.Context, in *changeInput) (*resourceOutput, error) { return patched[T](ctx, s, k, in) })
+	if k.stays {
+		return
+	}
 	register(s, operation{
 		id: "delete" + title, method: http.MethodDelete, path: path + "/{name}", summary: "Ask it to go: it stays until nothing of it is left.",
 		verb: remove, kind: what, out: of, status: http.StatusAccepted,
@@ -243,6 +247,9 @@ func made[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], in *c
 		return nil, fault.Invalid("revision: %s %s has one, so it is stored already: change it by PUT, or drop the revision", k.one, c.name)
 	}
 	if err := s.mayDeclare(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := s.planned(ctx, r); err != nil {
 		return nil, err
 	}
 	if in.DryRun {

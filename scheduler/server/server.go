@@ -26,6 +26,8 @@ type Control interface {
 	Explain(ctx context.Context, s *api.Service, host string) (*api.Explanation, error)
 	// DryRun says where the sets of a service would go if it were stored now.
 	DryRun(ctx context.Context, s *api.Service) (*api.Forecast, error)
+	// Plan fills in the moves of a rebalance.
+	Plan(ctx context.Context, o *api.Operation) error
 }
 
 // Config is that of a server. Store and Log are required.
@@ -157,4 +159,8 @@ func (noControl) Explain(context.Context, *api.Service, string) (*api.Explanatio
 
 func (noControl) DryRun(context.Context, *api.Service) (*api.Forecast, error) {
 	return nil, fault.Later("this process has no controllers that could plan")
+}
+
+func (noControl) Plan(context.Context, *api.Operation) error {
+	return fault.Later("this process has no controllers that could plan")
 }

@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+)
+
+// wishOperation takes over all of a new operation, and of one that is stored only whether it
+// is to end.
+func wishOperation(to, from *api.Operation) {
+	if to.Created.IsZero() {
+		to.Spec = from.Spec
+		return
+	}
+	to.Spec.Cancel = from.Spec.Cancel
+}
+
+// planned gives a new operation its moves, and the name of who asks. Only a rebalance is made
+// by users; the others are made of what they change.
+func (s *Server) planned(ctx context.Context, r api.Resource) error {
+	o, is := r.(*api.Operation)
+	if !is {
+		return nil
+	}
+	switch o.Spec.Verb {
+	case api.Rebalance:
+	case api.Drain:
+		return fault.Invalid("spec.verb: a drain is made by setting a host's spec.availability to %s", api.Draining)
+	case api.Rollout:
+		return fault.Invalid("spec.verb: a rollout is made by changing a service's spec.set")
+	default:
+		return fault.Invalid("spec.verb: %.60q is none: take %s", o.Spec.Verb, api.Rebalance)
+	}
+	if o.Spec.On.Kind != api.Services {
+		return fault.Invalid("spec.on.kind: %.60q cannot be rebalanced: take %s, and the name of one, or * for all", o.Spec.On.Kind, api.Services)
+	}
+	if o.Spec.Cancel {
+		return fault.Invalid("spec.cancel: it has not begun")
+	}
+	o.Spec.By = callOf(ctx).Name
+	if err := o.Check(); err != nil {
+		return err
+	}
+	return s.cfg.Control.Plan(ctx, o)
+}
