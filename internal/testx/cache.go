@@ -13,6 +13,14 @@ const EngineVersion = "v2.0.0-beta.24"
 // test/setup/compose builds it.
 const ComposeVersion = "v5.6.0"
 
+// CadvisorVersion is the version of cAdvisor that benchmarks run beside our agent.
+// test/setup/cadvisor builds it.
+const CadvisorVersion = "v0.60.5"
+
+// TelegrafVersion is the version of telegraf that benchmarks run beside our agent.
+// test/setup/telegraf builds it.
+const TelegrafVersion = "v1.37.2"
+
 // Cache returns the folder outside the repository for what is built once and
 // kept, such as engines and images: MOS_CACHE, or mosdocker in the user's cache
 // folder. It may not exist yet.
@@ -33,3 +41,9 @@ func EngineDir() string { return filepath.Join(Cache(), "engine-"+EngineVersion)
 
 // ComposeDir returns the folder that holds docker compose. It may not exist yet.
 func ComposeDir() string { return filepath.Join(Cache(), "compose-"+ComposeVersion) }
+
+// CadvisorDir returns the folder that holds cAdvisor. It may not exist yet.
+func CadvisorDir() string { return filepath.Join(Cache(), "cadvisor-"+CadvisorVersion) }
+
+// TelegrafDir returns the folder that holds telegraf. It may not exist yet.
+func TelegrafDir() string { return filepath.Join(Cache(), "telegraf-"+TelegrafVersion) }

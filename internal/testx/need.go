@@ -57,6 +57,9 @@ const (
 	// Compose is docker compose, where test/setup/compose puts it: in
 	// [ComposeDir].
 	Compose Needs = "compose"
+	// Meters are cAdvisor and telegraf, where test/setup/cadvisor and
+	// test/setup/telegraf put them: in [CadvisorDir] and [TelegrafDir].
+	Meters Needs = "meters"
 	// Podman is podman with both runtimes, its network and its init.
 	Podman Needs = "podman"
 )
@@ -103,6 +106,13 @@ func check(w Needs) error {
 	case Compose:
 		if _, err := os.Stat(filepath.Join(ComposeDir(), "docker-compose")); err != nil {
 			return fmt.Errorf("run test/setup/compose: %w", err)
+		}
+		return nil
+	case Meters:
+		_, err := os.Stat(filepath.Join(CadvisorDir(), "cadvisor"))
+		_, terr := os.Stat(filepath.Join(TelegrafDir(), "telegraf"))
+		if err := errors.Join(err, terr); err != nil {
+			return fmt.Errorf("run test/setup/cadvisor and test/setup/telegraf: %w", err)
 		}
 		return nil
 	case Podman:
