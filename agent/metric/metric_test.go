@@ -13,7 +13,7 @@ func TestDocsHaveTheTable(t *testing.T) {
 	b.WriteString("# Metrics\n\nWhat the agent measures; [metrics-agent.md](metrics-agent.md) says how and where it goes.\n" +
 		"This page is printed from `agent/metric` (`go test ./agent/metric -update`).\n\n" +
 		"*For*: c container, s set, h host, a the agent itself. *Kind*: counters only grow. Slow ones are read at the\n" +
-		"slow interval, lazy ones of a container or set when it has used CPU time or memory since, and at the slow interval. *Prometheus*: the name behind `container_`, `mos_set_`, `mos_host_` or `mos_agent_`.\n\n" +
+		"slow interval, lazy ones of a container or set when it has used CPU time or memory since (block IO on version 1 only), and at the slow interval. *Prometheus*: the name behind `container_`, `mos_set_`, `mos_host_` or `mos_agent_`.\n\n" +
 		"| name | for | kind | unit | by | Prometheus | what |\n|---|---|---|---|---|---|---|\n")
 	for _, d := range Table() {
 		var in, kind strings.Builder

@@ -54,7 +54,7 @@ type Def struct {
 	Dim  string // label that tells its series of one object apart, "" if there is but one
 	Slow bool   // read at the slow interval only
 	// Lazy is what of a cgroup changes only when it uses CPU time or its memory
-	// does; it is read only then, and at the slow interval.
+	// does; it is read only then, and at the slow interval. Block IO is so on version 1.
 	Lazy bool
 	In   Scope
 	Help string
@@ -252,10 +252,10 @@ var table = [Count]Def{ //nolint:gochecknoglobals // a constant table
 	AgentContainers:     {Name: "containers", Prom: "containers", Unit: "{container}", In: Agent, Help: "Containers measured."},
 	AgentReadErrors:     {Name: "read.errors", Prom: "read_errors_total", Unit: "{error}", Kind: Counter, In: Agent, Help: "Files that could not be read, those of ended containers not counted."},
 	AgentScans:          {Name: "scans", Prom: "scans_total", Unit: "{scan}", Kind: Counter, In: Agent, Help: "Looks for containers that came or went."},
-	IOReadBytes:         {Name: "io.read", Prom: "fs_reads_bytes_total", Unit: "By", Kind: Counter, Dim: "device", In: csh, Help: "Bytes read from a block device."},
-	IOWriteBytes:        {Name: "io.write", Prom: "fs_writes_bytes_total", Unit: "By", Kind: Counter, Dim: "device", In: csh, Help: "Bytes written to a block device."},
-	IOReads:             {Name: "io.reads", Prom: "fs_reads_total", Unit: "{operation}", Kind: Counter, Dim: "device", In: csh, Help: "Reads from a block device."},
-	IOWrites:            {Name: "io.writes", Prom: "fs_writes_total", Unit: "{operation}", Kind: Counter, Dim: "device", In: csh, Help: "Writes to a block device."},
+	IOReadBytes:         {Name: "io.read", Prom: "fs_reads_bytes_total", Unit: "By", Kind: Counter, Dim: "device", Lazy: true, In: csh, Help: "Bytes read from a block device."},
+	IOWriteBytes:        {Name: "io.write", Prom: "fs_writes_bytes_total", Unit: "By", Kind: Counter, Dim: "device", Lazy: true, In: csh, Help: "Bytes written to a block device."},
+	IOReads:             {Name: "io.reads", Prom: "fs_reads_total", Unit: "{operation}", Kind: Counter, Dim: "device", Lazy: true, In: csh, Help: "Reads from a block device."},
+	IOWrites:            {Name: "io.writes", Prom: "fs_writes_total", Unit: "{operation}", Kind: Counter, Dim: "device", Lazy: true, In: csh, Help: "Writes to a block device."},
 	IOReadTime:          {Name: "io.read.time", Prom: "fs_read_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: Host, Help: "Time that reads took, of each from its queueing to its end: what it grew by, by what io.reads grew by, is their latency."},
 	IOWriteTime:         {Name: "io.write.time", Prom: "fs_write_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: Host, Help: "Time that writes took, the same."},
 	IOBusy:              {Name: "io.busy", Prom: "fs_io_time_seconds_total", Unit: "s", Kind: Counter, Dim: "device", In: Host, Help: "Time in which a block device had something to do."},

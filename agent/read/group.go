@@ -10,7 +10,8 @@ import (
 const controllerProcs = "procs"
 
 // The files of a cgroup. The first has the CPU time, by which is known whether
-// something ran; memory in use comes before what goes with it.
+// something ran; memory in use comes before what goes with it. Version 1 charges block
+// IO to who asks for it, who runs then; version 2 also what is written back later.
 var (
 	version1 = []file{ //nolint:gochecknoglobals // a constant table
 		{controller: "cpuacct", name: "cpuacct.usage", parse: single(metric.CPUUsage, nano)},
@@ -26,8 +27,8 @@ var (
 		{controller: "memory", name: "memory.oom_control", when: ran, parse: func(s *Source, data []byte) { fields(s, data, oomControl) }},
 		{controller: "memory", name: "memory.limit_in_bytes", when: slow, parse: limit(metric.MemLimit)},
 		{controller: "memory", name: "memory.memsw.limit_in_bytes", when: slow, parse: limit(metric.MemSwapLimit)},
-		{controller: "blkio", name: "blkio.throttle.io_service_bytes_recursive", parse: blkio(metric.IOReadBytes, metric.IOWriteBytes)},
-		{controller: "blkio", name: "blkio.throttle.io_serviced_recursive", parse: blkio(metric.IOReads, metric.IOWrites)},
+		{controller: "blkio", name: "blkio.throttle.io_service_bytes_recursive", when: moved, parse: blkio(metric.IOReadBytes, metric.IOWriteBytes)},
+		{controller: "blkio", name: "blkio.throttle.io_serviced_recursive", when: moved, parse: blkio(metric.IOReads, metric.IOWrites)},
 		{controller: "pids", name: "pids.current", when: ran, parse: single(metric.Threads, 1)},
 		{controller: "pids", name: "pids.max", when: slow, parse: limit(metric.PidsLimit)},
 		{controller: "pids", name: "pids.events", when: slow, parse: func(s *Source, data []byte) { fields(s, data, pidsEvents) }},

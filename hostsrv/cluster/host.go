@@ -316,11 +316,17 @@ func (h *Host) watch(ctx context.Context) {
 		case <-h.sets.Changed():
 			h.nudge()
 		case <-tick.C:
-			if h.look(ctx) {
+			if h.isLinked() && h.look(ctx) { // nobody asks a host that is of no cluster
 				h.nudge()
 			}
 		}
 	}
+}
+
+func (h *Host) isLinked() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.linked != ""
 }
 
 // look asks what the host has, and says whether that is something else than before. What

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -132,6 +133,9 @@ func (c *Client) transport(endpoint string) (t *http.Transport, base string, err
 	}
 	dial := &net.Dialer{Timeout: callLimit}
 	if path, ok := strings.CutPrefix(endpoint, "unix://"); ok {
+		if _, err := os.Stat(path); err != nil {
+			return nil, "", err // as on most hosts: no report is made for nobody
+		}
 		return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dial.DialContext(ctx, "unix", path)
 		}}, "http://mos-scheduler", nil

@@ -110,10 +110,10 @@ func (f *Backend) arrange(in *sink.Batch) {
 	}
 }
 
+var special = strings.NewReplacer(",", "_", "=", "_", " ", "_", "\t", "_", "\n", "_") //nolint:gochecknoglobals // a constant table, dear to make
+
 // tag replaces what has a meaning in the list of tags.
-func tag(s string) string {
-	return strings.NewReplacer(",", "_", "=", "_", " ", "_", "\t", "_", "\n", "_").Replace(s)
-}
+func tag(s string) string { return special.Replace(s) }
 
 func quote(s string) []byte {
 	b, _ := json.Marshal(s) // a string can be encoded

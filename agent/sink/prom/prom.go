@@ -117,12 +117,14 @@ func head(name string, d *metric.Def) family {
 	return family{plain: text(name, kind), open: text(open, openKind)}
 }
 
+var escape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`) //nolint:gochecknoglobals // a constant table, dear to make
+
 func line(name string, tags []sink.Tag) []byte {
 	b := []byte(name)
 	for n, t := range tags {
 		b = append(b, "{,"[min(n, 1)])
 		b = append(append(b, t.Key...), `="`...)
-		b = append(append(b, strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(strings.ToValidUTF8(t.Value, "\uFFFD"))...), '"')
+		b = append(append(b, escape.Replace(strings.ToValidUTF8(t.Value, "\uFFFD"))...), '"')
 	}
 	if len(tags) > 0 {
 		b = append(b, '}')
