@@ -3,6 +3,7 @@ package hostsrv
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
@@ -18,28 +19,37 @@ func (s *Supervisor) touch(ctx context.Context, set, member string) {
 	}
 }
 
-// drift tells of limits that somebody changed by docker update since the last look. They
-// stay so, since an Engine has no other place for what docker set resize wrote; those of a
-// declared set are healed, by its file.
+// drift tells of limits that somebody changed by docker update since the last look, also
+// since that of an earlier daemon. They stay so, since an Engine has no other place for
+// what docker set resize wrote; those of a declared set are healed, by its file.
 func (s *Supervisor) drift(ctx context.Context, name string, d declared, o plan.Observed) {
-	now := map[string]plan.Limits{}
-	var said [][2]string
+	now := map[string]string{}
+	all := append(infraOf(o), o.Members...)
+	for _, c := range all {
+		now[c.ID] = c.Limits.String()
+	}
 	s.mu.Lock()
 	x := s.of(name)
-	for _, c := range append(infraOf(o), o.Members...) {
-		now[c.ID] = c.Limits
-		if before, known := x.limits[c.ID]; known && before != c.Limits && x.touched[c.Member] {
-			then := "they stay so until docker set resize gives others"
-			if d.set != nil {
-				then = "they are put back, as " + d.path + " declares them"
-			}
-			said = append(said, [2]string{c.Member, fmt.Sprintf("somebody changed the limits of %s by docker update, from %s to %s: %s", c.Name, before, c.Limits, then)})
-		}
-	}
-	x.limits = now
-	clear(x.touched)
+	before, touched, by := x.limits, x.touched, "by docker update"
+	x.limits, x.touched = now, map[string]bool{}
+	away := !x.seen
 	s.mu.Unlock()
-	for _, e := range said {
-		s.note(ctx, "drift", name, e[0], e[1])
+	if away {
+		before, by = s.held.limitsOf(name), "while mosd did not run"
+	}
+	s.held.keepLimits(name, now)
+	changed := slices.DeleteFunc(all, func(c plan.Container) bool {
+		was, known := before[c.ID]
+		return !known || was == now[c.ID] || !away && !touched[c.Member]
+	})
+	if len(changed) > 1 && changed[0].Member == "" {
+		return // the set's total with members: docker set resize, which may have ended before its event was heard
+	}
+	then := "they stay so until docker set resize gives others"
+	if d.set != nil {
+		then = "they are put back, as " + d.path + " declares them"
+	}
+	for _, c := range changed {
+		s.note(ctx, "drift", name, c.Member, fmt.Sprintf("somebody changed the limits of %s %s, from %s to %s: %s", c.Name, by, before[c.ID], now[c.ID], then))
 	}
 }

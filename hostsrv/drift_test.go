@@ -107,3 +107,27 @@ func TestLimitsOfDeclaredSetsArePutBack(t *testing.T) {
 	})
 	h.is(t, api.Right, appRuns)
 }
+
+// TestLimitsChangedWhileNobodyLookedAreTold, once, and those of docker set resize are not.
+func TestLimitsChangedWhileNobodyLookedAreTold(t *testing.T) {
+	t.Parallel()
+	f, cfg := newFake(), settings(t)
+	first := start(t, f, cfg)
+	first.up(t, "")
+	first.is(t, api.Right)
+	first.end()
+	first.update(t, 700)
+	second := start(t, f, cfg)
+	second.drifts(t, "app: somebody changed the limits of web.app while mosd did not run, from 1.20 cores and 629144k to 1.20 cores and 700m: they stay so")
+	second.is(t, api.Right)
+	second.end()
+	second.do(t, second.m.Resize("web", plan.Limits{CPU: 1, MEM: 2 << 30}, 0), nil)
+	third := start(t, f, cfg)
+	third.is(t, api.Right)
+	time.Sleep(2 * cfg.Resync.Duration)
+	for _, e := range third.s.Events(0, "web") {
+		if e.Kind == "drift" {
+			t.Errorf("told of nothing that is new: %s", e.Text)
+		}
+	}
+}

@@ -31,6 +31,8 @@ type held struct {
 	// mending are the sets that are healed right now: what is down there was stopped
 	// for that, and not by hand, also for the daemon that comes after one that died.
 	mending map[string]bool
+	// limits are those that the containers of sets had when they were looked at last, by id.
+	limits map[string]map[string]string
 }
 
 // kept is a held on disk.
@@ -39,10 +41,12 @@ type kept struct {
 	Mending map[string]bool     `json:"mending,omitempty"`
 	Fresh   bool                `json:"fresh,omitempty"` // not in files of releases that had none
 	Seen    map[string]bool     `json:"seen,omitempty"`
+
+	Limits map[string]map[string]string `json:"limits,omitempty"` // as above
 }
 
 func openHeld(dir string, log *slog.Logger) *held {
-	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}, seen: map[string]bool{}}
+	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}, seen: map[string]bool{}, limits: map[string]map[string]string{}}
 	var k kept
 	data, err := os.ReadFile(h.path)
 	if err == nil {
@@ -55,6 +59,7 @@ func openHeld(dir string, log *slog.Logger) *held {
 	maps.Copy(h.by, k.Held)
 	maps.Copy(h.mending, k.Mending)
 	maps.Copy(h.seen, k.Seen)
+	maps.Copy(h.limits, k.Limits)
 	h.fresh = k.Fresh
 	if errors.Is(err, fs.ErrNotExist) {
 		h.fresh = true
@@ -87,8 +92,9 @@ func (h *held) forget(set string) {
 	h.mend(set, false)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.seen[set] {
+	if h.seen[set] || h.limits[set] != nil {
 		delete(h.seen, set)
+		delete(h.limits, set)
 		h.save()
 	}
 }
@@ -155,10 +161,32 @@ func (h *held) clear() {
 	}
 }
 
+// limitsOf are those that the containers of a set had when they were looked at last, also
+// by an earlier daemon.
+func (h *held) limitsOf(set string) map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.limits[set]
+}
+
+// keepLimits keeps what containers of a set have now; nil forgets it.
+func (h *held) keepLimits(set string, now map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if maps.Equal(h.limits[set], now) {
+		return
+	}
+	h.limits[set] = now
+	if now == nil {
+		delete(h.limits, set)
+	}
+	h.save()
+}
+
 // save writes what is held. Without it a new daemon takes members that are down for
 // stopped by hand. The caller holds mu.
 func (h *held) save() {
-	data, err := json.Marshal(kept{h.by, h.mending, h.fresh, h.seen})
+	data, err := json.Marshal(kept{h.by, h.mending, h.fresh, h.seen, h.limits})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(h.path), 0o700)
 	}

@@ -163,13 +163,14 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	s.note(ctx, "heal", name, "", causes(p))
 	begun := time.Now()
 	s.held.mend(name, true)
+	s.held.keepLimits(name, nil) // ours may be others now
 	err = run(ctx, m, p)
 	s.mu.Lock()
 	x.Heals++
 	if err == nil {
 		x.Restarts += starts
 	}
-	x.limits = nil // ours may be others now
+	x.limits = nil // as above
 	again := !staged && time.Since(x.healed) < relapse
 	x.healed = time.Now()
 	if err == nil && again {

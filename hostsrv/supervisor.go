@@ -12,7 +12,6 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/setmgr"
-	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
 
 // Engine is what a supervisor needs of an Engine beside what a set manager does.
@@ -93,12 +92,12 @@ type set struct {
 	wish  declared
 	ready bool
 
-	next, hold time.Time              // of the next look, and before which there is none
-	healed     time.Time              // the last time
-	ids        []string               // of its containers
-	processes  []process              // of those that ran when it was looked at
-	limits     map[string]plan.Limits // of them when they were looked at, by id
-	touched    map[string]bool        // members whose limits others changed since
+	next, hold time.Time         // of the next look, and before which there is none
+	healed     time.Time         // the last time
+	ids        []string          // of its containers
+	processes  []process         // of those that ran when it was looked at
+	limits     map[string]string // of them, as text when they were looked at, by id
+	touched    map[string]bool   // members whose limits others changed since
 	probes     map[string]*probe
 	ends       map[string]ends // by member that has a Backoff
 }
