@@ -339,5 +339,6 @@ func (h *Host) report() link.Report {
 		}
 		r.Sets = append(r.Sets, s)
 	}
+	slices.SortFunc(r.Sets, func(a, b link.SetReport) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID)) })
 	return r
 }
