@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // Decode reads a resource into to, strictly, and checks it. The error is of class
@@ -64,8 +65,14 @@ func encode(r Resource, how json.Options) ([]byte, error) {
 type Codec struct {
 	how     json.Options
 	read    map[string]Template // by what was stored
-	written Template            // the last one
-	as      []byte
+	written map[*spec.Container]written
+}
+
+// written is a template and its JSON. It is known by its first container, which templates
+// that are copies of each other share.
+type written struct {
+	Template
+	as []byte
 }
 
 // mostTemplates is how many of them a Codec knows.
@@ -73,18 +80,15 @@ const mostTemplates = 1000
 
 // NewCodec makes a codec that knows nothing yet.
 func NewCodec() *Codec {
-	c := &Codec{read: map[string]Template{}}
+	c := &Codec{read: map[string]Template{}, written: map[*spec.Container]written{}}
 	c.how = json.JoinOptions(
 		json.Deterministic(true),
 		json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encoder, t Template) error {
-			if c.as == nil || !reflect.DeepEqual(t, c.written) {
-				data, err := t.MarshalJSON()
-				if err != nil {
-					return err
-				}
-				c.written, c.as = t, data
+			data, err := c.template(t)
+			if err != nil {
+				return err
 			}
-			return e.WriteValue(c.as)
+			return e.WriteValue(data)
 		})),
 		json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, t *Template) error {
 			data, err := d.ReadValue()
@@ -108,8 +112,30 @@ func NewCodec() *Codec {
 	return c
 }
 
+func (c *Codec) template(t Template) ([]byte, error) {
+	if len(t.Containers) == 0 {
+		return t.MarshalJSON()
+	}
+	by := &t.Containers[0]
+	if had, ok := c.written[by]; ok && reflect.DeepEqual(t, had.Template) {
+		return had.as, nil
+	}
+	data, err := t.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	if len(c.written) >= mostTemplates {
+		clear(c.written)
+	}
+	c.written[by] = written{t, data}
+	return data, nil
+}
+
 // Forget ends what it knows of what it wrote.
-func (c *Codec) Forget() { c.written, c.as = Template{}, nil }
+func (c *Codec) Forget() { clear(c.written) }
+
+// Marshal writes what has templates in it as JSON.
+func (c *Codec) Marshal(v any) ([]byte, error) { return json.Marshal(v, c.how) }
 
 // Stored is like the function of this name.
 func (c *Codec) Stored(data []byte, to Resource) error { return stored(data, to, c.how) }

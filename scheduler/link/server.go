@@ -193,7 +193,7 @@ func (s *Server) assignments(w http.ResponseWriter, r *http.Request) error {
 				return n.err
 			}
 			var err error
-			if line, err = json.Marshal(n.Assignment); err != nil {
+			if line, err = encode(&n.Assignment); err != nil {
 				return err
 			}
 			if !begun {
@@ -214,6 +214,16 @@ func (s *Server) assignments(w http.ResponseWriter, r *http.Request) error {
 			return nil // the host is gone
 		}
 	}
+}
+
+// codecs are those that nobody writes with. Assignments share the templates of the controllers,
+// which never change in place.
+var codecs = sync.Pool{New: func() any { return api.NewCodec() }} //nolint:gochecknoglobals // a pool
+
+func encode(a *Assignment) ([]byte, error) {
+	c, _ := codecs.Get().(*api.Codec)
+	defer codecs.Put(c)
+	return c.Marshal(a)
 }
 
 func (s *Server) silent(host string) bool {
