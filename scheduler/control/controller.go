@@ -21,7 +21,7 @@ type Config struct {
 	Heartbeat time.Duration // within which a host reports, 2 s by default
 	Lease     time.Duration // of silence, after which a host is lost; 8 s by default
 	Grace     time.Duration // after a leader's start, in which no silence counts; 3 heartbeats by default
-	Term      time.Duration // after which another leads if this process ends; 5 s by default
+	Term      time.Duration // after which another leads if this process ends; 3 s by default
 	Events    time.Duration // for which events are kept, an hour by default
 	History   time.Duration // for which operations are kept after their end, a day by default
 
@@ -46,7 +46,7 @@ func (c *Config) complete() {
 	}{
 		{&c.Heartbeat, 2 * time.Second},
 		{&c.Lease, 8 * time.Second},
-		{&c.Term, 5 * time.Second},
+		{&c.Term, 3 * time.Second},
 		{&c.Events, time.Hour},
 		{&c.History, 24 * time.Hour},
 		{&c.Yield, 5 * time.Second},

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,16 +75,20 @@ func CheckEndpoint(endpoint string) error {
 // Run keeps a host linked until ctx ends: it goes from one endpoint to the next until one
 // leads, and begins anew, later and later, when none does.
 func (c *Client) Run(ctx context.Context, h Host) {
-	backoff, said := firstBackoff, ""
+	backoff, said, last := firstBackoff, "", -1
 	for ctx.Err() == nil {
 		order := rand.Perm(len(c.Endpoints)) //nolint:gosec // jitter
+		// One that fell silent may hold each call for as long as one may take: it comes last.
+		if at := slices.Index(order, last); at >= 0 {
+			order = append(slices.Delete(order, at, at+1), last)
+		}
 		for _, i := range order {
 			well, err := c.session(ctx, c.Endpoints[i], h)
 			if ctx.Err() != nil {
 				return
 			}
 			if well {
-				backoff = firstBackoff
+				backoff, last = firstBackoff, i
 				break // somebody leads soon: ask all again
 			}
 			if text := fmt.Sprint(c.Endpoints[i], err); text != said {

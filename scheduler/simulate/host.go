@@ -61,6 +61,12 @@ const (
 
 // Run lives until ctx ends, speaking with the controller that to gives at the time.
 func (h *Host) Run(ctx context.Context, to func() link.Controller) {
+	h.live(ctx, func(cut <-chan struct{}) bool { return h.session(ctx, to(), cut) })
+}
+
+// live has sessions, each until it ends or is cut, while the host is not away. A session
+// says whether it had a lease.
+func (h *Host) live(ctx context.Context, session func(cut <-chan struct{}) bool) {
 	h.mu.Lock()
 	h.runs, h.turned = map[string]*run{}, make(chan struct{})
 	h.mu.Unlock()
@@ -76,7 +82,7 @@ func (h *Host) Run(ctx context.Context, to func() link.Controller) {
 			}
 			continue
 		}
-		if h.session(ctx, to(), turned) {
+		if session(turned) {
 			retry = firstRetry
 		}
 		select {

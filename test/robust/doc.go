@@ -4,6 +4,6 @@
 //
 // All that is chosen by chance comes from one seed, which is printed; MOS_SEED
 // repeats a run. MOS_FULL=1 asks for the long forms, MOS_ROUNDS for a number of
-// containers in [TestChurn], MOS_FROM for the case to go on from in
-// [TestRestartPairs].
+// containers in [TestChurn] and of faults in [TestSchedulersSurviveKills], MOS_FROM for the
+// case to go on from in [TestRestartPairs] and there.
 package robust

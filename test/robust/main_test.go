@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mosdocker/mosdocker/scheduler/state/statetest"
 	"github.com/mosdocker/mosdocker/test/lab"
 )
 
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, activate(os.Args[2], os.Args[3:]))
 		os.Exit(1)
 	}
-	code := m.Run()
+	code := statetest.Main(m)
 	lab.Remove()
 	os.Exit(code)
 }

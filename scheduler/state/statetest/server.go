@@ -150,7 +150,8 @@ func (c *Cluster) StartAll() {
 	}
 }
 
-// Start starts a server and waits until it is ready, which it is with a quorum only.
+// Start starts a server, if it does not run, and waits until it is ready, which it is with
+// a quorum only.
 func (c *Cluster) Start(i int) error {
 	s := c.servers[i]
 	config, err := json.Marshal(s.config) //nolint:musttag // serve reads it
@@ -159,6 +160,9 @@ func (c *Cluster) Start(i int) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.process != nil {
+		return nil
+	}
 	s.process = exec.Command(os.Args[0])
 	s.process.Env = append(os.Environ(), serverEnv+"="+string(config))
 	var stderr strings.Builder
@@ -182,6 +186,19 @@ func (c *Cluster) Start(i int) error {
 	return nil
 }
 
+// Leader is the server that leads, by its number; of those that answer at all.
+func (c *Cluster) Leader(ctx context.Context, client *clientv3.Client) (int, error) {
+	var errs []error
+	for i, at := range c.Endpoints() {
+		r, err := client.Status(ctx, at)
+		if err == nil && r.Leader == r.Header.MemberId {
+			return i, nil
+		}
+		errs = append(errs, err)
+	}
+	return 0, fmt.Errorf("no server of etcd leads: %w", errors.Join(errs...))
+}
+
 // Kill ends a server as kill -9 does.
 func (c *Cluster) Kill(i int) {
 	s := c.servers[i]
@@ -195,9 +212,14 @@ func (c *Cluster) Kill(i int) {
 	s.process = nil
 }
 
-// listen is an address on the loopback that nobody listens on, outside of the range that the
-// kernel takes ports from for others.
 func listen(tb testing.TB) string {
+	tb.Helper()
+	return "https://" + Address(tb)
+}
+
+// Address is one on the loopback that nobody listens on, outside of the range that the
+// kernel takes ports from for others: who is killed finds it free when it starts again.
+func Address(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
 		at := fmt.Sprintf("127.0.0.1:%d", 20_000+mathrand.IntN(12_000))
@@ -206,7 +228,7 @@ func listen(tb testing.TB) string {
 			continue
 		}
 		l.Close()
-		return "https://" + at
+		return at
 	}
 	tb.Fatal("found no free port")
 	return ""
@@ -230,7 +252,7 @@ func certificates(tb testing.TB, dir string) (ca, cert, key string) {
 	now := time.Now()
 	authority := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
