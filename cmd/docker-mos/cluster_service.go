@@ -315,6 +315,15 @@ func clusterListOf[T any](c *cluster, cmd *cobra.Command, l *list[T], ask func(c
 	return cmd
 }
 
+// addressesOf are those that the cluster gave a set, or that its template names.
+func addressesOf(s *api.SetInstance) string {
+	var out []string
+	for _, a := range s.Spec.Addresses {
+		out = append(out, a.Address)
+	}
+	return strings.Join(out, ",")
+}
+
 func (c *cluster) servicePs() *cobra.Command {
 	type row = *api.SetInstance
 	l := &list[row]{
@@ -328,6 +337,7 @@ func (c *cluster) servicePs() *cobra.Command {
 			{name: "Images", header: "IMAGES", value: func(s row) string { return images(s.Spec.Set.Set) }},
 			{name: "Message", header: "MESSAGE", value: func(s row) string { return dash(s.Status.Message) }},
 			{name: "Service", header: "SERVICE", extra: true, value: func(s row) string { return s.Spec.Service }},
+			{name: "Addresses", header: "ADDRESSES", extra: true, value: func(s row) string { return dash(addressesOf(s)) }},
 		},
 		filters: []filter[row]{
 			byName(func(s row) string { return s.Name }),

@@ -20,8 +20,14 @@ import (
 // how many failed, and how long after the first of these the last did.
 func underLoad(t *testing.T, h *lab.Host, what string, f func()) (failed int, outage time.Duration) {
 	t.Helper()
+	return askedAt(t, h, "10.9.0.21", what, f)
+}
+
+// askedAt is underLoad of a set with an address.
+func askedAt(t *testing.T, h *lab.Host, address, what string, f func()) (failed int, outage time.Duration) {
+	t.Helper()
 	began := time.Now()
-	h.D("run", "-d", "--name", "load", "--network", "prod", rig.Image, "netcheck", "load", "-timeout", "30m", "http://10.9.0.21:7000/")
+	h.D("run", "-d", "--name", "load", "--network", "prod", rig.Image, "netcheck", "load", "-timeout", "30m", "http://"+address+":7000/")
 	time.Sleep(200 * time.Millisecond)
 	f()
 	time.Sleep(200 * time.Millisecond)

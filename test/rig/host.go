@@ -59,9 +59,21 @@ func (h *Host) boot(ctx context.Context) error {
 // stopped, start again, those of [Host.StartDaemon] right before dockerd, which
 // is where their units stand on a real host.
 func (h *Host) Restart(ctx context.Context) error {
+	h.Off()
+	return h.Boot(ctx)
+}
+
+// Off takes the host's power away, as the first half of [Host.Restart].
+func (h *Host) Off() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.off()
+}
+
+// Boot is the other half.
+func (h *Host) Boot(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.boot(ctx)
 }
 
