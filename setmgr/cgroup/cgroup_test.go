@@ -98,6 +98,49 @@ func TestCapHolds(t *testing.T) {
 	}
 }
 
+// TestWhatDeadContainersLeftGoes: a runtime that was killed leaves cgroups without a
+// process. One that has a process stays, and keeps the set's.
+func TestWhatDeadContainersLeftGoes(t *testing.T) {
+	f, parent := private(t)
+	if err := f.Set(t.Context(), parent, plan.Limits{CPU: 1, MEM: 64 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	dead, live := mountPoint+"/cpu"+parent+"/dead/below", mountPoint+"/cpu"+parent+"/live/below"
+	if err := errors.Join(os.MkdirAll(dead, 0o755), os.MkdirAll(live, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	process := exec.Command("sh", "-c", "echo $$ >"+live+"/cgroup.procs; read end")
+	in, err := process.StdinPipe()
+	if err == nil {
+		err = process.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	testx.Eventually(t, 5*time.Second, func() error {
+		b, err := os.ReadFile(live + "/cgroup.procs")
+		if err == nil && len(b) == 0 {
+			err = errors.New("nobody is in it yet")
+		}
+		return err
+	})
+	if err := f.Drop(t.Context(), parent); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("a parent in use is dropped: %v", err)
+	}
+	if b, err := os.ReadFile(live + "/cgroup.procs"); err != nil || len(b) == 0 {
+		t.Errorf("who was in it is not: %q, %v", b, err)
+	}
+	if err := errors.Join(in.Close(), process.Wait()); err != nil {
+		t.Log(err) // the shell's own code
+	}
+	if err := f.Drop(t.Context(), parent); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(mountPoint + "/*" + parent); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
 // TestWhatDoesNotFitIsRefused: less than a container in it is allowed, or uses.
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	f, parent := private(t)

@@ -238,12 +238,20 @@ func (f *folders) Drop(ctx context.Context, parent string) error {
 	return f.remember(parent, nil)
 }
 
-// patience is how long the last process of a parent may be on its way out.
-const patience = 3 * time.Second
+// patience is how long the last process of a parent may be on its way out. After a part of
+// it what is left in there is taken for that of containers whose runtime died before it
+// cleared up.
+const (
+	patience = 3 * time.Second
+	litter   = time.Second
+)
 
 // removeDir removes a cgroup.
 func removeDir(ctx context.Context, dir string) error {
-	for end := time.Now().Add(patience); ; {
+	for began, end := time.Now(), time.Now().Add(patience); ; {
+		if time.Since(began) > litter {
+			removeEmpty(dir)
+		}
 		err := syscall.Rmdir(dir)
 		switch {
 		case err == nil, errors.Is(err, fs.ErrNotExist):
@@ -255,6 +263,22 @@ func removeDir(ctx context.Context, dir string) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// removeEmpty removes what is below a cgroup, as far as the kernel lets it: one that has a
+// process stays.
+func removeEmpty(dir string) {
+	below, err := os.ReadDir(dir)
+	if err != nil {
+		return // it is gone
+	}
+	for _, e := range below {
+		if e.IsDir() {
+			child := filepath.Join(dir, e.Name())
+			removeEmpty(child)
+			_ = syscall.Rmdir(child)
 		}
 	}
 }
