@@ -167,7 +167,7 @@ type life struct {
 }
 
 // record looks at a fleet until the test ends, or stop is called.
-func (f *fleet) record() (_ *history, stop func()) {
+func (f *fleet) record() (_ *history, end func()) {
 	y := &history{seen: map[string]*life{}}
 	ctx, stop := context.WithCancel(f.t.Context())
 	var work sync.WaitGroup
