@@ -204,7 +204,7 @@ func (c *cluster) local(cmd *cobra.Command) error {
 			return nil
 		}
 	}
-	return usage("%s works on the Engine of the current context: with --cluster take service, host, network, operation, rebalance or explain", cmd.CommandPath())
+	return usage("%s works on the Engine of the current context: with --cluster take service, host, network, operation, quota, rebalance or explain", cmd.CommandPath())
 }
 
 // clusterWide marks commands that ask a scheduler.

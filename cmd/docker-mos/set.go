@@ -48,7 +48,7 @@ func newSet(cli command.Cli) *cobra.Command {
 		s.ls(), s.ps(), s.inspect(), s.logs(), s.events(),
 		s.stop(), s.start(), s.restart(), s.rm(), s.update(), s.history(), s.rollback(), s.resize(), s.heal(),
 		s.exec(), s.attach(), s.top(), s.cp(), s.debug(), s.stats(), s.caps(),
-		of.service(), of.host(), of.network(), of.explain(), of.operation(), of.rebalance(),
+		of.service(), of.host(), of.network(), of.explain(), of.operation(), of.quota(), of.rebalance(),
 	)
 	ownHelp(cmd)
 	return cmd

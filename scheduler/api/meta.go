@@ -20,11 +20,12 @@ const (
 	Tokens       Kind = "tokens"
 	Networks     Kind = "networks"
 	Leftovers    Kind = "leftovers"
+	Quotas       Kind = "quotas"
 )
 
 // Kinds are all of them.
 func Kinds() []Kind {
-	return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens, Networks, Leftovers}
+	return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens, Networks, Leftovers, Quotas}
 }
 
 // Meta is what all resources have.

@@ -276,7 +276,7 @@ func (f *flaws) placement(at string, p Placement) {
 			f.add(field, "it is neither hard nor has a weight, so it says nothing")
 		}
 	}
-	within(f, at+".priority", int64(p.Priority), -1000, 1000)
+	within(f, at+".priority", int64(p.Priority), -mostPriority, mostPriority)
 }
 
 func (f *flaws) constraint(at string, c Constraint) {

@@ -103,7 +103,7 @@ func (t *Token) Check() error {
 	f.meta(&t.Meta, "token", longestLabel, false)
 	oneOf(&f, "spec.role", t.Spec.Role, Roles()...)
 	switch {
-	case t.Spec.Role == Tenant && (!dnsName(t.Spec.Tenant, false) || strings.Contains(t.Spec.Tenant, "-")):
+	case t.Spec.Role == Tenant && !isTenant(t.Spec.Tenant):
 		f.add("spec.tenant", "%.60q is no name of a tenant: take small letters and digits", t.Spec.Tenant)
 	case t.Spec.Role != Tenant && t.Spec.Tenant != "":
 		f.add("spec.tenant", "only a token of role %s has one", Tenant)
@@ -113,3 +113,6 @@ func (t *Token) Check() error {
 	}
 	return f.err()
 }
+
+// isTenant says whether this is the name of a tenant.
+func isTenant(name string) bool { return dnsName(name, false) && !strings.Contains(name, "-") }

@@ -34,7 +34,8 @@ type cache struct {
 	hash     string
 	cluster  *place.Cluster
 
-	ops operations
+	ops    operations
+	quotas map[string]*api.Quota // by tenant
 	nets
 	endedNets map[string]bool // networks that were asked to go
 
@@ -75,7 +76,7 @@ func (c *cache) clear() {
 	c.hosts, c.services, c.sets = map[string]*api.Host{}, map[string]*service{}, map[string]*set{}
 	c.onHost, c.volumes = map[string]map[string]*set{}, map[string]map[string]bool{}
 	c.dirty, c.ended = map[string]bool{}, map[string]bool{}
-	c.ops = newOperations()
+	c.ops, c.quotas = newOperations(), map[string]*api.Quota{}
 	c.nets, c.endedNets = newNets(), map[string]bool{}
 	c.cluster = place.New(c.seed)
 }
@@ -134,12 +135,19 @@ func (c *cache) list(ctx context.Context, s *state.Store) error {
 	if err != nil {
 		return err
 	}
+	quotas, err := state.All[api.Quota](ctx, s, at)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stopped := c.sets
 	c.clear()
 	for _, o := range running.Items {
 		c.ops.set(o.Name, o)
+	}
+	for _, q := range quotas.Items {
+		c.setQuota(q.Name, q)
 	}
 	for _, n := range networks.Items {
 		c.setNetwork(n)
@@ -172,7 +180,7 @@ func (c *cache) watch(ctx context.Context, s *state.Store) error {
 	c.mu.Lock()
 	after := c.revision
 	c.mu.Unlock()
-	for step, err := range s.Watch(ctx, after, api.Hosts, api.Services, api.SetInstances, api.Networks, api.Leftovers, api.Operations) {
+	for step, err := range s.Watch(ctx, after, api.Hosts, api.Services, api.SetInstances, api.Networks, api.Leftovers, api.Operations, api.Quotas) {
 		if err != nil {
 			return err
 		}
@@ -198,6 +206,8 @@ func (c *cache) apply(step state.Step) {
 			c.setLeftover(r)
 		case *api.Operation:
 			c.ops.set(r.Name, r)
+		case *api.Quota:
+			c.setQuota(r.Name, r)
 		case nil:
 			c.remove(change.Kind, change.Name)
 		}
@@ -440,6 +450,8 @@ func (c *cache) remove(kind api.Kind, name string) {
 		c.removeLeftover(name)
 	case api.Operations:
 		c.ops.set(name, nil)
+	case api.Quotas:
+		c.setQuota(name, nil)
 	case api.SetInstances:
 		s := c.sets[name]
 		c.leave(s)

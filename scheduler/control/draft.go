@@ -22,6 +22,7 @@ type draft struct {
 	ends     []api.Resource       // services and hosts of which nothing is left
 	notes    map[string][]note    // by service, or / and host
 	freed    bool                 // a set left its host
+	used     map[string]api.Usage // by tenant, where it was counted
 	begun    []*api.Operation
 	told     []*api.Operation // operations that are otherwise
 	taken    map[api.SetAddress]bool
@@ -39,7 +40,7 @@ type member struct {
 }
 
 func newDraft(c *cache, now time.Time) *draft {
-	return &draft{cache: c, now: now, members: map[string]*member{}, hosts: map[string]*api.Host{}, notes: map[string][]note{}, taken: map[api.SetAddress]bool{}, settled: map[string]*api.Leftover{}}
+	return &draft{cache: c, now: now, members: map[string]*member{}, hosts: map[string]*api.Host{}, notes: map[string][]note{}, used: map[string]api.Usage{}, taken: map[api.SetAddress]bool{}, settled: map[string]*api.Leftover{}}
 }
 
 func (d *draft) member(s *set) *member {

@@ -293,9 +293,16 @@ func (k *look) place() {
 		if v := k.fresh(len(k.sets)); m.was != nil && m.hash != v.hash && m.hash != k.target.hash {
 			k.turnTo(m, v) // nothing runs of it, so it need not be as it was
 		}
+		if why := k.overQuota(m); why != "" {
+			refused = true
+			k.waiting[k.of.name] = true
+			k.why = append(k.why, why)
+			continue
+		}
 		kept, _ := k.cluster.Where(id(m.Name))
 		err := k.put(m)
 		if err == nil {
+			k.charge(m)
 			continue
 		}
 		k.waiting[k.of.name] = true

@@ -60,6 +60,9 @@ func (c *call) may(v verb, kind api.Kind, name string) error {
 		}
 		return nil
 	case api.Tenant:
+		if kind == api.Quotas && c.mayQuota(v, name) {
+			return nil
+		}
 		if !slices.Contains([]api.Kind{api.Services, api.SetInstances, api.Events}, kind) {
 			return denied("%s: it has services only", kind)
 		}
@@ -85,6 +88,8 @@ func (c *call) sees(r api.Resource) bool {
 	switch r := r.(type) {
 	case *api.Event:
 		return r.Spec.On.Kind != api.Hosts && c.owns(r.Spec.On.Name)
+	case *api.Quota:
+		return r.Name == c.Tenant
 	case *api.Service, *api.SetInstance:
 		return c.owns(r.Head().Name)
 	}

@@ -50,6 +50,9 @@ func (s *Server) questions() {
 		if err := s.judged(callOf(ctx), service); err != nil {
 			return nil, err
 		}
+		if err := s.affordablePlan(ctx, service); err != nil {
+			return nil, err
+		}
 		f, err := s.cfg.Control.DryRun(ctx, service)
 		if err != nil {
 			return nil, err

@@ -33,6 +33,7 @@ type kind[R api.Resource] struct {
 	// passes says whether a list with these filters has a resource.
 	passes func(listInput, R) bool
 	stays  bool // until the leader takes it away
+	atOnce bool // it goes when it is asked to
 }
 
 func (s *Server) resources() {
@@ -44,6 +45,7 @@ func (s *Server) resources() {
 	serve(s, kind[*api.Operation]{one: "operation", wish: wishOperation, stays: true})
 	serve(s, kind[*api.Network]{one: "network", wish: func(to, from *api.Network) { to.Spec = from.Spec }})
 	serve(s, kind[*api.Leftover]{one: "leftover"})
+	serve(s, kind[*api.Quota]{one: "quota", wish: func(to, from *api.Quota) { to.Spec = from.Spec }, atOnce: true})
 	serve(s, kind[*api.Event]{one: "event", passes: func(q listInput, e *api.Event) bool {
 		return q.On == "" || q.On == string(e.Spec.On.Kind)+"/"+e.Spec.On.Name
 	}})
@@ -122,6 +124,9 @@ func serve[T any, R resource[T]](s *Server, k kind[R]) {
 		if err == nil && !callOf(ctx).sees(r) {
 			err = fault.NotFound("%s %q is not there", k.one, clip(in.Name))
 		}
+		if err == nil {
+			err = s.told(ctx, r)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -155,6 +160,9 @@ func serve[T any, R resource[T]](s *Server, k kind[R]) {
 			}
 			return nil
 		})
+		if err == nil && k.atOnce {
+			err = s.cfg.Store.Delete(ctx, r)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +208,9 @@ func list[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], q lis
 	for _, item := range got.Items {
 		r := R(item)
 		if c.sees(r) && q.has(r.Head().Labels) && (k.passes == nil || k.passes(q, r)) {
+			if err := s.told(ctx, r); err != nil {
+				return nil, err
+			}
 			page.Items = append(page.Items, item)
 		}
 	}
@@ -250,6 +261,9 @@ func made[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], in *c
 		return nil, err
 	}
 	if err := s.planned(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := s.affordable(ctx, r, nil); err != nil {
 		return nil, err
 	}
 	if in.DryRun {
@@ -362,12 +376,15 @@ func changed[T any, R resource[T]](ctx context.Context, s *Server, in *changeInp
 	}
 	wish := f
 	f = func(r R) error {
-		had := subnets(r)
+		had, was := subnets(r), serviceOf(r)
 		if err := wish(r); err != nil {
 			return err
 		}
 		if !slices.Equal(had, subnets(r)) {
 			return fault.Invalid("spec.pools: the subnets of a network are not changed: remove it when no service names it, and make it anew")
+		}
+		if err := s.affordable(ctx, r, was); err != nil {
+			return err
 		}
 		return s.judged(callOf(ctx), r)
 	}

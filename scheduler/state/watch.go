@@ -164,6 +164,8 @@ func blank(kind api.Kind) api.Resource {
 		return &api.Network{}
 	case api.Leftovers:
 		return &api.Leftover{}
+	case api.Quotas:
+		return &api.Quota{}
 	}
 	return nil
 }
