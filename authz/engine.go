@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -239,13 +240,17 @@ func (a *asker) Image(ref string) (judge.Found, error) {
 	var i struct {
 		ID                    string `json:"Id"`
 		RepoTags, RepoDigests []string
-		Config                struct{ Labels map[string]string }
+		Config                struct {
+			Labels  map[string]string
+			Volumes map[string]struct{}
+		}
 	}
 	if err := a.get("/images/"+ref+"/json", &i); err != nil {
 		return judge.Found{}, err
 	}
 	f := judge.Found{ID: i.ID, Object: object("image", ref, i.Config.Labels)}
 	f.Owner = i.Config.Labels[judge.BuilderLabel]
+	f.Paths = slices.Collect(maps.Keys(i.Config.Volumes))
 	for _, n := range append(i.RepoTags, i.RepoDigests...) {
 		if r, err := reference.ParseNormalizedNamed(n); err == nil {
 			f.Names = append(f.Names, r.String())

@@ -70,6 +70,7 @@ func ordinaryLife(t *testing.T, b *bench) {
 			t.Errorf("docker %s: got %q, %v; want %q", strings.Join(c.args, " "), out, err, c.want)
 		}
 	}
+	b.owns(t, "web2", "/anonymous")
 	if out := b.a(t, "network", "ls", "-q"); !b.brief() && (strings.Contains(out, "\n") || out == "") {
 		t.Errorf("networks listed are %q, want one", out)
 	}
@@ -110,6 +111,16 @@ func ordinaryLife(t *testing.T, b *bench) {
 	ops("rm", "-f", "theirs")
 }
 
+// owns fails the test unless a container of a's has a volume of a's without a name at a path.
+func (b *bench) owns(t *testing.T, container, path string) (volume string) {
+	t.Helper()
+	volume = b.a(t, "inspect", "-f", `{{range .Mounts}}{{if eq .Destination "`+path+`"}}{{.Name}}{{end}}{{end}}`, container)
+	if out := b.a(t, "volume", "inspect", "-f", `{{index .Labels "mos.owner"}}`, volume); len(volume) != 64 || out != "a" {
+		t.Errorf("volume %q belongs to %q", volume, out)
+	}
+	return volume
+}
+
 // streams hands standard input through, with its end.
 func streams(t *testing.T, b *bench) {
 	t.Helper()
@@ -140,7 +151,7 @@ func copies(t *testing.T, b *bench) {
 
 func builds(t *testing.T, b *bench) {
 	t.Helper()
-	b.write(t, "/tmp/context/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.builder=b other=1\nRUN echo built >/built\n")
+	b.write(t, "/tmp/context/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.builder=b other=1\nRUN mkdir /kept && echo built | tee /built >/kept/file\nVOLUME /kept\n")
 	b.a(t, "build", "-q", "-t", "a/built", "/tmp/context")
 	if out := b.a(t, "inspect", "-f", `{{index .Config.Labels "mos.builder"}}`, "a/built"); out != "a" {
 		t.Errorf("the image belongs to %q", out)
@@ -148,6 +159,13 @@ func builds(t *testing.T, b *bench) {
 	if out := b.a(t, "run", "--rm", "a/built", "cat", "/built"); out != "built" {
 		t.Errorf("got %q", out)
 	}
+	b.a(t, "run", "-d", "--name", "keeper", "-m", "64m", "a/built", "sleep", "1000")
+	if out := b.a(t, "exec", "keeper", "cat", "/kept/file"); out != "built" {
+		t.Errorf("the image's volume has %q", out)
+	}
+	volume := b.owns(t, "keeper", "/kept")
+	b.a(t, "rm", "-f", "-v", "keeper")
+	b.refused(t, 1000, 2000, volume, "volume", "inspect", volume)
 	b.refused(t, 1000, 2000, "limits.host_namespaces", "build", "-q", "--network", "host", "/tmp/context")
 	b.refused(t, 1000, 2000, "builtin: tag", "build", "-q", "-t", rig.Image, "/tmp/context")
 	// BuildKit speaks gRPC on connections that are turned into others.

@@ -110,7 +110,7 @@ func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err erro
 		}
 		pass.uri = c.URI(ref, params)
 	}
-	if e.Label != "" || len(e.Peers) > 0 {
+	if e.Label != "" || len(e.Peers) > 0 || e.Mounts != nil {
 		if pass.body, err = editBody(pass.body, e); err != nil {
 			return err
 		}
@@ -240,22 +240,35 @@ func editBody(body []byte, e *judge.Edit) ([]byte, error) {
 			return nil, err
 		}
 	}
-	host := map[string]json.RawMessage{}
+	var host map[string]json.RawMessage
+	if text := top["HostConfig"]; len(text) > 0 {
+		if err := json.Unmarshal(text, &host); err != nil {
+			return nil, err
+		}
+	}
+	changed := false
 	for field, id := range e.Peers {
 		var err error
 		if field == "Container" {
 			err = put(top, field, id)
 		} else {
-			if len(host) == 0 {
-				err = json.Unmarshal(top["HostConfig"], &host)
-			}
-			err = errors.Join(err, put(host, field, "container:"+id))
+			changed = true
+			err = put(host, field, "container:"+id)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if len(host) > 0 {
+	if e.Mounts != nil {
+		if host == nil { // absent or null
+			host = map[string]json.RawMessage{}
+		}
+		changed = true
+		if err := put(host, "Mounts", e.Mounts); err != nil {
+			return nil, err
+		}
+	}
+	if changed {
 		if err := put(top, "HostConfig", host); err != nil {
 			return nil, err
 		}

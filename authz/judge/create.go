@@ -1,7 +1,9 @@
 package judge
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -46,7 +48,66 @@ func (j *judge) create() *denial {
 			return d
 		}
 	}
+	if j.front == Proxy {
+		j.edit.Mounts = ownVolumes(b, image.Paths, j.self)
+	}
 	return nil
+}
+
+// ownVolumes are the mounts of a new container whose volumes without a name get an owner:
+// those among its mounts, in its Volumes, and at paths of its image. nil is no change. That
+// a volume has no name stays so, by which the Engine removes it with its container.
+func ownVolumes(b *request.Create, image []string, owner string) []mount.Mount {
+	h := b.HostConfig
+	label := map[string]string{OwnerLabel: owner}
+	mounts, changed := slices.Clone(h.Mounts), false
+	taken := map[string]bool{"/": true}
+	for i := range mounts {
+		m := &mounts[i]
+		taken[path.Clean(m.Target)] = true
+		if m.Type != mount.TypeVolume || m.Source != "" {
+			continue
+		}
+		o := mount.VolumeOptions{}
+		if m.VolumeOptions != nil {
+			o = *m.VolumeOptions
+		}
+		o.Labels = maps.Clone(o.Labels)
+		if o.Labels == nil {
+			o.Labels = map[string]string{}
+		}
+		o.Labels[OwnerLabel] = owner
+		m.VolumeOptions, changed = &o, true
+	}
+	if len(h.VolumesFrom) > 0 { // which may have something at any path
+		image = nil
+	} else {
+		image = slices.Concat(image, slices.Collect(maps.Keys(b.Volumes)))
+	}
+	for _, bind := range h.Binds {
+		parts := strings.Split(bind, ":")
+		taken[path.Clean(parts[min(1, len(parts)-1)])] = true
+	}
+	for dst := range h.Tmpfs {
+		taken[path.Clean(dst)] = true
+	}
+	slices.Sort(image)
+	for _, dst := range image {
+		dst = path.Clean(dst)
+		if taken[dst] || !path.IsAbs(dst) {
+			continue
+		}
+		taken[dst], changed = true, true
+		o := &mount.VolumeOptions{Labels: label}
+		if h.VolumeDriver != "" {
+			o.DriverConfig = &mount.Driver{Name: h.VolumeDriver}
+		}
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Target: dst, VolumeOptions: o})
+	}
+	if !changed {
+		return nil
+	}
+	return mounts
 }
 
 // named decides on the objects that a new container names: networks, volumes,
@@ -174,6 +235,9 @@ func (j *judge) mount(m *mount.Mount, driver string) *denial {
 			}
 		}
 		if v.Name == "" {
+			if o := v.Labels[OwnerLabel]; o != "" && o != j.self {
+				return deny("builtin: owner", "label %s must be %s, not %.80s", OwnerLabel, j.self, o)
+			}
 			return nil
 		}
 		return j.volumeUse(v)

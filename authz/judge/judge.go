@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/mount"
 
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
@@ -32,6 +33,7 @@ type Found struct {
 	Driver string   // of a volume
 	Users  int      // of a volume, as far as its driver tells
 	Names  []string // of an image: its tags and digests
+	Paths  []string // of an image: where its containers have volumes without a name
 }
 
 // Lookup asks an Engine. A missing object is an error of class NotFound; any
@@ -72,7 +74,8 @@ type Edit struct {
 	Label   string              // value of the owner's label in the body, "" for none
 	Peers   map[string]string   // ids of containers named in the body, by field: NetworkMode, IpcMode, PidMode, Container
 	Volumes []request.VolumeCreate
-	Shown   string // of an answer that lists: keep what is this owner's or nobody's
+	Mounts  []mount.Mount // all of a new container, nil for no change
+	Shown   string        // of an answer that lists: keep what is this owner's or nobody's
 	// Ours are the labels of ours that a new container is to have, and no others; nil where
 	// it may have any.
 	Ours map[string]string
@@ -472,6 +475,9 @@ func (e Edit) String() string {
 	}
 	for _, v := range e.Volumes {
 		what = append(what, "volume "+v.Name+" is made")
+	}
+	if e.Mounts != nil {
+		what = append(what, "volumes without a name get the label, too")
 	}
 	if e.Shown != "" {
 		what = append(what, "images of others are left out")

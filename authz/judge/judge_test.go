@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -90,6 +91,14 @@ func TestWhatAProxyMustChange(t *testing.T) {
 	e = one(t, "call POST /v1.45/containers/create\nbody {\"Image\":\"busybox\",\"HostConfig\":{\"NetworkMode\":\"container:mine\",\"IpcMode\":\"container:mine\",\"Binds\":[\"new:/x\"]}}").Edit
 	if e.Label != "a" || e.Peers["NetworkMode"] != "aaaa1" || e.Peers["IpcMode"] != "aaaa1" || len(e.Volumes) != 1 || e.Volumes[0].Name != "new" || e.Volumes[0].Labels[OwnerLabel] != "a" {
 		t.Errorf("got %+v", e)
+	}
+	e = one(t, "object image db path=/db path=/taken path=/tmp\ncall POST /v1.45/containers/create\nbody {\"Image\":\"db\",\"Volumes\":{\"/data/\":{},\"/named\":{}},\"HostConfig\":{\"Binds\":[\"new:/taken:ro\"],\"Tmpfs\":{\"/tmp\":\"\"},\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/m\",\"VolumeOptions\":{\"NoCopy\":true,\"Labels\":{\"x\":\"y\"}}},{\"Type\":\"volume\",\"Source\":\"made\",\"Target\":\"/named\"}]}}").Edit
+	if text, err := json.Marshal(e.Mounts); err != nil || string(text) != `[{"Type":"volume","Target":"/m","VolumeOptions":{"NoCopy":true,"Labels":{"mos.owner":"a","x":"y"}}},{"Type":"volume","Source":"made","Target":"/named"},`+
+		`{"Type":"volume","Target":"/data","VolumeOptions":{"Labels":{"mos.owner":"a"}}},{"Type":"volume","Target":"/db","VolumeOptions":{"Labels":{"mos.owner":"a"}}}]` {
+		t.Errorf("mounts become %s, %v", text, err)
+	}
+	if e := one(t, "call POST /v1.45/containers/create\nbody {\"Image\":\"busybox\",\"HostConfig\":{\"Binds\":[\"new:/x\"]}}").Edit; e.Mounts != nil {
+		t.Errorf("mounts become %+v", e.Mounts)
 	}
 	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.builder":"a"}` {
 		t.Errorf("got %+v", e)

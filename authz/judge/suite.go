@@ -208,6 +208,8 @@ func (r *reader) object(text string) error {
 			o.Labels[key] = value
 		case "driver":
 			o.Driver = v
+		case "path":
+			o.Paths = append(o.Paths, v)
 		case "users":
 			n, err := strconv.Atoi(v)
 			if err != nil {
@@ -215,7 +217,7 @@ func (r *reader) object(text string) error {
 			}
 			o.Users = n
 		default:
-			return fmt.Errorf("%q is none of id=, owner=, label=, driver=, users=, container=", w)
+			return fmt.Errorf("%q is none of id=, owner=, label=, driver=, users=, path=, container=", w)
 		}
 	}
 	r.things = append(r.things, o)
