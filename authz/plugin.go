@@ -20,7 +20,7 @@ import (
 // register adds the calls of the authorization protocol.
 func (d *Daemon) register(s *pluginsrv.Server) {
 	s.Implements(authorization.AuthZApiImplements)
-	pluginsrv.Handle(s, "/"+authorization.AuthZApiRequest, d.authzReq)
+	pluginsrv.HandleBounded(s, "/"+authorization.AuthZApiRequest, d.authzReq)
 	// The answer has had its effect, and all that could be refused is the telling; but a new
 	// container can be taken back before anybody has its name.
 	pluginsrv.Mostly(s, "/"+authorization.AuthZApiResponse, authorization.Response{Allow: true},

@@ -52,10 +52,19 @@ type Fact interface {
 // [None] any body is taken, also none. The context that f gets ends at the
 // call's deadline. A panic of f is an error of its call.
 func Handle[Req, Resp any](s *Server, path string, f func(context.Context, Req) (Resp, error)) {
-	s.mux.HandleFunc("POST "+path, handler(s, path, f))
+	s.mux.HandleFunc("POST "+path, handler(s, path, (*call).run, f))
 }
 
-func handler[Req, Resp any](s *Server, path string, f func(context.Context, Req) (Resp, error)) http.HandlerFunc {
+// HandleBounded is [Handle] for an f that surely returns soon after its context ended: it
+// runs on the connection's own goroutine, which spares the wake-up of another thread.
+func HandleBounded[Req, Resp any](s *Server, path string, f func(context.Context, Req) (Resp, error)) {
+	s.mux.HandleFunc("POST "+path, handler(s, path, (*call).runHere, f))
+}
+
+// runner is [call.run] or [call.runHere].
+type runner func(*call, context.Context, func(context.Context) (any, error)) (any, error)
+
+func handler[Req, Resp any](s *Server, path string, run runner, f func(context.Context, Req) (Resp, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := &call{s: s, method: path[1:], start: time.Now(), number: s.number.Add(1)}
 		s.metrics.open.Inc()
@@ -67,7 +76,7 @@ func handler[Req, Resp any](s *Server, path string, f func(context.Context, Req)
 		}
 		var resp any
 		if c.err == nil {
-			resp, c.err = c.run(r.Context(), func(ctx context.Context) (any, error) { return f(ctx, req) })
+			resp, c.err = run(c, r.Context(), func(ctx context.Context) (any, error) { return f(ctx, req) })
 		}
 		_, c.fact = any(req).(Fact)
 		if c.fact && c.err != nil && !errdefs.IsNotFound(c.err) && !errdefs.IsInvalidArgument(c.err) {
@@ -84,7 +93,7 @@ const headSize = 1 << 10
 // something that f is to look at, as but says. Others are not read.
 func Mostly[Req, Resp any](s *Server, path string, resp Resp, but func(head []byte) bool, f func(context.Context, Req) (Resp, error)) {
 	counted := s.metrics.calls.WithLabelValues(path[1:], resultOK)
-	rest := handler(s, path, f)
+	rest := handler(s, path, (*call).run, f)
 	s.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		var head [headSize]byte
 		n, err := io.ReadFull(r.Body, head[:])
@@ -208,6 +217,22 @@ func (c *call) run(ctx context.Context, f func(context.Context) (any, error)) (a
 			return nil, fmt.Errorf("%w, and what it does still runs: look at the daemon's log before you try again", context.Cause(ctx))
 		}
 	}
+}
+
+// runHere is [call.run] without a way to do without f. That the server must stop does not
+// end the context: its limit does.
+func (c *call) runHere(ctx context.Context, f func(context.Context) (any, error)) (resp any, err error) {
+	limit := c.s.limit(c.method)
+	ctx = context.WithValue(context.WithoutCancel(ctx), requestKey{}, c.number)
+	ctx, stop := context.WithTimeoutCause(ctx, limit, lateError(limit))
+	defer stop()
+	c.s.open.add(1)
+	defer c.s.open.add(-1)
+	err = c.guard(func() (err error) {
+		resp, err = f(ctx)
+		return err
+	})
+	return resp, because(ctx, err)
 }
 
 // because adds why the context ended to an error that only says that it did.

@@ -391,3 +391,22 @@ func TestBrokenFactIsNoAnswer(t *testing.T) {
 type factThing struct{}
 
 func (factThing) AskedForAFact() {}
+
+func TestBoundedCallsPanicAndEndToo(t *testing.T) {
+	s := start(t, Config{CallLimit: 20 * time.Millisecond}, func(s *Server) {
+		HandleBounded(s, "/X.Echo", echo)
+		HandleBounded(s, "/X.Panic", func(context.Context, thing) (None, error) { panic("broken") })
+		HandleBounded(s, "/X.Wait", func(ctx context.Context, _ thing) (None, error) {
+			<-ctx.Done()
+			return None{}, ctx.Err()
+		})
+	})
+	if code, body := s.post(t, "/X.Echo", `{"ID":"a"}`); code != 200 || !strings.Contains(body, `"ID":"a"`) {
+		t.Errorf("got %d %s", code, body)
+	}
+	for call, want := range map[string]string{"/X.Panic": "broke inside: broken", "/X.Wait": errLate.Error()} {
+		if code, body := s.post(t, call, `{"ID":"a"}`); code != 500 || !strings.Contains(errOf(t, body), want) {
+			t.Errorf("%s: got %d %s, want %q", call, code, body, want)
+		}
+	}
+}
