@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,23 +25,29 @@ import (
 )
 
 // guarded is two hosts with an Engine and mos-authz each. The first one's is asked
-// through the guarded socket, the second one's by its Engine.
+// through the guarded socket, the second one's by its Engine. What nothing can be below
+// is beside them: a proxy and a plugin that look at nothing.
 type guarded struct {
-	admin  [2]*api.Client
-	hosts  [2]*rig.Host
-	direct *http.Client // the first Engine, past all
-	socket *http.Client // the same through the guarded socket
-	plugin *http.Client // the second Engine, which asks the plugin
+	admin      [2]*api.Client
+	hosts      [3]*rig.Host
+	direct     *http.Client // the first Engine, past all
+	socket     *http.Client // the same through the guarded socket
+	plugin     *http.Client // the second Engine, which asks the plugin
+	bareSocket *http.Client // the first Engine through net/http's reverse proxy
+	barePlugin *http.Client // the third Engine, which asks a plugin that agrees to all but one call
 }
 
 func newGuarded(b *testing.B) *guarded {
 	b.Helper()
-	r := rig.New(b, rig.Config{Engine: rig.EngineNew, Hosts: 2})
+	r := rig.New(b, rig.Config{Engine: rig.EngineNew, Hosts: len(guarded{}.hosts)})
 	g := &guarded{}
 	for i := range g.hosts {
-		h := r.Host(i + 1)
+		g.hosts[i] = r.Host(i + 1)
+	}
+	for i := range g.admin {
+		h := g.hosts[i]
 		run := filepath.Dir(h.Socket())
-		g.hosts[i], g.admin[i] = h, api.New(filepath.Join(run, "mos", "mos-authz.sock"))
+		g.admin[i] = api.New(filepath.Join(run, "mos", "mos-authz.sock"))
 		g.write(b, i, "/etc/mos/policy.toml", policyOf("operator"))
 		err := h.StartDaemon(rig.Daemon{Name: "mos-authz", Argv: []string{lab.Program(b, "mos-authz")}, Ready: func() error {
 			_, err := g.admin[i].Status(context.Background())
@@ -51,23 +59,81 @@ func newGuarded(b *testing.B) *guarded {
 	}
 	g.direct, g.plugin = keptClient(g.hosts[0].Socket()), keptClient(g.hosts[1].Socket())
 	g.socket = keptClient(filepath.Join(filepath.Dir(g.hosts[0].Socket()), "mos", "docker.sock"))
-	g.write(b, 1, "/etc/docker/daemon.json", `{"authorization-plugins":["mos-authz"]}`)
-	if err := g.hosts[1].Signal(rig.Dockerd, syscall.SIGHUP); err != nil {
-		b.Fatal(err)
+	g.bareSocket = keptClient(g.bare(b, 0, "proxy", "/run/mos/bare.sock"))
+	g.bare(b, 2, "plugin", "/run/docker/plugins/bare.sock")
+	g.barePlugin = keptClient(g.hosts[2].Socket())
+	for i, name := range map[int]string{1: "mos-authz", 2: "bare"} {
+		g.write(b, i, "/etc/docker/daemon.json", `{"authorization-plugins":["`+name+`"]}`)
+		if err := g.hosts[i].Signal(rig.Dockerd, syscall.SIGHUP); err != nil {
+			b.Fatal(err)
+		}
 	}
 	g.policy(b, "tenant")
-	testx.Eventually(b, 20*time.Second, func() error {
-		resp, err := g.plugin.Get("http://docker/plugins")
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusForbidden {
-			return fmt.Errorf("the plugin is not asked yet: %s", resp.Status)
-		}
-		return nil
-	})
+	for _, c := range []*http.Client{g.plugin, g.barePlugin} {
+		testx.Eventually(b, time.Minute, func() error {
+			resp, err := c.Get("http://docker/plugins")
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusForbidden {
+				return fmt.Errorf("the plugin is not asked yet: %s", resp.Status)
+			}
+			return nil
+		})
+	}
 	return g
+}
+
+// bareEnv names what this program is instead of a test: proxy or plugin, and its socket.
+const bareEnv = "MOS_BENCH_BARE"
+
+// bare starts a server that looks at nothing, in a process of its own like mos-authz, and
+// returns its socket as seen from here.
+func (g *guarded) bare(b *testing.B, host int, kind, socket string) string {
+	b.Helper()
+	seen := filepath.Join(filepath.Dir(g.hosts[host].Socket()), strings.TrimPrefix(socket, "/run"))
+	err := os.MkdirAll(filepath.Dir(seen), 0o755)
+	if err == nil {
+		err = g.hosts[host].StartDaemon(rig.Daemon{Name: "bare-" + kind, Argv: []string{os.Args[0]}, Env: []string{bareEnv + "=" + kind + " " + socket}, Ready: func() error {
+			c, err := net.Dial("unix", seen)
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		}})
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return seen
+}
+
+// serveBare is the process of [guarded.bare].
+func serveBare(what string) error {
+	kind, socket, _ := strings.Cut(what, " ")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		answer := `{"Allow":true}`
+		switch {
+		case strings.HasSuffix(r.URL.Path, "Plugin.Activate"):
+			answer = `{"Implements":["authz"]}`
+		case bytes.Contains(text, []byte(`"/plugins"`)): // by which it is seen that this is asked
+			answer = `{"Allow":false}`
+		}
+		_, _ = io.WriteString(w, answer)
+	})
+	if kind == "proxy" {
+		h = &httputil.ReverseProxy{
+			Transport: keptClient("/run/docker.sock").Transport,
+			Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
+		}
+	}
+	return (&http.Server{Handler: h, ReadHeaderTimeout: time.Minute}).Serve(l)
 }
 
 func policyOf(profile string) string {
@@ -137,7 +203,7 @@ func BenchmarkGuard(b *testing.B) {
 	calls := []string{"/_ping", "containers/create"}
 	times := map[string]map[*http.Client][]float64{}
 	past, through := map[int][]float64{}, map[int][]float64{}
-	clients := []*http.Client{g.direct, g.socket, g.plugin}
+	clients := []*http.Client{g.direct, g.socket, g.plugin, g.bareSocket, g.barePlugin}
 	for n := 0; b.Loop(); n++ {
 		for _, profile := range profiles {
 			g.policy(b, profile)
@@ -162,6 +228,8 @@ func BenchmarkGuard(b *testing.B) {
 			of := times[call+" "+profile]
 			results.add(added(call+" at the guarded socket, "+profile+": added p50", of[g.socket], of[g.direct], 0.25))
 			results.add(added(call+" with the plugin, "+profile+": added p50", of[g.plugin], of[g.direct], 0.4))
+			results.add(against(call+" at the guarded socket, "+profile, "ms", of[g.socket], "a bare proxy", of[g.bareSocket], goal{}))
+			results.add(against(call+" with the plugin, "+profile, "ms", of[g.plugin], "a bare plugin", of[g.barePlugin], goal{}))
 		}
 	}
 	for _, count := range []int{10, 100} {
