@@ -7,6 +7,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/hostsrv"
 	"github.com/mosdocker/mosdocker/hostsrv/cluster"
+	"github.com/mosdocker/mosdocker/hostsrv/names"
 	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
@@ -41,6 +42,7 @@ func newHost(cfg Config, sets *hostsrv.Supervisor, log *slog.Logger) (*cluster.H
 	var h *cluster.Host
 	open := sync.OnceValues(func() (*docker.Engine, error) { return docker.Open(cfg.Sets.Engine) })
 	facts := cluster.FactsOf(open, volume.New(""), func() map[string]bool { return h.Volumes() })
-	h, err := cluster.Open(cfg.Cluster, sets, facts, log.With("component", "cluster"))
+	engine := func() (names.Engine, error) { return open() }
+	h, err := cluster.Open(cfg.Cluster, sets, facts, engine, log.With("component", "cluster"))
 	return h, err
 }

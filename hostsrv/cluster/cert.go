@@ -176,6 +176,7 @@ func (h *Host) Leave(ctx context.Context, force bool) error {
 	err := h.alter(func(rec *record) {
 		rec.Name, rec.Endpoints, rec.Cluster, rec.Assignment = "", nil, "", link.Assignment{}
 	})
+	h.names.Serve(nil)
 	h.sets.Wish(ctx, "", nil)
 	return err
 }

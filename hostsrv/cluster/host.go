@@ -14,6 +14,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/hostsrv"
 	hostapi "github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/hostsrv/names"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
@@ -45,6 +46,8 @@ type Host struct {
 	boot   string
 	sets   Sets
 	facts  Facts
+	names  *names.Server
+	engine func() (names.Engine, error)
 	log    *slog.Logger
 	change chan struct{} // of capacity 1
 	rejoin chan struct{} // of capacity 1: other endpoints are to be used
@@ -63,7 +66,7 @@ type Host struct {
 }
 
 // Open makes the host, from what is on disk. Nothing is done before [Host.Run].
-func Open(cfg Config, sets Sets, facts Facts, log *slog.Logger) (*Host, error) {
+func Open(cfg Config, sets Sets, facts Facts, engine func() (names.Engine, error), log *slog.Logger) (*Host, error) {
 	name, err := cfg.name()
 	if err != nil {
 		return nil, err
@@ -80,8 +83,12 @@ func Open(cfg Config, sets Sets, facts Facts, log *slog.Logger) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	answers, err := names.Open(cfg.Domain, cfg.State, log)
+	if err != nil {
+		return nil, err
+	}
 	h := &Host{
-		cfg: cfg, name: name, labels: labels, boot: strings.TrimSpace(string(boot)), sets: sets, facts: facts, log: log,
+		names: answers, engine: engine, cfg: cfg, name: name, labels: labels, boot: strings.TrimSpace(string(boot)), sets: sets, facts: facts, log: log,
 		change: make(chan struct{}, 1), rejoin: make(chan struct{}, 1), rec: rec, phases: map[string]link.SetReport{}, since: time.Now(),
 	}
 	sets.Cluster(rec.Cluster)
@@ -102,6 +109,7 @@ func (h *Host) Run(ctx context.Context) {
 	h.look(ctx)
 	work.Go(func() { h.watch(ctx) })
 	work.Go(func() { h.renewals(ctx) })
+	work.Go(func() { h.names.Run(ctx, h.engine) })
 	work.Go(func() {
 		select {
 		case <-ctx.Done():
@@ -166,6 +174,14 @@ func (h *Host) Assign(ctx context.Context, a link.Assignment) error {
 		h.mu.Unlock()
 		return fault.Conflict("it is of epoch %d, revision %d, and the host has epoch %d, revision %d", a.Epoch, a.Revision, had.Epoch, had.Revision)
 	}
+	news := a.Names
+	a.Names = nil // they are kept by themselves
+	if news != nil {
+		if err := h.names.Take(*news); err != nil {
+			h.log.WarnContext(ctx, "names of the cluster are not kept on disk", "err", err)
+		}
+	}
+	same := news != nil && h.applied && a.Epoch == had.Epoch && reflect.DeepEqual(a.Sets, had.Sets)
 	rec.Cluster, rec.Assignment = a.Cluster, a
 	if a.Epoch != had.Epoch || a.Revision != had.Revision || h.rec.Cluster == "" {
 		if err := rec.save(h.cfg.State); err != nil {
@@ -175,14 +191,16 @@ func (h *Host) Assign(ctx context.Context, a link.Assignment) error {
 	}
 	h.rec, h.applied = rec, true
 	h.mu.Unlock()
-	h.apply(ctx, a)
+	if !same {
+		h.apply(ctx, a)
+	}
 	h.nudge() // that it has it
 	return nil
 }
 
 // apply has the sets of an assignment kept.
 func (h *Host) apply(ctx context.Context, a link.Assignment) {
-	all, broken := map[string]hostsrv.Wish{}, map[string]string{}
+	all, broken, asking := map[string]hostsrv.Wish{}, map[string]string{}, map[string]bool{}
 	for _, one := range a.Sets {
 		w := hostsrv.Wish{UID: one.UID, Generation: one.Generation}
 		if !one.Stop {
@@ -191,6 +209,10 @@ func (h *Host) apply(ctx context.Context, a link.Assignment) {
 			if why := cannot(&set); why != "" {
 				broken[one.Name] = why
 				continue // what runs of it goes on
+			}
+			h.names.Give(&set)
+			if names.Asks(&set) {
+				asking[one.Name] = true
 			}
 			w.Set = &set
 		}
@@ -204,6 +226,7 @@ func (h *Host) apply(ctx context.Context, a link.Assignment) {
 		}
 	}
 	h.mu.Unlock()
+	h.names.Serve(asking)
 	h.sets.Wish(ctx, a.Cluster, all)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/hostsrv"
 	hostapi "github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/hostsrv/names"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -42,7 +43,7 @@ func open(t *testing.T, dir string) (*Host, *wishes) {
 	cfg := Defaults()
 	cfg.State, cfg.Name, cfg.Labels, cfg.Endpoints = dir, "h1", []string{"rack=k2"}, nil
 	facts := func(context.Context) (api.HostStatus, error) { return api.HostStatus{Engine: "29.1"}, nil }
-	h, err := Open(cfg, w, facts, slog.New(slog.DiscardHandler))
+	h, err := Open(cfg, w, facts, func() (names.Engine, error) { return nil, errors.New("no Engine") }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

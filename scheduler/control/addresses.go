@@ -19,6 +19,7 @@ type nets struct {
 	networks  map[string]*network
 	held      map[api.SetAddress]int              // by how many sets and leftovers
 	inNet     map[string]map[string]*set          // by network: sets with an address in it
+	listings  map[string]*listing                 // by network: the names in it
 	leftovers map[string]map[string]*api.Leftover // by host and name of the set
 	settling  map[string]bool                     // hosts whose leftovers are to be looked at
 }
@@ -26,7 +27,7 @@ type nets struct {
 func newNets() nets {
 	return nets{
 		networks: map[string]*network{}, held: map[api.SetAddress]int{}, inNet: map[string]map[string]*set{},
-		leftovers: map[string]map[string]*api.Leftover{}, settling: map[string]bool{},
+		leftovers: map[string]map[string]*api.Leftover{}, settling: map[string]bool{}, listings: map[string]*listing{},
 	}
 }
 
@@ -234,6 +235,7 @@ func (c *cache) hold(all []api.SetAddress, n int) {
 
 // holdSet notes which addresses a set has, instead of those that it had.
 func (c *cache) holdSet(was, is *set) {
+	c.renamed(was, is)
 	if was != nil {
 		had := addresses(was.SetInstance)
 		c.hold(had, -1)

@@ -134,19 +134,41 @@ func (c *Controller) Assignments(ctx context.Context, host string) iter.Seq2[lin
 		}
 		changed, end := c.cache.subscribe(host)
 		defer end()
+		var names *link.Names
+		var told map[string]int64 // of the names
+		every := namesEvery
 		for {
 			a, err := c.assignment(host, l.epoch)
+			if err == nil {
+				if names == nil {
+					names, told = c.newNames(host, told)
+				}
+				if a.Names = names; names != nil {
+					every = pace(names)
+				}
+			}
 			if !yield(a, err) || err != nil {
 				return
 			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			case <-l.over:
-				yield(link.Assignment{}, fault.Unavailable("this process does not lead any more: ask another controller"))
-				return
+			names = nil
+			look := time.NewTicker(every)
+			for over := false; !over; {
+				select {
+				case <-changed:
+					over = true
+				case <-look.C:
+					names, told = c.newNames(host, told)
+					over = names != nil
+				case <-ctx.Done():
+					look.Stop()
+					return
+				case <-l.over:
+					look.Stop()
+					yield(link.Assignment{}, fault.Unavailable("this process does not lead any more: ask another controller"))
+					return
+				}
 			}
+			look.Stop()
 		}
 	}
 }

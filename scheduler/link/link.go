@@ -20,6 +20,28 @@ type Assignment struct {
 	Epoch    int64      `json:"epoch"`
 	Revision int64      `json:"revision"`
 	Sets     []Assigned `json:"sets,omitzero"`
+	// Names are those that sets of the host may ask, in place of those before; nil if they
+	// are as they were.
+	Names *Names `json:"names,omitzero"`
+}
+
+// Names are of the sets in the cluster's networks that the host's sets are in.
+type Names struct {
+	Revision int64             `json:"revision"` // of the store
+	Networks map[string][]Name `json:"networks"`
+	Cut      []string          `json:"cut,omitzero"` // networks of which there are more than MostNames
+}
+
+// MostNames is how many names of one network a host is told.
+const MostNames = 10_000
+
+// Name is of one set in a network.
+type Name struct {
+	Set       string   `json:"set"`
+	Service   string   `json:"service"`
+	Addresses []string `json:"addresses"`
+	Ready     bool     `json:"ready,omitzero"` // it stands behind its service's name
+	Ports     []string `json:"ports,omitzero"` // on which it serves, as tcp/80
 }
 
 // Assigned is one set.
