@@ -202,11 +202,13 @@ func (y *history) look(ctx context.Context, c *http.Client, host string) {
 	}
 	defer resp.Body.Close()
 	var all []struct {
-		ID              string `json:"Id"`
-		Labels          map[string]string
+		ID              string            `json:"Id"`
+		Labels          map[string]string `json:"Labels"`
 		NetworkSettings struct {
-			Networks map[string]struct{ IPAddress string }
-		}
+			Networks map[string]struct {
+				IPAddress string `json:"IPAddress"`
+			} `json:"Networks"`
+		} `json:"NetworkSettings"`
 	}
 	if json.NewDecoder(resp.Body).Decode(&all) != nil {
 		return
@@ -308,11 +310,12 @@ func TestServiceOnFiveHosts(t *testing.T) {
 // updated changes a member of all sets while a client asks one of them.
 func (f *fleet) updated(t *testing.T, address string) {
 	t.Helper()
-	side := func() (ids string) {
+	side := func() string {
+		var ids []string
 		for _, h := range f.Hosts {
-			ids += h.D("ps", "-q", "--no-trunc", "-f", "name=^web-.*side$", "-f", "label=mos.member=side")
+			ids = append(ids, h.D("ps", "-q", "--no-trunc", "-f", "name=^web-.*side$", "-f", "label=mos.member=side"))
 		}
-		return ids
+		return strings.Join(ids, "\n")
 	}
 	before := side()
 	failed, _ := askedAt(t, f.head, address, "a gray update of ten sets", func() {
