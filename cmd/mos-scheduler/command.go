@@ -58,6 +58,19 @@ func withFile(path string) []string {
 	return []string{"-config", path}
 }
 
+// stateFlags are those of commands that work on the state; what they give loads its configuration.
+func stateFlags(fs *flag.FlagSet) func(env []string) (Config, *logx.Logger, error) {
+	conf := fs.String("config", "", "configuration file of mos-scheduler")
+	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	return func(env []string) (Config, *logx.Logger, error) {
+		cfg, log, err := load(withFile(*conf), env)
+		if *data != "" {
+			cfg.Data = *data
+		}
+		return cfg, log, err
+	}
+}
+
 const backupHelp = `mos-scheduler backup FILE writes all state into a new file, whole or not at all. The
 scheduler may run meanwhile, unless it is the -last one.
 
@@ -65,8 +78,7 @@ scheduler may run meanwhile, unless it is the -last one.
 
 func backup(ctx context.Context, args, env []string, out io.Writer) error {
 	fs := flag.NewFlagSet("mos-scheduler backup", flag.ContinueOnError)
-	conf := fs.String("config", "", "configuration file of mos-scheduler")
-	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	configured := stateFlags(fs)
 	last := fs.Bool("last", false, "put the etcd of this folder away after it, for a move to an etcd elsewhere")
 	args, err := parse(fs, backupHelp, args, out)
 	if err != nil {
@@ -76,12 +88,9 @@ func backup(ctx context.Context, args, env []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := load(withFile(*conf), env)
+	cfg, log, err := configured(env)
 	if err != nil {
 		return err
-	}
-	if *data != "" {
-		cfg.Data = *data
 	}
 	if *last && len(cfg.Etcd) > 0 {
 		return fmt.Errorf("%w: -last is for the etcd in the scheduler's process, and etcd is elsewhere", daemon.ErrConfig)
@@ -146,8 +155,7 @@ started there with --name NAME and this --listen-peer-urls. All are of one resto
 
 func restore(ctx context.Context, args, env []string, out io.Writer) error {
 	fs := flag.NewFlagSet("mos-scheduler restore", flag.ContinueOnError)
-	conf := fs.String("config", "", "configuration file of mos-scheduler")
-	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	configured := stateFlags(fs)
 	peers := fs.String("peers", "", "servers of an etcd elsewhere, and where they reach each other")
 	folder := fs.String("out", "", "folder for their data directories")
 	args, err := parse(fs, restoreHelp, args, out)
@@ -158,15 +166,12 @@ func restore(ctx context.Context, args, env []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := load(withFile(*conf), env)
+	cfg, log, err := configured(env)
 	if err != nil {
 		return err
 	}
 	if *peers != "" || *folder != "" {
 		return restoreElsewhere(log, *peers, *folder, path, out)
-	}
-	if *data != "" {
-		cfg.Data = *data
 	}
 	if len(cfg.Etcd) > 0 {
 		return fmt.Errorf("%w: etcd is elsewhere: make directories for its servers by -out and -peers", daemon.ErrConfig)
@@ -210,16 +215,71 @@ func restoreElsewhere(log *logx.Logger, peers, folder, path string, out io.Write
 	return nil
 }
 
+const revokeHelp = `mos-scheduler cert revoke NAME -role ROLE   lets certificates of NAME in no more that were made until now
+mos-scheduler cert revoke -serial SERIAL    lets that one in no more
+mos-scheduler cert revoked                  lists what is revoked
+
+Requests and links that are open end. A host whose certificate is revoked runs on what it has, and
+joins again with a token.
+
+`
+
+// revoke asks the scheduler that runs.
+func revoke(ctx context.Context, verb string, args []string, out io.Writer) error {
+	fs := flag.NewFlagSet("mos-scheduler cert "+verb, flag.ContinueOnError)
+	socket := fs.String("socket", client.DefaultSocket, "unix socket of the scheduler")
+	role := fs.String("role", "", "role of the owner: admin, operator, tenant, host or read-only")
+	serial := fs.String("serial", "", "serial number in hex, as openssl x509 -serial writes it")
+	var name string
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	rest, err := parse(fs, revokeHelp, args, out)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 || verb == "revoke" && (name == "") != (*serial != "") || verb == "revoked" && name+*serial != "" {
+		return fmt.Errorf("%w: want mos-scheduler cert revoke NAME -role ROLE, revoke -serial SERIAL, or revoked", daemon.ErrConfig)
+	}
+	c, err := client.New(*socket, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if verb == "revoked" {
+		page, err := client.List[api.Revocation](ctx, c, client.Filter{})
+		for _, r := range page.Items {
+			if _, err := fmt.Fprintf(out, "%s\t%s\n", r.Name, r.Created.Format(time.RFC3339)); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	r := api.NewRevocation(*serial, api.Role(*role), name)
+	_, err = client.Create(ctx, c, r, client.Change{})
+	if errdefs.IsAlreadyExists(err) && *serial == "" { // an owner's certificates may have been made since
+		if _, err = client.Delete[api.Revocation](ctx, c, r.Name); err == nil {
+			_, err = client.Create(ctx, c, r, client.Change{})
+		}
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(out, r.Name)
+	}
+	return err
+}
+
 const certHelp = `mos-scheduler cert NAME -role ROLE -out FOLDER   makes a key and a certificate for a user:
-key.pem, cert.pem, and ca.pem, which knows the API. It is valid for -ttl, and cannot be
-taken back; tokens can.
+key.pem, cert.pem, and ca.pem, which knows the API. It is valid for -ttl, unless it is revoked: see
+mos-scheduler cert revoke -h.
 
 `
 
 func certificate(ctx context.Context, args, env []string, out io.Writer) error {
+	if len(args) > 0 && (args[0] == "revoke" || args[0] == "revoked") {
+		return revoke(ctx, args[0], args[1:], out)
+	}
 	fs := flag.NewFlagSet("mos-scheduler cert", flag.ContinueOnError)
-	conf := fs.String("config", "", "configuration file of mos-scheduler")
-	data := fs.String("data", "", "folder of the state, instead of the configuration's")
+	configured := stateFlags(fs)
 	role := fs.String("role", "", "what its owner may do: admin, operator, tenant or read-only")
 	folder := fs.String("out", ".", "folder for the files, made if it is not there")
 	ttl := fs.Duration("ttl", 90*24*time.Hour, "for how long")
@@ -234,12 +294,9 @@ func certificate(ctx context.Context, args, env []string, out io.Writer) error {
 	if name == "" || len(rest) > 0 {
 		return fmt.Errorf("%w: want mos-scheduler cert NAME -role ROLE -out FOLDER", daemon.ErrConfig)
 	}
-	cfg, log, err := load(withFile(*conf), env)
+	cfg, log, err := configured(env)
 	if err != nil {
 		return err
-	}
-	if *data != "" {
-		cfg.Data = *data
 	}
 	s, err := reach(ctx, cfg, log)
 	if err != nil {

@@ -26,6 +26,8 @@ type Config struct {
 	Quota        int64           `toml:"quota" doc:"Bytes that the database of the etcd in this process may have."`
 	History      config.Duration `toml:"history" doc:"How long a watch may be behind, with the etcd in this process."`
 	Tenants      string          `toml:"tenants" doc:"Policy, as mos-authz has them, for what sets of tenants may be, who are known by common names there; empty is its profile tenant for all."`
+	Rate         float64         `toml:"rate" doc:"Requests a second that each user may make over TLS or with a token; 0 is no bound. Links of hosts are not bounded."`
+	Burst        int             `toml:"burst" doc:"Requests that each may make at once."`
 	Heartbeat    config.Duration `toml:"heartbeat" doc:"Within which a host reports."`
 	Lease        config.Duration `toml:"lease" doc:"Of silence, after which a host is lost."`
 	Events       config.Duration `toml:"events" doc:"For how long events are kept."`
@@ -42,6 +44,7 @@ func Defaults() Config {
 	c := Config{Socket: client.DefaultSocket, Data: "/var/lib/mos/scheduler", Quota: 8 << 30}
 	c.History.Duration = defaultHistory
 	c.Heartbeat.Duration, c.Lease.Duration, c.Events.Duration = 2*time.Second, 8*time.Second, time.Hour
+	c.Rate, c.Burst = 100, 200
 	c.Preemption, c.PreemptAfter.Duration = true, 5*time.Second
 	c.Log.Level, c.Log.Format = "info", "text"
 	return c
@@ -72,6 +75,9 @@ func (c *Config) Check() error {
 	}
 	if c.Events.Duration < time.Minute {
 		errs = append(errs, fmt.Errorf("events: %s is too short: take 1m or more", c.Events))
+	}
+	if c.Rate < 0 || c.Rate > 0 && c.Burst < 1 {
+		errs = append(errs, fmt.Errorf("rate: %v with a burst of %d lets nobody in: take a rate of 0 for no bound, or a burst of 1 or more", c.Rate, c.Burst))
 	}
 	if c.PreemptAfter.Duration < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("preempt_after: %s is too short: take 100ms or more", c.PreemptAfter))

@@ -409,3 +409,76 @@ func askToJoin(t *testing.T, at string, ca []byte, secret, name string) (int, st
 	}
 	return resp.StatusCode, string(text)
 }
+
+// TestCertificatesAreRevoked: by owner and by serial number, also for requests that are open; what
+// is made later is let in.
+func TestCertificatesAreRevoked(t *testing.T) {
+	p := start(t, t.TempDir())
+	issue := func(name, folder string) *client.Client {
+		t.Helper()
+		out := filepath.Join(p.dir, folder)
+		_, err := command(t, "cert", name, "-role", "operator", "-data", filepath.Join(p.dir, "data"), "-out", out)
+		must(t, err)
+		c, err := client.New("https://"+p.address, client.Options{CAFile: filepath.Join(out, "ca.pem"), CertFile: filepath.Join(out, "cert.pem"), KeyFile: filepath.Join(out, "key.pem")})
+		must(t, err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	ann, bob := issue("ann", "ann"), issue("bob", "bob")
+	l, err := client.List[api.Host](t.Context(), ann, client.Filter{})
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		for _, err := range client.Watch[api.Host](t.Context(), ann, l.Revision) {
+			if err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-ended:
+		t.Fatalf("the watch ended before: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if _, err := command(t, "cert", "revoke", "ann", "-role", "operator", "-socket", p.socket); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("a watch of a certificate that was revoked goes on")
+	}
+	if _, err := client.List[api.Host](t.Context(), ann, client.Filter{}); !errdefs.IsUnauthorized(err) || !strings.Contains(err.Error(), "was revoked") {
+		t.Errorf("revoked by owner: %v", err)
+	}
+	_, err = client.List[api.Host](t.Context(), bob, client.Filter{})
+	must(t, err)
+	<-time.After(time.Until(time.Now().Truncate(time.Second).Add(time.Second + 10*time.Millisecond)))
+	_, err = client.List[api.Host](t.Context(), issue("ann", "ann2"), client.Filter{})
+	must(t, err)
+
+	data, err := os.ReadFile(filepath.Join(p.dir, "bob", "cert.pem"))
+	must(t, err)
+	b, _ := pem.Decode(data)
+	leaf, err := x509.ParseCertificate(b.Bytes)
+	must(t, err)
+	serial := fmt.Sprintf("%X", leaf.SerialNumber)
+	if _, err := command(t, "cert", "revoke", "-serial", serial, "-socket", p.socket); err != nil {
+		t.Fatal(err)
+	}
+	testx.Eventually(t, 5*time.Second, func() error {
+		if _, err := client.List[api.Host](t.Context(), bob, client.Filter{}); !errdefs.IsUnauthorized(err) {
+			return fmt.Errorf("revoked by serial: %w", err)
+		}
+		return nil
+	})
+	all, err := command(t, "cert", "revoked", "-socket", p.socket)
+	must(t, err)
+	if !strings.Contains(all, "operator.ann\t") || !strings.Contains(all, "serial."+strings.ToLower(serial)+"\t") {
+		t.Errorf("revoked are:\n%s", all)
+	}
+	if _, err := client.Delete[api.Revocation](t.Context(), issue("eve", "eve"), "operator.ann"); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("an operator takes a revocation back: %v", err)
+	}
+}

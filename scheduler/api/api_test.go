@@ -83,14 +83,15 @@ func all(t *testing.T) map[Kind]Resource {
 		Networks: &Network{meta("prod"), NetworkSpec{[]AddressPool{
 			{"10.9.0.0/16", "10.9.4.0/22", "10.9.0.1", []string{"10.9.4.7", "10.9.5.0/24"}}, {"fd00:9::/64", "", "fd00:9::1", nil},
 		}}},
-		Quotas:    &Quota{Meta{Name: "shop"}, QuotaSpec{Usage{20, Amounts{16000, 64 << 30, 1 << 40}}, 3}, QuotaStatus{}},
-		Leftovers: &Leftover{meta("h1.example.web-1"), LeftoverSpec{"h1.example", "web-1", "0198", "web", []SetAddress{{"prod", "10.9.4.21"}}, at}},
+		Revocations: &Revocation{Meta{Name: "host.h1.example"}, RevocationSpec{Role: OfHost, Owner: "h1.example", Until: at}},
+		Quotas:      &Quota{Meta{Name: "shop"}, QuotaSpec{Usage{20, Amounts{16000, 64 << 30, 1 << 40}}, 3}, QuotaStatus{}},
+		Leftovers:   &Leftover{meta("h1.example.web-1"), LeftoverSpec{"h1.example", "web-1", "0198", "web", []SetAddress{{"prod", "10.9.4.21"}}, at}},
 	}
 }
 
 func kinds(t *testing.T) map[Kind]Resource {
 	t.Helper()
-	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}, Tokens: &Token{}, Networks: &Network{}, Leftovers: &Leftover{}, Quotas: &Quota{}}
+	return map[Kind]Resource{Hosts: &Host{}, Services: &Service{}, SetInstances: &SetInstance{}, Operations: &Operation{}, Events: &Event{}, Tokens: &Token{}, Networks: &Network{}, Leftovers: &Leftover{}, Quotas: &Quota{}, Revocations: &Revocation{}}
 }
 
 // TestStoredFormIsKept compares with bytes that stores hold: they must be read for ever.

@@ -21,11 +21,12 @@ const (
 	Networks     Kind = "networks"
 	Leftovers    Kind = "leftovers"
 	Quotas       Kind = "quotas"
+	Revocations  Kind = "revocations"
 )
 
 // Kinds are all of them.
 func Kinds() []Kind {
-	return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens, Networks, Leftovers, Quotas}
+	return []Kind{Hosts, Services, SetInstances, Operations, Events, Tokens, Networks, Leftovers, Quotas, Revocations}
 }
 
 // Meta is what all resources have.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -28,6 +29,9 @@ type Flaw struct {
 	Message  string `json:"message"`
 }
 
+// errRateLimited is of who asks too often, and may ask again.
+var errRateLimited = fmt.Errorf("%w: too many requests", errdefs.ErrUnavailable)
+
 // class is an error's class: its word, and the status that says so.
 type class struct {
 	code   string
@@ -45,6 +49,7 @@ func classes() []class {
 		{"conflict", http.StatusConflict, errdefs.ErrFailedPrecondition},
 		{"unauthenticated", http.StatusUnauthorized, errdefs.ErrUnauthenticated},
 		{"permission_denied", http.StatusForbidden, errdefs.ErrPermissionDenied},
+		{"rate_limited", http.StatusTooManyRequests, errRateLimited},
 		{"exhausted", http.StatusInsufficientStorage, errdefs.ErrResourceExhausted},
 		{"not_implemented", http.StatusNotImplemented, errdefs.ErrNotImplemented},
 		{"unavailable", http.StatusServiceUnavailable, errdefs.ErrUnavailable},

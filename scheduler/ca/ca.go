@@ -123,6 +123,9 @@ func block(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
+// Made is when a certificate of ours was made, to the second.
+func Made(c *x509.Certificate) time.Time { return c.NotBefore.Add(early) }
+
 // template is a certificate of a random number that is valid from now.
 func template(now time.Time, life time.Duration) *x509.Certificate {
 	serial := make([]byte, 16)

@@ -52,8 +52,8 @@ func (c *call) may(v verb, kind api.Kind, name string) error {
 	case api.Admin:
 		return nil
 	case api.Operator, api.ReadOnly:
-		if kind == api.Tokens {
-			return denied("tokens: only an admin may")
+		if kind == api.Tokens || kind == api.Revocations && v != look {
+			return denied("%s: only an admin may", kind)
 		}
 		if v != look && c.Role == api.ReadOnly {
 			return denied("%s: it only looks", kind)
@@ -105,6 +105,13 @@ func (s *Server) guard(ctx huma.Context, next func(huma.Context)) {
 	c.Caller, err = s.identify(ctx.Context(), ctx.Header("Authorization"), ctx.TLS())
 	if err == nil {
 		err = c.may(o.verb, o.kind, c.name)
+	}
+	if err == nil && (ctx.TLS() != nil || ctx.Header("Authorization") != "") { // this host's own are not bounded
+		if wait := s.pace.wait(c.Caller, time.Now()); wait > 0 {
+			var after string
+			err, after = tooFast(c.Caller, wait)
+			ctx.SetHeader("Retry-After", after)
+		}
 	}
 	if err != nil {
 		p := api.NewProblem(err)

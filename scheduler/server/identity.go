@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,15 +78,7 @@ func (s *Server) identify(ctx context.Context, authorization string, conn *tls.C
 func certified(conn *tls.ConnectionState) (Caller, error) {
 	leaf := conn.VerifiedChains[0][0]
 	for _, u := range leaf.URIs {
-		role := api.Role(u.Host)
-		name := strings.TrimPrefix(u.Path, "/")
-		if u.Scheme != "mos" || name == "" {
-			continue
-		}
-		for _, known := range api.Roles() {
-			if role != known {
-				continue
-			}
+		if role, name, ok := owner(u); ok {
 			c := Caller{Name: name, Role: role}
 			if role == api.Tenant {
 				c.Tenant = name
@@ -93,6 +87,12 @@ func certified(conn *tls.ConnectionState) (Caller, error) {
 		}
 	}
 	return Caller{}, fault.Of(errdefs.ErrUnauthenticated, "the certificate of %.80q is for no mos://ROLE/NAME", leaf.Subject.CommonName)
+}
+
+// owner reads mos://ROLE/NAME.
+func owner(u *url.URL) (role api.Role, name string, ok bool) {
+	role, name = api.Role(u.Host), strings.TrimPrefix(u.Path, "/")
+	return role, name, u.Scheme == "mos" && name != "" && slices.Contains(api.Roles(), role)
 }
 
 // Who says for which hosts a request to the link speaks: over a unix socket for any, with a

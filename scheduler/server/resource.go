@@ -45,6 +45,11 @@ func (s *Server) resources() {
 	serve(s, kind[*api.Operation]{one: "operation", wish: wishOperation, stays: true})
 	serve(s, kind[*api.Network]{one: "network", wish: func(to, from *api.Network) { to.Spec = from.Spec }})
 	serve(s, kind[*api.Leftover]{one: "leftover"})
+	serve(s, kind[*api.Revocation]{one: "revocation", wish: func(to, from *api.Revocation) {
+		if to.Created.IsZero() {
+			to.Spec = from.Spec
+		}
+	}, atOnce: true})
 	serve(s, kind[*api.Quota]{one: "quota", wish: func(to, from *api.Quota) { to.Spec = from.Spec }, atOnce: true})
 	serve(s, kind[*api.Event]{one: "event", passes: func(q listInput, e *api.Event) bool {
 		return q.On == "" || q.On == string(e.Spec.On.Kind)+"/"+e.Spec.On.Name
@@ -260,6 +265,7 @@ func made[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], in *c
 	if err := s.mayDeclare(ctx, r); err != nil {
 		return nil, err
 	}
+	s.stamp(r)
 	if err := s.planned(ctx, r); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -45,6 +46,10 @@ type Config struct {
 	// Tenants is the policy, as mos-authz has them, for what tenants' sets may be, who are
 	// known by common names; [Tenants] by default.
 	Tenants *policy.Policy
+	// Rate is how many requests a second a caller may make, but for those of the unix socket;
+	// Burst how many at once. 0 is no bound.
+	Rate  float64
+	Burst int
 	// Ready says why this process should not be asked now.
 	Ready func(context.Context) error
 }
@@ -57,6 +62,8 @@ type Server struct {
 	api     huma.API
 	openAPI []byte
 	bearers *bearers
+	revoked *revoked
+	pace    pace
 	metrics *metrics
 	atEnd   func(do func()) (stop func() bool) // of the server
 }
@@ -79,6 +86,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	// A page of somebody else's in a browser that has our certificate is not its user.
 	s.handler = http.NewCrossOriginProtection().Handler(s.mux)
 	s.bearers = &bearers{store: c.Store, now: c.Now}
+	s.pace = pace{every: rate.Limit(c.Rate), burst: max(c.Burst, 1)}
+	var err error
+	if s.revoked, err = newRevoked(ctx, c.Store, c.Log); err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	s.metrics = newMetrics(registry, c.Store)
 	s.api = humago.New(s.mux, describe(c.Version))
@@ -121,7 +133,6 @@ func New(ctx context.Context, c Config) (*Server, error) {
 			c.Link.ServeHTTP(w, r.WithContext(ctx))
 		})
 	}
-	var err error
 	s.openAPI, err = document(s.api.OpenAPI())
 	return s, err
 }
@@ -130,7 +141,15 @@ func New(ctx context.Context, c Config) (*Server, error) {
 func (s *Server) OpenAPI() []byte { return s.openAPI }
 
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, done, err := s.revoked.admit(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer done()
+	s.handler.ServeHTTP(w, r)
+}
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Ready != nil {

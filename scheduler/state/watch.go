@@ -166,6 +166,8 @@ func blank(kind api.Kind) api.Resource {
 		return &api.Leftover{}
 	case api.Quotas:
 		return &api.Quota{}
+	case api.Revocations:
+		return &api.Revocation{}
 	}
 	return nil
 }
