@@ -71,6 +71,8 @@ func TestNamesAndAddressesOfTheCluster(t *testing.T) {
 				t.Fatal(err)
 			}
 			asks(t, h, "web-1.web.mos.internal", h.IP("web-1.infra", "prod"))
+			h.D("restart", "-t", "0", "web-1.infra") // it has another network of its own then, and is asked there
+			asks(t, h, "web-2.web.mos.internal", h.IP("web-2.infra", "prod"))
 			if err := h.Start("mos-scheduler"); err != nil {
 				t.Fatal(err)
 			}
