@@ -179,44 +179,6 @@ func printClusterEvent(w io.Writer, e *api.Event) error {
 	return err
 }
 
-// elsewhere is a command that the scheduler does not carry: it says where to give it.
-func (c *cluster) elsewhere(use, short, verb, rest string) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: between(1, "SERVICE", "ARGUMENT..."), ValidArgsFunction: c.services, DisableFlagParsing: true,
-		Long: short + ". The scheduler does not carry it yet: the command says which ones to give to the Engines of its hosts.",
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
-			return cmd.Help()
-		}
-		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
-			sets, err := client.List[api.SetInstance](ctx, cl, client.Filter{Service: args[0]})
-			if err != nil {
-				return err
-			}
-			var hints []string
-			for _, s := range sets.Items {
-				if s.Spec.Host != "" {
-					hints = append(hints, fmt.Sprintf("docker -H ssh://%s set %s %s%s", s.Spec.Host, verb, s.Name, rest))
-				}
-			}
-			if len(hints) == 0 {
-				return failure(errdefs.ErrNotFound, "service %s has no sets on any host", args[0])
-			}
-			return hinted(failure(errdefs.ErrNotImplemented, "%s is not carried by the scheduler: ask the Engine of a set's host", verb), hints...)
-		})
-	}
-	return cmd
-}
-
-func (c *cluster) serviceLogs() *cobra.Command {
-	return c.elsewhere("logs SERVICE", "Show logs of a service's sets", "logs", "")
-}
-
-func (c *cluster) serviceExec() *cobra.Command {
-	return c.elsewhere("exec SERVICE", "Run a command in a set of a service", "exec", " CONTAINER COMMAND")
-}
-
 func printPlacement(w io.Writer, e *api.Explanation) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, e.Sentence)

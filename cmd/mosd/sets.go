@@ -44,5 +44,8 @@ func newHost(cfg Config, sets *hostsrv.Supervisor, log *slog.Logger) (*cluster.H
 	facts := cluster.FactsOf(open, volume.New(""), func() map[string]bool { return h.Volumes() })
 	engine := func() (names.Engine, error) { return open() }
 	h, err := cluster.Open(cfg.Cluster, sets, facts, engine, log.With("component", "cluster"))
+	if err == nil {
+		h.Sessions(open)
+	}
 	return h, err
 }

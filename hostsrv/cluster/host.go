@@ -18,6 +18,7 @@ import (
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/setmgr/docker"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -49,8 +50,9 @@ type Host struct {
 	names  *names.Server
 	engine func() (names.Engine, error)
 	log    *slog.Logger
-	change chan struct{} // of capacity 1
-	rejoin chan struct{} // of capacity 1: other endpoints are to be used
+	reach  func() (*docker.Engine, error) // by sessions; nil has none
+	change chan struct{}                  // of capacity 1
+	rejoin chan struct{}                  // of capacity 1: other endpoints are to be used
 
 	mu      sync.Mutex // guards all below
 	rec     record

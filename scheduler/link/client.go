@@ -122,6 +122,9 @@ func (c *Client) session(ctx context.Context, endpoint string, h Host) (well boo
 	ctx, cancel := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
 	work.Go(func() { cancel(c.follow(ctx, conn, h)) })
+	if carrier, ok := h.(Carrier); ok {
+		work.Go(func() { c.carry(ctx, conn, h.Name(), carrier) })
+	}
 	err = conn.beat(ctx, endpoint, h, lease)
 	cancel(err)
 	work.Wait()

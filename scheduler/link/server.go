@@ -71,6 +71,8 @@ type Server struct {
 
 	mu    sync.Mutex // guards all below
 	heard map[string]time.Time
+
+	sessions sessions
 }
 
 // NewServer makes one. It is an http.Handler for all below [Root]: its streams last for as
@@ -82,6 +84,8 @@ func NewServer(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathAssignments, s.handle(s.assignments))
 	s.mux.HandleFunc("POST "+pathJoin, s.handle(s.join))
 	s.mux.HandleFunc("POST "+pathRenew, s.handle(s.renew))
+	s.mux.HandleFunc("GET "+pathSessions, s.handle(s.offers))
+	s.mux.HandleFunc("POST "+pathSessions+"/{id}", s.handle(s.attach))
 	return s
 }
 

@@ -33,11 +33,12 @@ type Control interface {
 
 // Config is that of a server. Store and Log are required.
 type Config struct {
-	Store   *state.Store
-	Log     *slog.Logger
-	Control Control      // nil: what asks it is refused
-	Link    http.Handler // of hosts, below /v1/link/; it knows by itself whom to let in
-	Version string       // of the program
+	Store    *state.Store
+	Log      *slog.Logger
+	Control  Control      // nil: what asks it is refused
+	Link     http.Handler // of hosts, below /v1/link/; it knows by itself whom to let in
+	Sessions Sessions     // with containers on hosts; nil refuses them
+	Version  string       // of the program
 	// Authority is the certificate in PEM that signed all others, and Pin its hash, which
 	// stands behind the tokens of hosts.
 	Authority []byte
@@ -100,6 +101,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.watches()
 	s.questions()
 	s.tokens()
+	s.mux.HandleFunc("POST /v1/"+string(api.SetInstances)+"/{name}/session", s.session)
 	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(s.openAPI) // the client may be gone

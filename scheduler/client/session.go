@@ -1,0 +1,50 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/session"
+)
+
+// Session begins a session with a container of a set. It ends with ctx, at the latest, and
+// the caller closes it.
+func (c *Client) Session(ctx context.Context, set string, in session.Request) (*session.Conn, error) {
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+pathOf[api.SetInstance](set)+"/session", bytes.NewReader(data))
+	if err != nil {
+		return nil, fault.Invalid("%w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	shared, ok := c.http.Transport.(*http.Transport)
+	if !ok {
+		return nil, fault.Later("this client has no transport for sessions")
+	}
+	t := shared.Clone() // connections that are upgraded are of HTTP/1.1
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = nil
+	}
+	t.DisableKeepAlives = true
+	rw, resp, err := session.Dial(ctx, t, req)
+	switch {
+	case err != nil:
+		return nil, fault.Unavailable("the scheduler at %s does not answer: %w", c.at, plain(err))
+	case resp != nil:
+		defer resp.Body.Close() //nolint:errcheck // it is only read
+		return nil, problem(resp)
+	}
+	return session.NewConn(rw), nil
+}

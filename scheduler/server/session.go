@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/go-json-experiment/json"
+
+	"github.com/mosdocker/mosdocker/internal/fault"
+	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/session"
+	"github.com/mosdocker/mosdocker/scheduler/state"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
+)
+
+// Sessions reaches hosts; [link.Server] does.
+type Sessions interface {
+	// Open has a host come for a session. It counts until done is called.
+	Open(ctx context.Context, host string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error)
+}
+
+const mostRequest = 1 << 20
+
+// session joins who asks and the host of a set. It is outside of huma, which has no
+// upgrades; rights and audit are as everywhere.
+func (s *Server) session(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	c := &call{name: r.PathValue("name")}
+	var in session.Request
+	host, end, err := s.begin(w, r, c, &in)
+	log := func(method string, more ...slog.Attr) {
+		s.cfg.Log.LogAttrs(r.Context(), slog.LevelInfo, "audit", append([]slog.Attr{
+			slog.String("by", c.Name), slog.String("role", string(c.Role)), slog.String("from", r.RemoteAddr),
+			slog.String(logx.KeyMethod, method), slog.String("kind", string(api.SetInstances)), slog.String("name", clip(c.name)),
+			slog.String("verb", clip(string(in.Verb))), slog.String("container", clip(in.Container)), slog.Any("command", clips(in.Command)),
+		}, more...)...)
+	}
+	if err != nil {
+		log("session", slog.Int("status", api.NewProblem(err).Status), slog.Duration(logx.KeyTook, time.Since(began)))
+		refuse(w, err)
+		return
+	}
+	defer end()
+	user, err := session.Accept(w)
+	if err != nil {
+		_ = host.Close()
+		refuse(w, err)
+		return
+	}
+	log("session", slog.Int("status", http.StatusSwitchingProtocols), slog.Duration(logx.KeyTook, time.Since(began)))
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	defer s.atEnd(cancel)()
+	in64, out64 := session.Join(ctx, user, host)
+	log("endSession", slog.Int64("sent", in64), slog.Int64("received", out64), slog.Duration(logx.KeyTook, time.Since(began)))
+}
+
+// begin judges a request and has the host come.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, c *call, in *session.Request) (io.ReadWriteCloser, func(), error) {
+	var err error
+	if c.Caller, err = s.identify(r.Context(), r.Header.Get("Authorization"), r.TLS); err != nil {
+		return nil, nil, err
+	}
+	if err := session.Asks(r); err != nil {
+		return nil, nil, err
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostRequest))
+	if err == nil {
+		err = json.Unmarshal(data, in, json.RejectUnknownMembers(true))
+	}
+	if err != nil {
+		return nil, nil, fault.Invalid("read the request: %w", err)
+	}
+	v := look
+	if in.Verb == session.Exec {
+		v = change
+	}
+	if err := c.may(v, api.SetInstances, c.name); err != nil {
+		return nil, nil, err
+	}
+	if err := in.Check(); err != nil {
+		return nil, nil, err
+	}
+	set, err := state.Get[api.SetInstance](r.Context(), s.cfg.Store, c.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch is := func(one spec.Container) bool { return one.Name == in.Container }; {
+	case !c.sees(set):
+		return nil, nil, fault.Of(errdefs.ErrPermissionDenied, "%s (%s) may not look at %s", c.Name, c.Role, c.name)
+	case !slices.ContainsFunc(set.Spec.Set.Containers, is): // the infra is none of them
+		return nil, nil, fault.NotFound("set %s has no container %.80q", c.name, in.Container)
+	case set.Spec.Host == "":
+		return nil, nil, fault.Conflict("set %s is on no host yet: docker set explain says why", c.name)
+	case s.cfg.Sessions == nil:
+		return nil, nil, fault.Later("this process has no link to hosts")
+	}
+	return s.cfg.Sessions.Open(r.Context(), set.Spec.Host, session.Offer{Set: set.Name, UID: set.UID, Request: *in})
+}
+
+// clips shortens a command for the audit.
+func clips(command []string) []string {
+	const most = 16
+	out := make([]string, min(len(command), most))
+	for i := range out {
+		out[i] = clip(command[i])
+	}
+	return out
+}
