@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -19,6 +21,7 @@ import (
 	"github.com/mosdocker/mosdocker/scheduler/control"
 	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/scheduler/server"
+	"github.com/mosdocker/mosdocker/scheduler/session"
 	"github.com/mosdocker/mosdocker/scheduler/simulate"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 	"github.com/mosdocker/mosdocker/scheduler/state/embed"
@@ -59,7 +62,7 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 		return err
 	}
 	c := control.New(store, control.Config{Name: "c1", Log: log, Heartbeat: 200 * time.Millisecond, Lease: time.Second})
-	s, err := server.New(ctx, server.Config{Store: store, Log: log, Control: c})
+	s, err := server.New(ctx, server.Config{Store: store, Log: log, Control: c, Sessions: saying{}})
 	if err != nil {
 		end()
 		return err
@@ -97,6 +100,25 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 		}
 		return nil
 	})
+}
+
+// saying is hosts whose containers say who they are; a command ends with 3.
+type saying struct{}
+
+func (saying) Open(_ context.Context, _ string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error) {
+	ours, theirs := net.Pipe()
+	go func() { // ends with the session
+		c := session.NewConn(ours)
+		_, _ = fmt.Fprintf(c.To(session.Stdout), "%s %s %s\n", o.Verb, o.Container, strings.Join(o.Command, " ")) // is missed by the script
+		code := 0
+		if o.Verb == session.Exec {
+			code = 3
+		}
+		_ = c.End(code, nil) // as above
+		_, _, _ = c.Read()
+		_ = c.Close()
+	}()
+	return theirs, func() {}, nil
 }
 
 // TestCommandsOfTheSchedulersDocsAreRun: each stands in a script that is run.

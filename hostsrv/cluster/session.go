@@ -27,7 +27,6 @@ func (h *Host) Sessions(open func() (*docker.Engine, error)) { h.reach = open }
 func (h *Host) Session(ctx context.Context, o session.Offer, c *session.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h.log.InfoContext(ctx, "session begins", "verb", o.Verb, "set", o.Set, "container", o.Container)
 	user := make(chan heard)
 	gone := make(chan struct{})
 	go func() { // ends with the connection, which the caller closes
@@ -44,11 +43,16 @@ func (h *Host) Session(ctx context.Context, o session.Offer, c *session.Conn) {
 			}
 		}
 	}()
+	began := time.Now()
 	code, err := h.session(ctx, o, c, user)
-	if ctx.Err() == nil {
-		err = c.End(code, err)
+	log := h.log.With("verb", o.Verb, "set", o.Set, "container", o.Container, "took", time.Since(began))
+	if err != nil {
+		log = log.With("err", err)
 	}
-	h.log.InfoContext(ctx, "session ended", "verb", o.Verb, "set", o.Set, "container", o.Container, "code", code, "err", err)
+	log.InfoContext(ctx, "session ended", "code", code)
+	if ctx.Err() == nil {
+		_ = c.End(code, err) // the user may be gone
+	}
 	cancel()
 	select { // who closes first, with something unread, takes back what it said last
 	case <-gone:
@@ -92,7 +96,9 @@ func (h *Host) session(ctx context.Context, o session.Offer, c *session.Conn, us
 	case session.Top:
 		return 0, top(ctx, e, is.ID, o, c)
 	case session.Exec:
-		return execute(ctx, e, is.ID, o, c, user)
+		mine := *e
+		mine.Local = e.SharesHost(ctx) // else nobody could end the command of a user who goes
+		return execute(ctx, &mine, is.ID, o, c, user)
 	}
 	return 0, fault.Later("mosd of this host knows no session for %.40q", o.Verb)
 }

@@ -56,7 +56,7 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) {
 	log("session", slog.Int("status", http.StatusSwitchingProtocols), slog.Duration(logx.KeyTook, time.Since(began)))
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	ctx, cancel := context.WithCancel(r.Context()) // ends when the user's certificate is revoked
 	defer cancel()
 	defer s.atEnd(cancel)()
 	in64, out64 := session.Join(ctx, user, host)
@@ -68,6 +68,13 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, c *call, in *sess
 	var err error
 	if c.Caller, err = s.identify(r.Context(), r.Header.Get("Authorization"), r.TLS); err != nil {
 		return nil, nil, err
+	}
+	if r.TLS != nil || r.Header.Get("Authorization") != "" { // as in guard
+		if wait := s.pace.wait(c.Caller, time.Now()); wait > 0 {
+			err, after := tooFast(c.Caller, wait)
+			w.Header().Set("Retry-After", after)
+			return nil, nil, err
+		}
 	}
 	if err := session.Asks(r); err != nil {
 		return nil, nil, err
