@@ -31,14 +31,7 @@ func (c *Client) Session(ctx context.Context, set string, in session.Request) (*
 	if !ok {
 		return nil, fault.Later("this client has no transport for sessions")
 	}
-	t := shared.Clone() // connections that are upgraded are of HTTP/1.1
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	if t.TLSClientConfig != nil {
-		t.TLSClientConfig.NextProtos = nil
-	}
-	t.DisableKeepAlives = true
-	rw, resp, err := session.Dial(ctx, t, req)
+	rw, resp, err := session.Dial(ctx, shared, req)
 	switch {
 	case err != nil:
 		return nil, fault.Unavailable("the scheduler at %s does not answer: %w", c.at, plain(err))

@@ -237,15 +237,7 @@ func (c *Client) serve(ctx context.Context, conn *conn, host string, h Carrier, 
 	if !ok {
 		return // it is ours, see transport
 	}
-	t := linked.Clone()
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	if t.TLSClientConfig != nil {
-		t.TLSClientConfig.NextProtos = nil
-	}
-	t.DisableKeepAlives = true
-	defer t.CloseIdleConnections()
-	rw, resp, err := session.Dial(ctx, t, req)
+	rw, resp, err := session.Dial(ctx, linked, req)
 	if resp != nil {
 		_ = resp.Body.Close()
 		err = fault.Unavailable("the mos-scheduler answered %s", resp.Status)

@@ -42,9 +42,17 @@ func Accept(w http.ResponseWriter) (io.ReadWriteCloser, error) {
 	}{buffered.Reader, conn, conn}, nil
 }
 
-// Dial makes a request that is upgraded, by a transport of HTTP/1.1. An answer that is not
-// that is returned as it is. The connection ends with ctx, at the latest.
-func Dial(ctx context.Context, t http.RoundTripper, req *http.Request) (io.ReadWriteCloser, *http.Response, error) {
+// Dial makes a request that is upgraded, on a connection of its own as t makes them, but of
+// HTTP/1.1. An answer that is not an upgrade is returned as it is. The connection ends with
+// ctx, at the latest.
+func Dial(ctx context.Context, t *http.Transport, req *http.Request) (io.ReadWriteCloser, *http.Response, error) {
+	t = t.Clone()
+	t.DisableKeepAlives = true
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = nil
+	}
 	req = req.WithContext(ctx)
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", Protocol)
