@@ -69,7 +69,7 @@ func TestASessionOverTLS(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	rw, resp, err := session.Dial(ctx, transport, ask())
+	rw, resp, err := session.Dial(ctx, transport, ask()) //nolint:bodyclose // an upgrade has none
 	if err != nil || resp != nil {
 		t.Fatal(resp, err)
 	}
