@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 const web = `{
@@ -204,16 +205,25 @@ func TestWhatCannotBeMeantNamesTheField(t *testing.T) {
 }
 
 func TestAFixedAddressIsNotReplacedUnfenced(t *testing.T) {
-	s := service(t)
-	s.Spec.Replicas = 1
-	s.Spec.Set.Network.IP = "10.9.0.21"
-	s.Spec.OnHostLost = Replace
-	if err := s.Check(); err == nil || !strings.HasPrefix(err.Error(), "spec.onHostLost: ") {
-		t.Errorf("got %v", err)
-	}
-	for _, well := range []LossPolicy{"", Keep, ReplaceFenced} {
-		if s.Spec.OnHostLost = well; s.Check() != nil {
-			t.Errorf("%q: %v", well, s.Check())
+	for _, of := range []spec.Network{{IP: "10.9.0.21"}, {IP6: "fd00::21"}, {MAC: "02:42:0a:09:00:15"}} {
+		for _, further := range []bool{false, true} {
+			s := service(t)
+			s.Spec.Replicas = 1
+			if of.Name = "prod"; further {
+				s.Spec.Set.Network, of.Name = spec.Network{Name: "prod"}, "other"
+				s.Spec.Set.Networks = []spec.Network{of}
+			} else {
+				s.Spec.Set.Network = of
+			}
+			s.Spec.OnHostLost = Replace
+			if err := s.Check(); err == nil || !strings.HasPrefix(err.Error(), "spec.onHostLost: ") {
+				t.Errorf("%+v: got %v", of, err)
+			}
+			for _, well := range []LossPolicy{"", Keep, ReplaceFenced} {
+				if s.Spec.OnHostLost = well; s.Check() != nil {
+					t.Errorf("%+v, %q: %v", of, well, s.Check())
+				}
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -207,13 +208,21 @@ func (s *Service) Check() error {
 	within(&f, "spec.update.maxUnavailable", int64(s.Spec.Update.MaxUnavailable), 0, mostReplicas)
 	within(&f, "spec.update.readyWithin", int64(s.Spec.Update.ReadyWithin), 0, mostSeconds)
 	oneOf(&f, "spec.onHostLost", s.Spec.OnHostLost, "", Keep, Replace, ReplaceFenced)
-	if s.Spec.OnHostLost == Replace && s.Spec.Set.Network.IP != "" {
+	if s.Spec.OnHostLost == Replace && HasFixed(&s.Spec.Set.Set) {
 		f.add("spec.onHostLost", "a set with a fixed address cannot be replaced before the lost one is silent: take replaceFenced or keep")
 	}
 	if s.Spec.OnHostLost == Replace && s.Spec.StickyAddresses {
 		f.add("spec.onHostLost", "a set that keeps its address cannot be replaced before the lost one is silent: take replaceFenced or keep")
 	}
 	return f.err()
+}
+
+// HasFixed says whether a set has an address, of any kind, that is written down, and so must
+// not be there twice.
+func HasFixed(set *spec.Set) bool {
+	return slices.ContainsFunc(append([]spec.Network{set.Network}, set.Networks...), func(n spec.Network) bool {
+		return n.IP != "" || n.IP6 != "" || n.MAC != ""
+	})
 }
 
 func (f *flaws) template(s *Service) {

@@ -237,9 +237,7 @@ func lossPolicy(of *api.Service, s *api.SetInstance) api.LossPolicy {
 	}
 	set := &s.Spec.Set.Set
 	sticky := of != nil && of.Spec.StickyAddresses && len(s.Spec.Addresses) > 0
-	if sticky || set.Volume != nil || slices.ContainsFunc(networksOf(set), func(n spec.Network) bool {
-		return n.IP != "" || n.IP6 != "" || n.MAC != ""
-	}) {
+	if sticky || set.Volume != nil || api.HasFixed(set) {
 		return api.Keep
 	}
 	return api.Replace
