@@ -99,6 +99,7 @@ func (c *controllers) token(t *testing.T, role api.Role, name string) string {
 
 // run has a host linked until the test ends.
 func run(t *testing.T, h *Host) {
+	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	work.Go(func() { h.Run(ctx) })
