@@ -220,7 +220,7 @@ func (m *Machine) waitReady(ctx context.Context, mark int) error {
 		}
 		for _, bad := range []string{"mos-vm-dead", "Kernel panic"} {
 			if strings.Contains(console, bad) {
-				return false, fmt.Errorf("the VM is dead, its console says:\n%s", tail(console, 60))
+				return false, fmt.Errorf("the VM is dead, its console says:\n%s\n%s", cause(console), tail(console, 60))
 			}
 		}
 		if !m.Running() {
@@ -233,6 +233,17 @@ func (m *Machine) waitReady(ctx context.Context, mark int) error {
 		return fmt.Errorf("wait for the VM to be up: %w; the end of its console:\n%s", err, tail(m.Console(), 10))
 	}
 	return m.openSSH(ctx)
+}
+
+// cause is the line with which a kernel's report of its end begins: that of a long way
+// down is longer than what is worth showing.
+func cause(console string) string {
+	i := strings.Index(console, "Oops: ")
+	if i < 0 {
+		return ""
+	}
+	line, _, _ := strings.Cut(console[i:], "\n")
+	return line
 }
 
 // kill ends QEMU and what belongs to it on the host.
