@@ -41,6 +41,7 @@ func BenchmarkAgent(b *testing.B) {
 					t := m.spend(p)
 					t.engine -= idle.engine
 					costs[p.name] = append(costs[p.name], t)
+					b.Logf("%s: %.2f ms, the Engine for it %.2f ms, %.1f MiB", p.name, t.own, t.engine, p.memory)
 				}
 			}
 			m.report(costs, few)
@@ -138,12 +139,12 @@ listen = "127.0.0.1:9273"
 		{name: "mosd", argv: []string{lab.Program(b, "mosd"), "-agent.interval=1s"}, label: "name", dial: func() (net.Conn, error) {
 			return new(net.Dialer).DialContext(b.Context(), "unix", m.Path("/run/mos/mosd.sock"))
 		}},
+		{name: "docker stats", argv: []string{"docker", "stats", "--format", "{{.Name}} {{.CPUPerc}}"}},
+		{name: "telegraf", argv: []string{filepath.Join(testx.TelegrafDir(), "telegraf"), "--config", "/run/telegraf.toml"}, label: "container_name", dial: tcp("127.0.0.1:9273")},
 		{name: "cAdvisor", argv: []string{
 			filepath.Join(testx.CadvisorDir(), "cadvisor"), "-docker=unix:///run/docker.sock", "-docker_only",
 			"-housekeeping_interval=1s", "-allow_dynamic_housekeeping=false", "-listen_ip=127.0.0.1", "-port=8081",
 		}, label: "name", dial: tcp("127.0.0.1:8081")},
-		{name: "telegraf", argv: []string{filepath.Join(testx.TelegrafDir(), "telegraf"), "--config", "/run/telegraf.toml"}, label: "container_name", dial: tcp("127.0.0.1:9273")},
-		{name: "docker stats", argv: []string{"docker", "stats", "--format", "{{.Name}} {{.CPUPerc}}"}},
 	}
 	return m
 }
@@ -190,7 +191,7 @@ func (m *meters) warm(p *meter) {
 	if p.dial == nil {
 		return
 	}
-	testx.Eventually(m.b, 2*time.Minute, func() error {
+	testx.Eventually(m.b, 5*time.Minute, func() error { // cAdvisor serves nobody before it has looked at all
 		body, err := m.scrape(p)
 		if missing := m.missing(p, body); err == nil && missing != "" {
 			err = fmt.Errorf("%s does not know %s", p.name, missing)
