@@ -181,17 +181,25 @@ func (i *initializer) former(ctx context.Context) (whole bool, err error) {
 		i.say("volume group %s is there already, with its disks and what is on them", vg.Name)
 		return true, nil
 	}
-	var bare []string
+	var bare, lost []string
 	for _, pv := range report.PVs {
 		if !slices.ContainsFunc(i.r.Devices, func(d string) bool { return sameDevice(d, pv.Device) }) {
 			continue
 		}
-		if pv.VG != "" {
+		switch pv.VG {
+		case "":
+			bare = append(bare, pv.Device)
+		case lvm.LostVG:
+			if !i.r.ForceWipe {
+				return false, fault.Conflict("%s is marked as a disk of a volume group of which nothing can be read, as an init that is cut off leaves it: choose another device, or overwrite it with -force-wipe", pv.Device)
+			}
+			lost = append(lost, pv.Device)
+		default:
 			return false, fault.Conflict("%s is a disk of volume group %s, which is ours: not even -force-wipe takes it from there", pv.Device, pv.VG)
 		}
-		bare = append(bare, pv.Device)
 	}
-	return false, i.d.lvm.RemovePVs(ctx, bare...)
+	// Those that are lost are wiped with what else is on them.
+	return false, errors.Join(i.d.lvm.RemovePVs(ctx, bare...), i.d.lvm.RemoveDevices(ctx, lost...))
 }
 
 // sameDisks refuses to take a group for the one that is asked for when it has

@@ -131,6 +131,11 @@ func (c *Client) DiscardVG(ctx context.Context, vg string) error {
 	return c.RemoveVG(ctx, vg)
 }
 
+// LostVG is the group of a device that is marked as one of a group, of which nothing can be
+// read: a vgcreate that is cut off between the mark and the group leaves that. LVM takes no
+// label from such a device.
+const LostVG = "[unknown]"
+
 // RemovePVs takes LVM's labels from devices that are in no group, as a cut
 // vgcreate leaves them, and these from the devices file.
 func (c *Client) RemovePVs(ctx context.Context, devices ...string) error {

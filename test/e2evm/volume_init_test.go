@@ -16,6 +16,12 @@ func (s *system) inits() {
 	s.refused("mos-lvm init /dev/vdb", "in use")
 	s.want("blkid -s LABEL -o value /dev/disk/by-id/virtio-pv0; ! grep -c IDTYPE= /etc/lvm/devices/mos-lvm.devices", "precious\n0")
 
+	// A disk of a group whose metadata is gone: a vgcreate that is killed at its worst moment leaves that.
+	const lost = "--devicesfile mos-lvm.devices"
+	s.sh("wipefs -qa /dev/disk/by-id/virtio-pv0; lvmdevices " + lost + " --yes --adddev $(readlink -f /dev/disk/by-id/virtio-pv0); vgcreate -q " + lost + " --yes half /dev/disk/by-id/virtio-pv0; dd if=/dev/zero of=/dev/disk/by-id/virtio-pv0 bs=4k seek=1 count=255 oflag=direct status=none")
+	s.want("pvs "+lost+" --noheadings -o vg_name 2>/dev/null | xargs", "[unknown]")
+	s.refused("mos-lvm init /dev/disk/by-id/virtio-pv0", "nothing can be read", "force-wipe")
+
 	// Cut off at some moments, then repeated.
 	for _, after := range []string{"0.7", "2", "4"} {
 		s.try("setsid mos-lvm init -force-wipe /dev/disk/by-id/virtio-pv0 /dev/disk/by-id/virtio-pv1 >/dev/null & p=$!; sleep " + after + "; kill -9 $p; pkill -9 -x lvm; wait $p")
