@@ -164,6 +164,7 @@ func execute(ctx context.Context, e *docker.Engine, id string, o session.Offer, 
 	if err != nil {
 		return 0, err
 	}
+	defer x.Close(ctx) // whatever came first: a user who is gone, or what is written to him
 	end := context.AfterFunc(ctx, func() { x.Close(ctx) })
 	defer end()
 	done := make(chan error, 1)
@@ -174,9 +175,7 @@ func execute(ctx context.Context, e *docker.Engine, id string, o session.Offer, 
 			if err != nil {
 				return 0, err
 			}
-			code, err := x.Code(ctx)
-			x.Close(ctx)
-			return code, err
+			return x.Code(ctx)
 		case f := <-user:
 			_ = typed(ctx, x, f) // it may read no more; that it ended is told by its output
 		}

@@ -87,7 +87,11 @@ func Open(domain, dir string, log *slog.Logger) (*Server, error) {
 		s.rec = record{Version: version, Fallback: reachable(resolvConf, behindStub)}
 		err = s.save()
 	case err == nil:
-		err = json.Unmarshal(data, &s.rec)
+		if bad := json.Unmarshal(data, &s.rec); bad != nil { // the machine lost its power while it was written
+			log.Warn("names are begun anew", "file", filepath.Join(dir, recordFile), "err", bad)
+			s.rec = record{Version: version, Fallback: reachable(resolvConf, behindStub)}
+			err = s.save()
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, recordFile), err)

@@ -327,3 +327,24 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestTornNamesAreBegunAnew: they come again with the link, and a file that a power cut tore
+// must not keep the host from that.
+func TestTornNamesAreBegunAnew(t *testing.T) {
+	dir := t.TempDir()
+	for _, torn := range []string{"", "{", "\x00\x00"} {
+		if err := os.WriteFile(filepath.Join(dir, recordFile), []byte(torn), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open("mos.internal", dir, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatalf("%q: %v", torn, err)
+		}
+		if err := s.Take(known()); err != nil {
+			t.Error(err)
+		}
+		if next, err := Open("mos.internal", dir, slog.New(slog.DiscardHandler)); err != nil || next.rec.Names.Revision != known().Revision {
+			t.Errorf("after %q the names are not kept: %v", torn, err)
+		}
+	}
+}

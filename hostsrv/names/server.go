@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/net/netutil"
 )
 
 // Bounds of what is answered.
@@ -17,8 +18,10 @@ const (
 	leastUDP    = 512
 	askedAtOnce = 64 // questions of one set that are with other servers
 	askLimit    = 2 * time.Second
-	idleTCP     = 5 * time.Second
-	mostTCP     = 128 // questions of one connection
+	// connectionsAtOnce are those of one set by TCP: each takes a descriptor of mosd's.
+	connectionsAtOnce = 32
+	idleTCP           = 5 * time.Second
+	mostTCP           = 128 // questions of one connection
 )
 
 // listener answers one set.
@@ -44,7 +47,7 @@ func (a *answerer) serve(set string, pid int, udp net.PacketConn, tcp net.Listen
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, req *dns.Msg) { a.handle(l, w, req) })
 	l.udp = &dns.Server{PacketConn: udp, Handler: h, UDPSize: dns.DefaultMsgSize}
 	l.tcp = &dns.Server{
-		Listener: tcp, Handler: h, ReadTimeout: idleTCP, WriteTimeout: idleTCP, MaxTCPQueries: mostTCP,
+		Listener: netutil.LimitListener(tcp, connectionsAtOnce), Handler: h, ReadTimeout: idleTCP, WriteTimeout: idleTCP, MaxTCPQueries: mostTCP,
 		IdleTimeout: func() time.Duration { return idleTCP },
 	}
 	for _, s := range []*dns.Server{l.udp, l.tcp} {

@@ -55,7 +55,7 @@ func (s *Server) affordable(ctx context.Context, r api.Resource, was *api.Servic
 	if q != nil {
 		most = q.Spec.Priority
 	}
-	if p := of.Spec.Placement.Priority; p > most && c.Role == api.Tenant {
+	if p := of.Spec.Placement.Priority; p > most && c.Role == api.Tenant && (was == nil || p > was.Spec.Placement.Priority) {
 		return fault.Of(errdefs.ErrPermissionDenied, "spec.placement.priority: %s (tenant) may have %d at most, not %d: others would have to yield", c.Name, most, p)
 	}
 	if q == nil {

@@ -54,6 +54,19 @@ func TestQuotas(t *testing.T) {
 	}
 	_, err = client.Patch[api.Service](t.Context(), shop, "shop-web", replicas(4), client.Change{})
 	must(t, err)
+	// What an operator gave more of than the quota has does not keep the tenant from the rest.
+	priority := func(n int) map[string]any {
+		return map[string]any{"spec": map[string]any{"placement": map[string]any{"priority": n}}}
+	}
+	_, err = client.Patch[api.Service](t.Context(), r.Client, "shop-web", priority(9), client.Change{})
+	must(t, err)
+	_, err = client.Patch[api.Service](t.Context(), shop, "shop-web", replicas(4), client.Change{})
+	must(t, err)
+	if _, err := client.Patch[api.Service](t.Context(), shop, "shop-web", priority(10), client.Change{}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("a higher priority: %v", err)
+	}
+	_, err = client.Patch[api.Service](t.Context(), shop, "shop-web", priority(3), client.Change{})
+	must(t, err)
 	got, err := client.Get[api.Quota](t.Context(), shop, "shop")
 	must(t, err)
 	if want := (api.Usage{Sets: 4, Amounts: api.Amounts{CPU: 4000, Memory: 4 * 64 << 20}}); got.Status.Asked != want {

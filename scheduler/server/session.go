@@ -87,7 +87,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, c *call, in *sess
 		return nil, nil, fault.Invalid("read the request: %w", err)
 	}
 	v := look
-	if in.Verb == session.Exec {
+	if in.Verb == session.Exec || in.Verb == session.Top && len(in.Command) > 0 { // ps shows environments, if it is told to
 		v = change
 	}
 	if err := c.may(v, api.SetInstances, c.name); err != nil {
