@@ -237,7 +237,7 @@ func (y *history) look(ctx context.Context, c *http.Client, host string) {
 
 // blind is for how long a history may not know what a host does. Two processors are shared
 // by five hosts that start and stop.
-const blind = 10 * time.Second
+const blind = 20 * time.Second
 
 // gone says that a host is off from here on until it answers again.
 func (y *history) gone(host string) {
