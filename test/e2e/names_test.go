@@ -21,21 +21,7 @@ func TestNamesAndAddressesOfTheCluster(t *testing.T) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewSets(t, rig.Config{Engine: engine}).Hosts[0]
 			h.Network("prod", "--subnet", "10.9.0.0/24")
-			for _, d := range []rig.Daemon{
-				{Name: "mos-scheduler", Argv: []string{lab.Program(t, "mos-scheduler")}, Ready: func() error { _, err := h.TrySet("service", "ls"); return err }},
-				{Name: "mosd", Argv: []string{lab.Program(t, "mosd"), "-cluster.name=h1"}, Ready: func() error { _, err := h.TryMos("host", "status", "-q"); return err }},
-			} {
-				if err := h.StartDaemon(d); err != nil {
-					t.Fatal(err)
-				}
-			}
-			testx.Eventually(t, 60*time.Second, func() error {
-				out, err := h.TrySet("host", "ls", "--format", "{{.Name}} {{.State}}")
-				if err == nil && out != "h1 active" {
-					err = fmt.Errorf("hosts: %q", out)
-				}
-				return err
-			})
+			h.Cluster()
 			h.Set("network", "create", "prod", "--subnet", "10.9.0.0/24", "--ip-range", "10.9.0.64/28", "--gateway", "10.9.0.1")
 			h.Set("service", "create", "-f", serviceFile(t, "1"))
 			runs(t, h, 3, "1")

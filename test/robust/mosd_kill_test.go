@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	hostapi "github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/test/lab"
 	"github.com/mosdocker/mosdocker/test/rig"
@@ -78,28 +77,11 @@ type clusterKiller struct {
 func (k *clusterKiller) begin() {
 	k.t.Helper()
 	k.h.Network("prod", "--subnet", "10.9.0.0/24")
-	for _, d := range []rig.Daemon{
-		{Name: "mos-scheduler", Argv: []string{lab.Program(k.t, "mos-scheduler")}, Ready: func() error { _, err := k.h.TrySet("service", "ls"); return err }},
-		{Name: "mosd", Argv: []string{lab.Program(k.t, "mosd"), "-cluster.name=h1", "-cluster.grace=1s"}, Ready: func() error {
-			_, err := hostapi.New(k.h.Path("/run/mos/mosd.sock")).Status(k.t.Context())
-			return err
-		}},
-	} {
-		if err := k.h.StartDaemon(d); err != nil {
-			k.t.Fatal(err)
-		}
-	}
+	k.h.Cluster("-cluster.grace=1s")
 	k.t.Cleanup(func() {
 		if err := k.h.Stop("mosd"); err != nil { // else it heals what is cleaned up
 			k.t.Error(err)
 		}
-	})
-	testx.Eventually(k.t, time.Minute, func() error {
-		out, err := k.h.TrySet("host", "ls", "--format", "{{.State}}")
-		if err == nil && strings.TrimSpace(out) != "active" {
-			err = fmt.Errorf("the host is %q", out)
-		}
-		return err
 	})
 }
 
