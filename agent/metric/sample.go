@@ -21,9 +21,9 @@ type Object struct {
 
 // Series is one value of an object that changes with time.
 type Series struct {
-	ID    ID
 	Dim   string // value of the metric's dimension, "" if it has none
 	Value float64
+	ID    ID   // beside OK: a host has tens of thousands of these
 	OK    bool // false: not measured this time, or there is no such thing
 }
 

@@ -38,11 +38,17 @@ type Buffer struct{ b []byte }
 
 const firstBuffer = 16 << 10
 
-// pread reads a whole file from its beginning.
-func (b *Buffer) pread(k *kept) ([]byte, error) {
+// room is all of the buffer, at least firstBuffer.
+func (b *Buffer) room() []byte {
 	if b.b == nil {
 		b.b = make([]byte, firstBuffer)
 	}
+	return b.b
+}
+
+// pread reads a whole file from its beginning.
+func (b *Buffer) pread(k *kept) ([]byte, error) {
+	b.room()
 	for at := 0; ; {
 		n, err := unix.Pread(k.fd, b.b[at:], int64(at))
 		switch {

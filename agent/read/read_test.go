@@ -222,6 +222,32 @@ func ownPids(t *testing.T) int {
 }
 
 // /proc/self shows the first thread: one that enters a namespace must be another.
+// What a container's figures take is kept for each container, so only the figures may be:
+// what is read into is one for all.
+func TestSourcesReadIntoOneBuffer(t *testing.T) {
+	buf, sources := new(Buffer), make([]*Source, 9)
+	for i := range sources {
+		s, _ := fixture(t, "v1")
+		if err := s.AddNet(os.Getpid()); err != nil {
+			t.Fatal(err)
+		}
+		sources[i] = s
+	}
+	sources[0].Sample(buf, time.Unix(100, 0), true)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, s := range sources[1:] {
+		s.Sample(buf, time.Unix(100, 0), true)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / uint64(len(sources)-1); each > 20<<10 {
+		t.Errorf("the first sample of a source takes %d bytes", each)
+	}
+	if got := sources[1].Point.String(); !strings.Contains(got, "tcp.states{") {
+		t.Errorf("no states of TCP:\n%s", got)
+	}
+}
+
 func TestTheFirstThreadStaysWhereItIs(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

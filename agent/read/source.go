@@ -119,7 +119,7 @@ func (s *Source) Sample(b *Buffer, now time.Time, all bool) (alive bool) {
 		}
 	}
 	if all {
-		s.tcp.sample(s)
+		s.tcp.sample(s, b)
 		s.space()
 	}
 	s.derive(now)

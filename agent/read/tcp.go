@@ -23,7 +23,6 @@ type states struct {
 	fd     int // 0 is none
 	base   int // of 12 series, from state 1 on; 0 before the first
 	seq    uint32
-	buf    []byte
 	broken bool
 }
 
@@ -94,16 +93,13 @@ func (t *states) close() {
 	t.fd = 0
 }
 
-func (t *states) sample(s *Source) {
+func (t *states) sample(s *Source, b *Buffer) {
 	if t.fd <= 0 || t.broken {
 		return
 	}
-	if t.buf == nil {
-		t.buf = make([]byte, 32<<10)
-	}
 	var n [13]uint64
 	if !s.noTCP() {
-		if err := t.dump(&n); err != nil {
+		if err := t.dump(b.room(), &n); err != nil {
 			s.Errors++
 			// A kernel without the module, or answers that come late: what was not
 			// read would be taken for the next answer.
@@ -133,8 +129,9 @@ func (s *Source) noTCP() bool {
 	return ok && ok2 && used == 0 && waiting == 0
 }
 
-// dump adds the sockets to n.
-func (t *states) dump(n *[13]uint64) error {
+// dump adds the sockets to n. buf is what every source has in common: each read of it takes
+// one of the kernel's messages, which are of 16 KiB at most to who has no more room.
+func (t *states) dump(buf []byte, n *[13]uint64) error {
 	t.seq++
 	var req [unix.SizeofNlMsghdr + diagRequest]byte
 	h := req[:unix.SizeofNlMsghdr]
@@ -147,14 +144,14 @@ func (t *states) dump(n *[13]uint64) error {
 		return err
 	}
 	for {
-		got, err := unix.Read(t.fd, t.buf)
+		got, err := unix.Read(t.fd, buf)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		done, err := t.messages(t.buf[:got], n)
+		done, err := t.messages(buf[:got], n)
 		if done || err != nil {
 			return err
 		}

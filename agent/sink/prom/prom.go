@@ -62,18 +62,27 @@ type Text struct {
 	mu       sync.Mutex // guards all below
 	selector *sink.Selector
 	families []family
+	room     int    // about what an answer takes
 	spare    []byte // room of an earlier answer
 }
 
 // family is all series of one name.
 type family struct {
+	name        string
 	plain, open []byte // its HELP and TYPE lines in the two formats
 	series      []series
 }
 
 type series struct {
-	item *sink.Item
-	head []byte // name, labels and a blank
+	item   *sink.Item
+	labels string // and a blank
+}
+
+// owner is what series with the same labels have in common: they share the text of them,
+// which is most of a line.
+type owner struct {
+	object   *metric.Object
+	dim, has string
 }
 
 // New makes a renderer.
@@ -82,22 +91,49 @@ func New(o sink.Options) (*Text, error) {
 	return &Text{selector: s}, err
 }
 
+// digits is room for a number and the end of its line.
+const digits = 20
+
 // arrange groups the items by name, as the format wants them.
 func (t *Text) arrange(items []sink.Item) {
-	byName := map[string]int{}
-	t.families = nil
+	type kind struct {
+		name  string
+		named bool
+		scope metric.Scope
+	}
+	kinds, names, labels := map[kind]int{}, map[string]int{}, map[owner]string{}
+	t.families, t.room = nil, 0
 	for k := range items {
 		i := &items[k]
-		name := Name(i)
-		at, ok := byName[name]
+		of := kind{i.Name, i.Named, i.Object.Scope}
+		at, ok := kinds[of]
 		if !ok {
-			at = len(t.families)
-			byName[name] = at
-			t.families = append(t.families, head(name, i.Def))
+			at = t.family(Name(i), i.Def, names)
+			kinds[of] = at
+		}
+		who := owner{i.Object, i.Def.Dim, i.Dim}
+		text, ok := labels[who]
+		if !ok {
+			text = braced(Labels(i))
+			labels[who] = text
 		}
 		f := &t.families[at]
-		f.series = append(f.series, series{i, line(name, Labels(i))})
+		f.series = append(f.series, series{i, text})
+		if _, ok := i.Value(); ok {
+			t.room += len(f.name) + len(text) + digits
+		}
 	}
+}
+
+// family is the place of the family of a name.
+func (t *Text) family(name string, d *metric.Def, names map[string]int) int {
+	at, ok := names[name]
+	if !ok {
+		at = len(t.families)
+		names[name] = at
+		t.families = append(t.families, head(name, d))
+	}
+	return at
 }
 
 func head(name string, d *metric.Def) family {
@@ -114,13 +150,14 @@ func head(name string, d *metric.Def) family {
 	text := func(name, kind string) []byte {
 		return []byte("# HELP " + name + " " + d.Help + "\n# TYPE " + name + " " + kind + "\n")
 	}
-	return family{plain: text(name, kind), open: text(open, openKind)}
+	return family{name: name, plain: text(name, kind), open: text(open, openKind)}
 }
 
 var escape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`) //nolint:gochecknoglobals // a constant table, dear to make
 
-func line(name string, tags []sink.Tag) []byte {
-	b := []byte(name)
+// braced is labels as they stand behind a name.
+func braced(tags []sink.Tag) string {
+	var b []byte
 	for n, t := range tags {
 		b = append(b, "{,"[min(n, 1)])
 		b = append(append(b, t.Key...), `="`...)
@@ -129,7 +166,7 @@ func line(name string, tags []sink.Tag) []byte {
 	if len(tags) > 0 {
 		b = append(b, '}')
 	}
-	return append(b, ' ')
+	return string(append(b, ' '))
 }
 
 // Append appends a sample as text.
@@ -137,6 +174,7 @@ func (t *Text) Append(b []byte, s *metric.Sample, openMetrics bool) []byte {
 	items, changed := t.selector.Items(s)
 	if changed {
 		t.arrange(items)
+		b = slices.Grow(b, t.room) // at once: growing by and by leaves several times as much to be collected
 	}
 	for k := range t.families {
 		f := &t.families[k]
@@ -154,7 +192,7 @@ func (t *Text) Append(b []byte, s *metric.Sample, openMetrics bool) []byte {
 					b = append(b, f.plain...)
 				}
 			}
-			b = append(b, f.series[n].head...)
+			b = append(append(b, f.name...), f.series[n].labels...)
 			b = append(number(b, v), '\n')
 		}
 	}

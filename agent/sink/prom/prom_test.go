@@ -87,6 +87,20 @@ func TestOptionsChooseNameAndTag(t *testing.T) {
 	}
 }
 
+// A name of the user's may be one that another metric has.
+func TestANameThatIsTakenStaysAnothers(t *testing.T) {
+	text, err := New(sink.Options{Names: []string{"cpu.usage=memory.limit.hits"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(text.Append(nil, sample(), false))
+	for _, want := range []string{"\nmemory_limit_hits{", "\ncontainer_memory_failcnt{"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q:\n%s", want, got)
+		}
+	}
+}
+
 func TestTextFollowsTheSample(t *testing.T) {
 	text, err := New(sink.Options{})
 	if err != nil {
@@ -125,16 +139,39 @@ func TestNamesKeepTheRules(t *testing.T) {
 	}
 }
 
-// BenchmarkText is a scrape of 30 containers with all their metrics.
-func BenchmarkText(b *testing.B) {
+// The labels of a container are most of a line, and it has a hundred lines: their text is
+// made once and kept once.
+func TestLabelsOfAContainerAreMadeOnce(t *testing.T) {
+	s := many(30)
+	buf := make([]byte, 0, 1<<20)
+	made := testing.AllocsPerRun(5, func() {
+		text, err := New(sink.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf = text.Append(buf[:0], s, false)
+	})
+	if lines := bytes.Count(buf, []byte("\ncontainer_")); made > float64(lines) {
+		t.Errorf("%v allocations for %d lines", made, lines)
+	}
+}
+
+// many is a sample of n containers with all their metrics.
+func many(n int) *metric.Sample {
 	s := &metric.Sample{Generation: 1}
-	for i := range 30 {
+	for i := range n {
 		p := metric.NewPoint(&metric.Object{Scope: metric.Container, Cgroup: "/docker/" + strings.Repeat("0a", 32), Name: "c" + strconv.Itoa(i), Image: "img:1"})
 		for k := range p.Series {
 			p.Set(metric.ID(k), float64(i*k)+0.123456)
 		}
 		s.Points = append(s.Points, p)
 	}
+	return s
+}
+
+// BenchmarkText is a scrape of 30 containers with all their metrics.
+func BenchmarkText(b *testing.B) {
+	s := many(30)
 	text, err := New(sink.Options{})
 	if err != nil {
 		b.Fatal(err)
