@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
@@ -214,6 +215,22 @@ func (s *Supervisor) findHeld(name string, o plan.Observed, restarted bool) {
 			s.held.add(name, c.Member)
 		}
 	}
+}
+
+// mayBeByHand is how long to wait for what an Engine tells of a member that just ended: that
+// it was stopped by hand comes after the end. One that the Engine would start again and is
+// down all the same was, most likely.
+func (s *Supervisor) mayBeByHand(name string, o plan.Observed, held []string) (wait time.Duration) {
+	if s.held.mends(name) {
+		return 0 // by us
+	}
+	for _, c := range o.Members {
+		ago := time.Since(c.Finished) // negative when the clock was set back
+		if down(c) && lasts(c) && !slices.Contains(held, c.Member) && ago >= 0 {
+			wait = max(wait, stopTold-ago)
+		}
+	}
+	return wait
 }
 
 // lasts says whether the Engine starts a container again, however it ended.

@@ -83,6 +83,10 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.probe(ctx, name, plan.Observed{})
 		return
 	}
+	if wait := s.mayBeByHand(name, o, held); wait > 0 && d.mark == "" && !first && !restarted {
+		s.later(name, wait)
+		return
+	}
 	replaced, wait := replacements(o)
 	for _, member := range replaced {
 		s.held.remove(name, member) // it was stopped for the other

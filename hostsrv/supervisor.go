@@ -32,6 +32,7 @@ type Open func(ctx context.Context) (*setmgr.Manager, Engine, error)
 // The times of a supervisor.
 const (
 	settle       = 200 * time.Millisecond // from an event on, for what comes with it
+	stopTold     = 2 * time.Second        // from an end on, until an Engine has told that it was docker stop
 	busy         = time.Second            // until a set that others change is looked at again
 	reconnect    = 500 * time.Millisecond // until an absent Engine is asked again
 	mostDelay    = 5 * time.Minute        // between two tries to heal

@@ -262,6 +262,36 @@ func TestItFightsNobody(t *testing.T) {
 	})
 }
 
+// TestAStopThatIsToldLateIsNotFought: an Engine tells of an end at once, and that it was a
+// docker stop later, on a busy host after a while.
+func TestAStopThatIsToldLateIsNotFought(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, cfg := newFake(), settings(t)
+		h := start(t, f, cfg)
+		h.up(t, "")
+		h.is(t, api.Right)
+		time.Sleep(time.Minute)
+		tell, err := f.StopLate("web.log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		tell()
+		time.Sleep(time.Minute)
+		h.is(t, api.Held+" log stopped by hand", appRuns, "container web.log sha256:log:7 exited")
+		// Who ended, and was told to by nobody, is started.
+		tell, err = f.StopLate("web.app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = tell // never
+		time.Sleep(time.Minute)
+		h.is(t, api.Held+" log stopped by hand", appRuns)
+		h.end()
+	})
+}
+
 // TestDeclaredSets are made from their files, changed with them, and a faulty file
 // changes nothing.
 func TestDeclaredSets(t *testing.T) {

@@ -26,6 +26,25 @@ func (f *Fake) End(id string, code int) error {
 	return err
 }
 
+// StopLate is a docker stop of which nobody hears before tell is called: an Engine tells
+// of a container's end first, and that it was stopped by hand a while later.
+func (f *Fake) StopLate(id string) (tell func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.wake()
+	b, err := f.find(id)
+	if err != nil {
+		return nil, err
+	}
+	b.byHand = true
+	f.stop(b, terminated)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.tell(b, "stop")
+	}, nil
+}
+
 // RestartEngine ends all containers and starts those that their policy wants, in the
 // order of names, then of their making. Before API 1.52 one that comes before the
 // one whose network it shares fails, and stays down.
