@@ -91,7 +91,7 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 	state, text := api.Well, ""
 	switch {
 	case err != nil && took >= hungAfter:
-		state, text = api.Hung, fmt.Sprintf("the Engine hangs: no answer for %v; sets run on, but cannot be changed or healed", took.Round(time.Second))
+		state, text = api.Hung, fmt.Sprintf("the Engine hangs: it gave no answer within %v; sets run on, but cannot be changed or healed", took.Round(time.Second))
 	case err != nil:
 		state, text = api.Absent, "the Engine is absent: "+err.Error()
 	case took >= slowAfter:

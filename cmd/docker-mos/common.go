@@ -113,20 +113,25 @@ func (d *daemon[C]) gc(short string) *cobra.Command {
 }
 
 func (d *daemon[C]) logLevel() *cobra.Command {
+	return logLevel(d.name, func(cmd *cobra.Command, l adminapi.LogLevel) error {
+		return d.within(cmd, func(ctx context.Context, c C) error { return c.SetLogLevel(ctx, l) })
+	})
+}
+
+// logLevel is the command that changes what a daemon logs.
+func logLevel(daemon string, set func(*cobra.Command, adminapi.LogLevel) error) *cobra.Command {
 	levels := []string{"debug", "info", "warn", "error"}
 	return &cobra.Command{
 		Use:               "loglevel debug|info|warn|error",
 		Aliases:           []string{"log-level"},
-		Short:             "Change what " + d.name + " logs, until it restarts",
+		Short:             "Change what " + daemon + " logs, until it restarts",
 		Args:              exactly("debug|info|warn|error"),
 		ValidArgsFunction: cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(levels, args[0]) {
 				return usage("%s is none of %s", args[0], strings.Join(levels, ", "))
 			}
-			return d.within(cmd, func(ctx context.Context, c C) error {
-				return c.SetLogLevel(ctx, adminapi.LogLevel{Level: args[0]})
-			})
+			return set(cmd, adminapi.LogLevel{Level: args[0]})
 		},
 	}
 }

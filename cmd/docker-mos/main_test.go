@@ -35,8 +35,8 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			fakes := map[string]*fake{"mosbridge": {answer: bridgeAnswer}, "mos-lvm": {answer: lvmAnswer}, "engine": {answer: engineAnswer}}
-			for name, variable := range map[string]string{"mosbridge": "MOS_BRIDGE_SOCKET", "mos-lvm": "MOS_LVM_ADMIN"} {
+			fakes := map[string]*fake{"mosbridge": {answer: bridgeAnswer}, "mos-lvm": {answer: lvmAnswer}, "engine": {answer: engineAnswer}, "mosd": {answer: mosdAnswer}}
+			for name, variable := range map[string]string{"mosbridge": "MOS_BRIDGE_SOCKET", "mos-lvm": "MOS_LVM_ADMIN", "mosd": "MOS_MOSD_SOCKET"} {
 				socket := filepath.Join(env.WorkDir, name+".sock")
 				if err := fakes[name].serve(socket); err != nil {
 					return err

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/internal/adminapi"
 )
 
 // mosd has the commands of the host daemon.
@@ -23,7 +24,7 @@ func newHost() *cobra.Command {
 	m := &mosd{}
 	cmd := group("host", "The host daemon mosd: how it keeps the sets of this host")
 	cmd.PersistentFlags().StringVar(&m.socket, "mosd-socket", mosdSocket(), "Socket of mosd")
-	cmd.AddCommand(m.status(), m.events(), m.disk(), m.cluster(), m.join(), m.leave())
+	cmd.AddCommand(m.status(), m.events(), m.disk(), m.cluster(), m.join(), m.leave(), m.logLevel())
 	return cmd
 }
 
@@ -97,6 +98,12 @@ func (m *mosd) status() *cobra.Command {
 	return cmd
 }
 
+func (m *mosd) logLevel() *cobra.Command {
+	return logLevel("mosd", func(cmd *cobra.Command, l adminapi.LogLevel) error {
+		return api.New(m.socket).SetLogLevel(cmd.Context(), l)
+	})
+}
+
 func (m *mosd) events() *cobra.Command {
 	type r = api.Event
 	l := &list[r]{
@@ -119,6 +126,9 @@ func (m *mosd) events() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := l.check(); err != nil {
 			return err
+		}
+		for _, set := range args {
+			l.empty = "mosd has done nothing for set " + set + " since it runs"
 		}
 		all, err := api.New(m.socket).Events(cmd.Context(), after, strings.Join(args, ""))
 		if err != nil {

@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/mosdocker/mosdocker/agent"
@@ -68,6 +71,18 @@ func (c *Config) Check() error {
 	return errors.Join(append(errs, in("agent", c.Agent.Check()), in("sets", c.Sets.Check()), in("cluster", c.Cluster.Check()), in("prometheus", c.Prometheus.Check()),
 		in("remote_write", c.RemoteWrite.Check()), in("otlp", c.OTLP.Check()),
 		in("zabbix", c.Zabbix.Check()), in("falcon", c.Falcon.Check()), in("cat", c.CAT.Check()))...)
+}
+
+// late are the keys and tables that differ from those that mosd was started with, and that
+// count from its next start on.
+func (c *Config) late(old *Config) []string {
+	parts := func(c *Config) map[string]any {
+		return map[string]any{
+			"socket": c.Socket, "listen": c.Listen, "state_dir": c.StateDir, "agent": c.Agent, "sets": c.Sets, "cluster": c.Cluster, "log.format": c.Log.Format,
+		}
+	}
+	now, before := parts(c), parts(old)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(now)), func(k string) bool { return reflect.DeepEqual(now[k], before[k]) })
 }
 
 // in names the table of faults.

@@ -19,6 +19,8 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/hostsrv/cgpersist"
 	"github.com/mosdocker/mosdocker/hostsrv/cluster"
+	"github.com/mosdocker/mosdocker/internal/adminapi"
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
@@ -113,6 +115,8 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	if d.cluster != nil {
 		d.cluster.Register(mux, admin)
 	}
+	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})
+	admin.Handle("/v1/loglevel", logLevel(srv, d.log))
 	tcp, err := d.listen(ctx, mux)
 	if err != nil {
 		return errors.Join(err, d.close())
@@ -125,7 +129,6 @@ func (d *server) run(ctx context.Context, reload <-chan os.Signal, load func() (
 	}
 	work.Go(func() { d.cgroups.Run(ctx) })
 	work.Go(func() { d.reload(ctx, reload, load) })
-	srv := pluginsrv.New(pluginsrv.Config{Log: d.log.Logger})
 	err = srv.Run(ctx, pluginsrv.Socket{Name: "mosd", Path: d.cfg.Socket, Handler: admin})
 	end()
 	work.Wait()
@@ -174,7 +177,10 @@ func (d *server) reload(ctx context.Context, signals <-chan os.Signal, load func
 		case <-signals:
 		}
 		cfg, err := load()
+		var late []string
 		if err == nil {
+			late = cfg.late(&d.cfg)
+			cfg.Agent = d.cfg.Agent // which sinks heed
 			err = errors.Join(d.setSinks(ctx, cfg), d.log.SetLevel(cfg.Log.Level))
 		}
 		if err != nil {
@@ -182,5 +188,24 @@ func (d *server) reload(ctx context.Context, signals <-chan os.Signal, load func
 			continue
 		}
 		d.log.InfoContext(ctx, "configuration read again")
+		if len(late) > 0 {
+			d.log.WarnContext(ctx, "these changes of the configuration count from the next start of mosd on", "keys", late)
+		}
 	}
+}
+
+// logLevel tells and changes what is logged.
+func logLevel(srv *pluginsrv.Server, log *logx.Logger) http.Handler {
+	a := srv.NewAdmin()
+	now := func() adminapi.LogLevel { return adminapi.LogLevel{Level: log.Level()} }
+	pluginsrv.HandleAdmin(a, "GET /v1/loglevel", func(context.Context, func(string) string, pluginsrv.None) (adminapi.LogLevel, error) {
+		return now(), nil
+	})
+	pluginsrv.HandleAdmin(a, "PUT /v1/loglevel", func(_ context.Context, _ func(string) string, l adminapi.LogLevel) (adminapi.LogLevel, error) {
+		if err := log.SetLevel(l.Level); err != nil {
+			return now(), fault.Invalid("%w", err)
+		}
+		return now(), nil
+	})
+	return a
 }

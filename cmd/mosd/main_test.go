@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/internal/adminapi"
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/testx"
@@ -36,6 +39,19 @@ func TestHelpAndPrintedConfiguration(t *testing.T) {
 		if err := run(t.Context(), []string{"-config=/dev/null", arg}, nil); !errors.Is(err, config.ErrDone) {
 			t.Errorf("%s: %v", arg, err)
 		}
+	}
+}
+
+// What a SIGHUP cannot change is told, so that nobody waits for it.
+func TestWhatNeedsARestartIsNamed(t *testing.T) {
+	old, now := Defaults(), Defaults()
+	now.RemoteWrite.URL, now.Log.Level = "http://127.0.0.1:9/", "debug"
+	if got := now.late(&old); len(got) > 0 {
+		t.Errorf("%q need a restart", got)
+	}
+	now.Listen, now.Agent.Interval.Duration, now.Sets.Restart.Command = "127.0.0.1:9250", time.Second, []string{"true"}
+	if got, want := now.late(&old), []string{"agent", "listen", "sets"}; !slices.Equal(got, want) {
+		t.Errorf("%q need a restart, want %q", got, want)
 	}
 }
 
@@ -98,6 +114,16 @@ func TestTheDaemonServesUntilItIsTold(t *testing.T) {
 	reload("[prometheus]\nscopes = ['pods']\n") // is not taken over, and ends nothing
 	reload("[prometheus]\nscopes = ['agent', 'host']\n")
 	shows("mos_host_memory_total_bytes ", "no such text")
+	c := api.New(socket)
+	if err := c.SetLogLevel(t.Context(), adminapi.LogLevel{Level: "debug"}); err != nil {
+		t.Error(err)
+	}
+	if err := c.SetLogLevel(t.Context(), adminapi.LogLevel{Level: "loud"}); err == nil || !strings.Contains(err.Error(), "none of debug, info, warn, error") {
+		t.Errorf("level loud: %v", err)
+	}
+	if now, err := adminapi.Get[adminapi.LogLevel](t.Context(), adminapi.New("mosd", socket), "/v1/loglevel"); err != nil || now.Level != "debug" {
+		t.Errorf("the level is %q, %v", now.Level, err)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

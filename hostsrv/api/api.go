@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -134,6 +135,12 @@ func New(socket string) *Client { return &Client{adminapi.New("mosd", socket)} }
 // Status asks how the host does.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return adminapi.Get[Status](ctx, c.c, "/v1/status")
+}
+
+// SetLogLevel changes what mosd logs, until its configuration is read again.
+func (c *Client) SetLogLevel(ctx context.Context, l adminapi.LogLevel) error {
+	_, err := adminapi.Send[struct{}](ctx, c.c, http.MethodPut, "/v1/loglevel", l)
+	return err
 }
 
 // Events asks for the events after one, of a set or of all.
