@@ -44,7 +44,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		unlock()
 	}()
 	held := s.held.of(name) // before it is looked: who is stopped meanwhile is found running
-	o, err := m.Observe(ctx, name, nil)
+	o, err := m.Observe(ctx, name, s.maybe(name, d))
 	if err != nil {
 		s.failed(ctx, name, fmt.Errorf("look: %w", err))
 		return
@@ -111,7 +111,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	// It never waits for a container with the set's lock in hand: who waits for one that
 	// is not ready is started by a later look.
 	opt := plan.Options{Heal: true, Leave: append(ended(o, started), held...), Boot: boot, NoWait: true, Ready: map[string]bool{}}
-	p, err := s.plan(ctx, m, name, d, opt)
+	p, err := s.plan(ctx, m, name, d, o, opt)
 	for more := true; err == nil && more; {
 		more = false
 		for _, member := range p.Ask {
@@ -120,7 +120,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 			}
 		}
 		if more {
-			p, err = s.plan(ctx, m, name, d, opt)
+			p, err = s.plan(ctx, m, name, d, o, opt)
 		}
 	}
 	if err != nil {
@@ -331,22 +331,31 @@ func (s *Supervisor) notBefore(name string, after time.Duration) {
 	s.later(name, after)
 }
 
-// plan is how a set is healed, or made as its file says.
-func (s *Supervisor) plan(ctx context.Context, m *setmgr.Manager, name string, d declared, opt plan.Options) (plan.Plan, error) {
+// maybe is what a set is to be made of, if its look finds nothing that forbids it: the look
+// sees all that a plan of it needs, which is not asked again.
+func (s *Supervisor) maybe(name string, d declared) *spec.Set {
+	if d.set != nil {
+		return d.set
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wishes.all[name].Set
+}
+
+// plan is how a set that was seen is healed, or made as its file says.
+func (s *Supervisor) plan(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, opt plan.Options) (plan.Plan, error) {
 	if d.set == nil {
-		return m.Plan(ctx, name, nil, m.Again(name, opt))
+		return m.Again(name, opt)(ctx, o)
 	}
 	opt.Keep, opt.Files = names(*d.set), d.files
 	if d.mark != "" {
 		opt.Cluster, opt.Recreate = d.mark, true
 	}
-	return m.Plan(ctx, name, d.set, func(ctx context.Context, o plan.Observed) (plan.Plan, error) {
-		// Who put his own infra container there would have what this set keeps from others.
-		if owner := o.Owner(); owner != d.set.Labels[label.Owner] && owner != "" {
-			return plan.Plan{}, fault.Exists("a set %s is here that belongs to %s (label %s): remove it (docker set rm %s), or give this one another name", name, owner, label.Owner, name)
-		}
-		return m.Up(*d.set, opt)(ctx, o)
-	})
+	// Who put his own infra container there would have what this set keeps from others.
+	if owner := o.Owner(); owner != d.set.Labels[label.Owner] && owner != "" {
+		return plan.Plan{}, fault.Exists("a set %s is here that belongs to %s (label %s): remove it (docker set rm %s), or give this one another name", name, owner, label.Owner, name)
+	}
+	return m.Up(*d.set, opt)(ctx, o)
 }
 
 // isReady asks a member that runs its Ready probe, once.

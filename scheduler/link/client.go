@@ -31,8 +31,8 @@ const (
 	callLimit     = 3 * time.Second // for one report
 	firstBackoff  = 100 * time.Millisecond
 	mostBackoff   = 4 * time.Second
-	mostLine      = 16 << 20 // bytes of an assignment
-	reportsAtOnce = 20 * time.Millisecond
+	mostLine      = 16 << 20              // bytes of an assignment
+	reportsAtOnce = 20 * time.Millisecond // is the least between two
 )
 
 // Host is the end of the link that is a host. Its methods may be called at once.
@@ -168,6 +168,7 @@ type conn struct {
 
 // beat reports until that fails.
 func (c *conn) beat(ctx context.Context, endpoint string, h Host, lease Lease) error {
+	last := time.Now()
 	for {
 		every := heartbeat
 		if lease.Heartbeat.Duration > 0 {
@@ -182,11 +183,12 @@ func (c *conn) beat(ctx context.Context, endpoint string, h Host, lease Lease) e
 		case <-wait.C:
 		case <-h.Changed():
 			wait.Stop()
-			select { // what comes with it goes with it
+			select { // somebody may wait for the first change; what comes soon after it goes together
 			case <-ctx.Done():
-			case <-time.After(reportsAtOnce):
+			case <-time.After(time.Until(last.Add(reportsAtOnce))):
 			}
 		}
+		last = time.Now()
 		next, err := c.report(ctx, h)
 		if err != nil {
 			return err
