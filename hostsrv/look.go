@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr"
@@ -182,6 +184,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	}
 	s.mu.Unlock()
 	if err != nil {
+		s.endLeft(ctx, m, name, err)
 		s.failed(ctx, name, err)
 		return
 	}
@@ -191,6 +194,28 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	s.later(name, settle) // and look whether all is right
+}
+
+// endLeft ends what keeps containers from being started, so that the next try may do it.
+func (s *Supervisor) endLeft(ctx context.Context, m *setmgr.Manager, name string, err error) {
+	if s.EndShim == nil || !taskLeft(err) {
+		return
+	}
+	o, err := m.Observe(ctx, name, nil)
+	if err != nil {
+		return // the next look is refused the same
+	}
+	for _, c := range append(slices.Clone(o.Members), infraOf(o)...) {
+		if c.State != plan.Created && c.State != plan.Exited {
+			continue
+		}
+		switch err := s.EndShim(ctx, c.ID); {
+		case err == nil:
+			s.note(ctx, "left", name, c.Member, "the Engine was killed while it started this container: what it left of that is ended")
+		case !errdefs.IsNotFound(err):
+			s.log.WarnContext(ctx, "what an Engine left of a start cannot be ended", "set", name, "container", c.Name, "err", err)
+		}
+	}
 }
 
 // stopLimit is how long a daemon that is told to end goes on healing: a member may be

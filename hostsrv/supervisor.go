@@ -56,6 +56,9 @@ type Supervisor struct {
 	// Shim, unless nil, asks the shim of a container whether it answers. It is set before
 	// Run.
 	Shim func(ctx context.Context, id string) error
+	// EndShim, unless nil, ends that of a container which the Engine cannot start since it
+	// forgot that it had begun to. It is set before Run.
+	EndShim func(ctx context.Context, id string) error
 
 	mu       sync.Mutex // guards all below
 	m        *setmgr.Manager

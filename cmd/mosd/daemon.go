@@ -53,6 +53,7 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 		}
 		return hostsrv.AskShim(ctx, socket, id)
 	}
+	d.sets.EndShim = hostsrv.EndShim
 	d.disk = hostsrv.NewDisk(hostsrv.DiskConfig{
 		Root: cfg.Agent.Engine().Root, Every: cfg.Agent.SlowInterval.Duration, Images: imagesOf(cfg.Sets.Engine),
 		Volumes: volume.New(""), Told: func(r api.Disk) { d.agent.Tell(values(r), spaces(r)) },
