@@ -15,8 +15,8 @@ import (
 func (h *Host) Cluster(args ...string) {
 	h.tb.Helper()
 	for _, d := range []rig.Daemon{
-		{Name: "mos-scheduler", Argv: []string{Program(h.tb, "mos-scheduler")}, Ready: func() error { _, err := h.TrySet("service", "ls"); return err }},
-		{Name: "mosd", Argv: append([]string{Program(h.tb, "mosd"), "-cluster.name=h1"}, args...), Ready: func() error {
+		{Name: Scheduler, Argv: []string{Program(h.tb, Scheduler)}, Ready: func() error { _, err := h.TrySet("service", "ls"); return err }},
+		{Name: Mosd, Argv: append([]string{Program(h.tb, Mosd), "-cluster.name=h1"}, args...), Ready: func() error {
 			_, err := api.New(h.Path("/run/mos/mosd.sock")).Status(h.tb.Context())
 			return err
 		}},

@@ -28,6 +28,8 @@ import (
 const (
 	Mosbridge = "mosbridge"
 	Lvm       = "mos-lvm"
+	Mosd      = "mosd"
+	Scheduler = "mos-scheduler"
 )
 
 // Lab is a rig whose hosts run one of our daemons.

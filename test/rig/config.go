@@ -33,6 +33,9 @@ type Config struct {
 	Hosts int
 	// Engine is the Engine of all hosts; "" means [Engine20].
 	Engine Engine
+	// Newest is how many hosts, the last ones, have [EngineNew] where the others have
+	// [Engine20]: a cluster that is being upgraded.
+	Newest int
 	// LiveRestore lets containers live on while dockerd is away.
 	LiveRestore bool
 	// Nftables makes the newest Engine write nftables rules itself. Older
@@ -65,7 +68,7 @@ func (c Config) needs() []testx.Needs {
 	if c.Engine != EngineNone {
 		needs = append(needs, testx.Docker)
 	}
-	if c.Engine == EngineNew {
+	if c.Engine == EngineNew || c.Newest > 0 {
 		needs = append(needs, testx.Newest)
 	}
 	if c.OVS {
@@ -87,6 +90,8 @@ func (c Config) check() (Config, error) {
 		return c, fmt.Errorf("rig of %d hosts: want 1 to 99", c.Hosts)
 	case c.Engine != Engine20 && c.Engine != EngineNew && c.Engine != EngineNone:
 		return c, fmt.Errorf("rig with engine %q: want one of %q", c.Engine, append(Engines(), EngineNone))
+	case c.Newest < 0 || c.Newest > c.Hosts || c.Newest > 0 && c.Engine != Engine20:
+		return c, fmt.Errorf("rig of %d hosts with engine %q and %d newer ones", c.Hosts, c.Engine, c.Newest)
 	case c.Nftables && c.Engine != EngineNew:
 		return c, errors.New("rig with nftables: only the newest engine knows it")
 	case c.TSO && !c.OVS:
@@ -95,11 +100,19 @@ func (c Config) check() (Config, error) {
 	return c, nil
 }
 
-// path returns the PATH of hosts: the rig's own programs, the newest Engine's
+// engine is the Engine of host i, counted from 1.
+func (c Config) engine(i int) Engine {
+	if i > c.Hosts-c.Newest {
+		return EngineNew
+	}
+	return c.Engine
+}
+
+// path returns the PATH of nodes: the rig's own programs, the newest Engine's
 // where that is in use, the distribution's, and what else this process knows.
-func (c Config) path(own, old string) string {
+func path(e Engine, own, old string) string {
 	path := own
-	if c.Engine == EngineNew {
+	if e == EngineNew {
 		path += ":" + testx.EngineDir()
 	}
 	return path + ":/usr/sbin:/usr/bin:/sbin:/bin:" + old

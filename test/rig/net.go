@@ -39,7 +39,7 @@ func (r *Rig) openNets(ctx context.Context) error {
 }
 
 func (r *Rig) openNode(ctx context.Context, name string, setup ...string) (*Node, error) {
-	n := r.node(name)
+	n := r.node(name, r.cfg.Engine)
 	var err error
 	if n.space, err = openNet(ctx); err != nil {
 		return nil, err

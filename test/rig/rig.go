@@ -222,7 +222,7 @@ func (r *Rig) addPrograms(ctx context.Context) error {
 
 func (r *Rig) newHost(i int) (*Host, error) {
 	name := fmt.Sprintf("h%d", i)
-	h := &Host{Node: r.node(name), rig: r, index: i, dir: filepath.Join(r.dir, name)}
+	h := &Host{Node: r.node(name, r.cfg.engine(i)), rig: r, index: i, dir: filepath.Join(r.dir, name)}
 	h.daemons = h.parts()
 	err := errors.Join(os.MkdirAll(h.dir, 0o755), os.MkdirAll(filepath.Join(r.logs, name), 0o755))
 	if err != nil {
@@ -237,10 +237,10 @@ func (r *Rig) newHost(i int) (*Host, error) {
 
 // node returns a node without a space. The docker command gets a configuration
 // of its own, where plug-ins of the command can be put.
-func (r *Rig) node(name string) Node {
+func (r *Rig) node(name string, e Engine) Node {
 	return Node{
 		Name: name,
-		path: r.cfg.path(filepath.Join(r.dir, "bin"), os.Getenv("PATH")),
+		path: path(e, filepath.Join(r.dir, "bin"), os.Getenv("PATH")),
 		env:  []string{"DOCKER_CONFIG=" + filepath.Join(r.dir, "docker")},
 	}
 }
