@@ -38,29 +38,31 @@ type setBench struct {
 	dir string // has the plugins of docker, the files of the sets, podman's storage
 }
 
-// newSetBench is a host whose docker has set and compose as plugins. It has no
+// newSetBench is a host whose docker has set as a plugin. It has no
 // mos-lvm: the sets have no volume.
 func newSetBench(b *testing.B, engine rig.Engine) *setBench {
 	b.Helper()
-	testx.Need(b, testx.Compose)
 	h := &setBench{newLab(b, rig.Config{Engine: engine, Outside: true}), b, b.TempDir()}
 	// All peers run in the host's cgroup, which the scheduler prefers to whatever else
 	// works on this machine: as if it were idle, or nearly.
 	h.MustExec(b, "sh", "-c", "echo 262144 >/sys/fs/cgroup/cpu/cpu.shares")
-	plugins := filepath.Join(h.dir, "cli-plugins")
-	if err := os.Mkdir(plugins, 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(h.dir, "cli-plugins"), 0o755); err != nil {
 		b.Fatal(err)
 	}
-	for name, program := range map[string]string{"docker-set": lab.Program(b, "docker-mos"), "docker-compose": filepath.Join(testx.ComposeDir(), "docker-compose")} {
-		if err := os.Symlink(program, filepath.Join(plugins, name)); err != nil {
-			b.Fatal(err)
-		}
-	}
+	h.plugin("docker-set", lab.Program(b, "docker-mos"))
 	h.file("config.json", "{}") // podman wants it where DOCKER_CONFIG says
 	h.Network(network(mos), "--subnet", "10.95.0.0/16")
 	h.D("network", "create", "-d", "bridge", "--subnet", "10.91.0.0/16", network(bridge))
 	b.Cleanup(func() { h.D("network", "rm", network(bridge)) })
 	return h
+}
+
+// plugin gives docker one more.
+func (h *setBench) plugin(name, program string) {
+	h.b.Helper()
+	if err := os.Symlink(program, filepath.Join(h.dir, "cli-plugins", name)); err != nil {
+		h.b.Fatal(err)
+	}
 }
 
 // inHost runs a command in the cgroups of the host, so that its processor time counts
@@ -220,8 +222,9 @@ func (h *setBench) podScript() string {
 func BenchmarkSet(b *testing.B) {
 	for _, engine := range rig.Engines() {
 		b.Run(string(engine), func(b *testing.B) {
-			testx.Need(b, testx.Podman)
+			testx.Need(b, testx.Compose, testx.Podman)
 			h := newSetBench(b, engine)
+			h.plugin("docker-compose", filepath.Join(testx.ComposeDir(), "docker-compose"))
 			h.podded()
 			h.loadPodman()
 			nets := map[string]string{"bridge": network(bridge), "mosbridge": network(mos)}
