@@ -49,7 +49,8 @@ type siege struct {
 	stream []byte // an exported volume
 
 	over   atomic.Bool
-	killed sync.Map // how often, by victim
+	faults atomic.Int64 // beginnings and ends; an odd number is amid one
+	killed sync.Map     // how often, by victim
 	failed atomic.Int64
 	did    atomic.Int64
 
@@ -102,6 +103,7 @@ func (b *siege) kill() {
 	r := chance(b.seed)
 	for n := range b.rounds {
 		time.Sleep(time.Duration(100+r.IntN(1100)) * time.Millisecond)
+		b.faults.Add(1)
 		who, err := lab.Lvm, error(nil)
 		switch dice := r.IntN(10); {
 		case n%50 == min(b.rounds, 50)/2:
@@ -117,6 +119,7 @@ func (b *siege) kill() {
 		default:
 			err = b.again(who, time.Duration(r.IntN(400))*time.Millisecond)
 		}
+		b.faults.Add(1)
 		if err != nil {
 			b.t.Error(who, err)
 			return
@@ -171,22 +174,66 @@ func (b *siege) writer(me string, r *rand.Rand) {
 func (b *siege) write(volume, file string, have files) {
 	script := check("/data", have) + fmt.Sprintf("cd /data && rm -f %[1]s && dd if=/dev/urandom of=%[1]s bs=64k count=4 conv=fsync 2>/dev/null && sync && sha256sum %[1]s", file)
 	container := volume + file
-	for range tries {
-		out, err := b.h.Docker("run", "--rm", "--name", container, "-v", volume+":/data", rig.Image, "sh", "-c", script)
-		if err == nil {
-			have[file] = strings.Fields(out)[0]
-			b.did.Add(1)
-			return
+	again := false
+	err := b.persist(func() error {
+		var stays error
+		if again {
+			_, stays = b.h.Docker("rm", "-f", container)
 		}
-		if strings.Contains(err.Error(), "lost: ") {
-			b.tell(fmt.Sprintf("volume %s lost data: %v", volume, err))
-			return
+		again = true
+		out, err := b.h.Docker("run", "--rm", "--name", container, "-v", volume+":/data", rig.Image, "sh", "-c", script)
+		switch {
+		case err == nil:
+			have[file] = strings.Fields(out)[0]
+			return nil
+		case strings.Contains(err.Error(), "lost: "):
+			return final{err}
+		}
+		if stays != nil && !strings.Contains(stays.Error(), "No such container") {
+			err = fmt.Errorf("%w, and before: %w", err, stays)
+		}
+		return err
+	})
+	if err != nil {
+		b.tell(fmt.Sprintf("volume %s is not mounted and written: %v", volume, err))
+	}
+}
+
+// final is an error that no repetition mends.
+type final struct{ error }
+
+// persist repeats an act until it succeeds. It gives up after so many tries that no
+// kill fell into: on a busy machine kills and starts may be all that there is room
+// for, and without power a host refuses twenty times in six seconds. The error
+// tells of all tries.
+func (b *siege) persist(act func() error) error {
+	start := time.Now()
+	var all strings.Builder
+	n := 0
+	for undisturbed := 0; undisturbed < tries; n++ {
+		began, before := time.Since(start), b.faults.Load()
+		err := act()
+		if err == nil {
+			b.did.Add(1)
+			if n >= tries {
+				b.t.Logf("it took %d tries:%s", n+1, &all) // are kills the only cause?
+			}
+			return nil
+		}
+		if errors.As(err, &final{}) {
+			return err
 		}
 		b.failed.Add(1)
+		when := "undisturbed"
+		if before%2 == 1 || b.faults.Load() != before {
+			when = "amid a kill"
+		} else {
+			undisturbed++
+		}
+		fmt.Fprintf(&all, "\n\t%.1f s to %.1f s, %s: %v", began.Seconds(), time.Since(start).Seconds(), when, err)
 		time.Sleep(300 * time.Millisecond)
-		_, _ = b.h.Docker("rm", "-f", container)
 	}
-	b.tell(fmt.Sprintf("volume %s cannot be mounted in %d tries", volume, tries))
+	return fmt.Errorf("%d tries fail without a kill:%s", tries, &all)
 }
 
 // check is a shell script that says "lost: " and which when a file is not what it was.
@@ -200,37 +247,35 @@ func check(dir string, have files) string {
 
 // docker repeats a command until it succeeds or there is no such thing any more.
 func (b *siege) docker(args ...string) bool {
-	var err error
-	for range tries {
-		_, err = b.h.Docker(args...)
-		if err == nil || strings.Contains(strings.ToLower(err.Error()), "no such volume") {
-			b.did.Add(1)
-			return true
+	var last error
+	err := b.persist(func() error {
+		if _, last = b.h.Docker(args...); last != nil && strings.Contains(strings.ToLower(last.Error()), "no such volume") {
+			return nil
 		}
-		b.failed.Add(1)
-		time.Sleep(300 * time.Millisecond)
+		return last
+	})
+	if err != nil && !strings.Contains(last.Error(), halfStarted) {
+		b.tell(fmt.Sprintf("docker %s: %v", strings.Join(args, " "), err))
 	}
-	if !strings.Contains(err.Error(), halfStarted) {
-		b.tell(fmt.Sprintf("docker %s in %d tries: %v", strings.Join(args, " "), tries, err))
-	}
-	return false
+	return err == nil
 }
 
 // restore repeats until the volume is there under its new name.
 func (b *siege) restore(name, as string) bool {
-	var err error
-	for range tries {
-		if _, err = b.h.Volumes.Restore(b.t.Context(), api.RestoreRequest{Volume: name, As: as}); err == nil {
-			return true
+	err := b.persist(func() error {
+		_, err := b.h.Volumes.Restore(b.t.Context(), api.RestoreRequest{Volume: name, As: as})
+		if err == nil {
+			return nil
 		}
 		if _, verr := b.h.Volumes.Volume(b.t.Context(), as); verr == nil {
-			return true // the answer got lost
+			return nil // the answer got lost
 		}
-		b.failed.Add(1)
-		time.Sleep(300 * time.Millisecond)
+		return err
+	})
+	if err != nil {
+		b.tell(fmt.Sprintf("restore %s as %s: %v", name, as, err))
 	}
-	b.tell(fmt.Sprintf("restore %s in %d tries: %v", name, tries, err))
-	return false
+	return err == nil
 }
 
 // caller is somebody who calls the admin API as fast as it can.
