@@ -365,3 +365,19 @@ func processes(t *testing.T, name string) []string {
 	}
 	return found
 }
+
+// TestNothingRunsWithoutPower: what is sent to a host that is off fails, and does
+// not run on this machine.
+func TestNothingRunsWithoutPower(t *testing.T) {
+	h := rig.New(t, rig.Config{Engine: rig.EngineNone}).Host(1)
+	h.Off()
+	if out, err := h.Exec(t.Context(), "hostname"); err == nil {
+		t.Errorf("without power it answers %q", out)
+	}
+	if err := h.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out := h.MustExec(t, "hostname"); out != h.Name {
+		t.Errorf("got %q, want %q", out, h.Name)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,13 +28,18 @@ ip link set lo up
 echo ready
 read -r _ || :`
 
+// errOff is why nothing runs in a space that is closed.
+var errOff = errors.New("it has no power")
+
 // space is a set of namespaces, held by a process that ends with this one.
 type space struct {
 	pid    int // of the holder, as seen from here
 	holder *exec.Cmd
 	stdin  io.Closer
-	files  []*os.File // the namespaces, in the order of entering
 	ended  chan struct{}
+
+	mu    sync.RWMutex // guards all below
+	files []*os.File   // the namespaces, in the order of entering; none once it is closed
 }
 
 // openNet makes a space with a network only.
@@ -107,7 +113,13 @@ func (s *space) proc(elem ...string) string {
 }
 
 // enter moves the calling thread into the space. It is for [xexec.Host.Enter].
+// What is to run in a space that is no more must not run on this machine instead.
 func (s *space) enter() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.files) == 0 {
+		return errOff
+	}
 	// A thread that shares its root and working directory with others may
 	// not change the mount namespace.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
@@ -123,6 +135,8 @@ func (s *space) enter() error {
 
 // enterNet moves the calling thread into the space's network only.
 func (s *space) enterNet() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	for _, f := range s.files {
 		if filepath.Base(f.Name()) == "net" {
 			return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
@@ -137,6 +151,8 @@ func (s *space) close() {
 	_ = s.holder.Process.Kill()
 	<-s.ended
 	_ = s.stdin.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, f := range s.files {
 		_ = f.Close()
 	}
