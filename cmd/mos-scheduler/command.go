@@ -141,7 +141,7 @@ func own(ctx context.Context, cfg Config, log *logx.Logger) (*store, error) {
 func beside(ctx context.Context, cfg Config) (*store, error) {
 	ctx, cancel := context.WithTimeout(ctx, besideLimit)
 	defer cancel()
-	return dial(ctx, state.Remote{Endpoints: []string{"unix://" + filepath.Join(cfg.Data, "etcd", "client.sock")}})
+	return dial(ctx, state.Remote{Endpoints: []string{"unix://" + filepath.Join(cfg.Data, "etcd", "client.sock")}}, cfg.Name)
 }
 
 const restoreHelp = `mos-scheduler restore FILE makes the state of a backup that of this process's etcd. The

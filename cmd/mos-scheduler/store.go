@@ -40,7 +40,7 @@ func moved(cfg Config) string { return filepath.Join(cfg.Data, "etcd.moved") }
 // open runs etcd, or reaches the one elsewhere, and opens the state.
 func open(ctx context.Context, cfg Config, log *logx.Logger) (*store, error) {
 	if len(cfg.Etcd) > 0 {
-		return dial(ctx, state.Remote{Endpoints: cfg.Etcd, CAFile: cfg.EtcdCA, CertFile: cfg.EtcdCert, KeyFile: cfg.EtcdKey})
+		return dial(ctx, state.Remote{Endpoints: cfg.Etcd, CAFile: cfg.EtcdCA, CertFile: cfg.EtcdCert, KeyFile: cfg.EtcdKey}, cfg.Name)
 	}
 	c := embedded(cfg, log)
 	if _, err := os.Stat(moved(cfg)); err == nil {
@@ -53,20 +53,20 @@ func open(ctx context.Context, cfg Config, log *logx.Logger) (*store, error) {
 		return nil, err
 	}
 	s := &store{failed: server.Failed(), end: server.Close}
-	if s.Store, err = state.Open(ctx, server.Client(), state.Options{}); err != nil {
+	if s.Store, err = state.Open(ctx, server.Client(), state.Options{Name: cfg.Name}); err != nil {
 		return nil, errors.Join(err, s.end())
 	}
 	return s, nil
 }
 
 // dial reaches an etcd in another process.
-func dial(ctx context.Context, r state.Remote) (*store, error) {
+func dial(ctx context.Context, r state.Remote, name string) (*store, error) {
 	etcd, err := state.Dial(r)
 	if err != nil {
 		return nil, err
 	}
 	s := &store{end: etcd.Close}
-	if s.Store, err = state.Open(ctx, etcd, state.Options{}); err != nil {
+	if s.Store, err = state.Open(ctx, etcd, state.Options{Name: name}); err != nil {
 		return nil, errors.Join(err, s.end())
 	}
 	return s, nil

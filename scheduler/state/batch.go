@@ -256,7 +256,7 @@ func (b *Batch) Commit(ctx context.Context) (int64, error) {
 		}
 		seen[key] = true
 	}
-	most := b.store.group.most - 1 // the schema's condition is one
+	most := b.store.group.most - everyTxn
 	switch {
 	case len(b.ops) == 0:
 		return 0, fault.Invalid("a batch without changes")

@@ -12,7 +12,8 @@
 // that wait at the same time share a transaction of etcd (and its fsync), which none of
 // them can tell from one of its own.
 //
-// An error of class Unavailable means that nothing is known: the change may have been
+// A transaction that is not answered, as when the leader of etcd dies, is sent again, and
+// happens once all the same. An error of class Unavailable means that nothing is known: the change may have been
 // made. Who gets one reads again before it decides anew.
 //
 // # Reading
@@ -32,6 +33,7 @@
 // # Layout
 //
 //	/mos/schema                          version of all below
+//	/mos/receipts/PROCESS/N              of the last transaction of each that may be under way
 //	/mos/v1/KIND/NAME                    resources, as scheduler/api encodes them
 //	/mos/v1/claims/CLASS/WITHIN/NAME     the holder of an address or volume
 //	/mos/v1/members/NAME                 processes, each under its lease

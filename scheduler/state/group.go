@@ -12,13 +12,13 @@ import (
 // grouper puts batches that wait at the same time into common transactions.
 type grouper struct {
 	most int // conditions, and changes, in a transaction
-	send func(ctx context.Context, all []guard, group []*waiting) (int64, []guardError, error)
+	send func(ctx context.Context, r *receipt, all []guard, group []*waiting) (int64, []guardError, error)
 
 	running sync.WaitGroup
 
-	mu     sync.Mutex // guards all below
-	queue  []*waiting
-	flying int
+	mu       sync.Mutex // guards all below
+	queue    []*waiting
+	receipts []*receipt // of those that do not fly
 }
 
 // Measured with an embedded server on two processors: one transaction at a time commits a
@@ -48,11 +48,12 @@ func (g *grouper) commit(ctx context.Context, b *Batch) (int64, error) {
 	w := &waiting{Batch: b, done: make(chan struct{})}
 	g.mu.Lock()
 	g.queue = append(g.queue, w)
-	if g.flying < mostFlying {
-		g.flying++
+	if last := len(g.receipts) - 1; last >= 0 {
+		r := g.receipts[last]
+		g.receipts = g.receipts[:last]
 		// Others may come to depend on this transaction, so it does not end with ctx.
 		apart := context.WithoutCancel(ctx)
-		g.running.Go(func() { g.fly(apart) })
+		g.running.Go(func() { g.fly(apart, r) })
 	}
 	g.mu.Unlock()
 	select {
@@ -86,26 +87,26 @@ func (g *grouper) withdraw(w *waiting) bool {
 }
 
 // fly sends groups until none waits.
-func (g *grouper) fly(ctx context.Context) {
+func (g *grouper) fly(ctx context.Context, r *receipt) {
 	for {
 		g.mu.Lock()
 		group, all := g.take()
 		if len(group) == 0 {
-			g.flying--
+			g.receipts = append(g.receipts, r)
 			g.mu.Unlock()
 			return
 		}
 		g.mu.Unlock()
 		for len(group) > 0 {
-			group, all = g.once(ctx, group, all)
+			group, all = g.once(ctx, r, group, all)
 		}
 	}
 }
 
 // once sends a group. Where conditions did not hold, their batches have failed, and the
 // others are to be sent again.
-func (g *grouper) once(ctx context.Context, group []*waiting, all []guard) ([]*waiting, []guard) {
-	revision, broken, err := g.send(ctx, all, group)
+func (g *grouper) once(ctx context.Context, r *receipt, group []*waiting, all []guard) ([]*waiting, []guard) {
+	revision, broken, err := g.send(ctx, r, all, group)
 	if err != nil || len(broken) == 0 {
 		for _, w := range group {
 			w.end(revision, err)
@@ -157,7 +158,7 @@ func (g *grouper) take() (group []*waiting, all []guard) {
 	n := 0
 	for ; n < len(g.queue); n++ {
 		w := g.queue[n]
-		if n > 0 && (len(all)+len(w.guards) >= min(g.most, groupOps) || m.size+w.size > mostBatch || m.clashes(w)) {
+		if n > 0 && (len(all)+len(w.guards) > min(g.most-everyTxn, groupOps) || m.size+w.size > mostBatch || m.clashes(w)) {
 			break
 		}
 		all = m.add(w, all)

@@ -20,7 +20,7 @@ type fake struct {
 	sent [][]string
 }
 
-func (f *fake) send(_ context.Context, all []guard, group []*waiting) (int64, []guardError, error) {
+func (f *fake) send(_ context.Context, _ *receipt, all []guard, group []*waiting) (int64, []guardError, error) {
 	var keys []string
 	for _, w := range group {
 		keys = append(keys, strings.Join(w.touched, "+"))
@@ -59,7 +59,7 @@ func batch(changes ...string) *Batch {
 func groups(t *testing.T, f *fake, most int, batches ...*Batch) (sent [][]string, errs []error) {
 	t.Helper()
 	f.hold = make(chan struct{})
-	g := &grouper{most: most, send: f.send}
+	g := &grouper{most: most, send: f.send, receipts: receipts(keys{}, "")}
 	errs = make([]error, len(batches))
 	synctest.Test(t, func(t *testing.T) {
 		f.hold = make(chan struct{})
@@ -103,8 +103,8 @@ func TestWhatWaitsGoesTogether(t *testing.T) {
 		{"same-key", 10, []*Batch{batch("a"), batch("a"), batch("b")}, "[[a] [a b]]"},
 		{"looked-at", 10, []*Batch{batch("a", "b=5"), batch("b")}, "[[a] [b]]"},
 		{"looks-at", 10, []*Batch{batch("b"), batch("a", "b=5")}, "[[b] [a]]"},
-		{"full", 4, []*Batch{batch("a"), batch("b"), batch("c"), batch("d"), batch("e")}, "[[a b c] [d e]]"},
-		{"alone-at-most", 3, []*Batch{batch("a", "b", "c"), batch("d")}, "[[a+b+c] [d]]"},
+		{"full", 5, []*Batch{batch("a"), batch("b"), batch("c"), batch("d"), batch("e")}, "[[a b c] [d e]]"},
+		{"alone-at-most", 5, []*Batch{batch("a", "b", "c"), batch("d")}, "[[a+b+c] [d]]"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestABatchThatFailsTakesNoneWithIt(t *testing.T) {
 func TestWhoGivesUpIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{hold: make(chan struct{})}
-		g := &grouper{most: 10, send: f.send}
+		g := &grouper{most: 10, send: f.send, receipts: receipts(keys{}, "")}
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make([]error, mostFlying+1)
 		var all sync.WaitGroup

@@ -22,6 +22,7 @@ const candidates = "v1/leader" // below it, a key for each
 type keys struct{ prefix string } // ends in a slash
 
 func (k keys) schema() string            { return k.prefix + "schema" }
+func (k keys) receipts(of string) string { return k.prefix + "receipts/" + of + "/" }
 func (k keys) all() string               { return k.prefix + "v1/" }
 func (k keys) kind(kind api.Kind) string { return k.all() + string(kind) + "/" }
 

@@ -15,7 +15,7 @@ import (
 var errUnexplained = errors.New("etcd refused a transaction whose conditions all hold")
 
 // send commits a group in one transaction, or returns the conditions that did not hold.
-func (s *Store) send(ctx context.Context, all []guard, group []*waiting) (int64, []guardError, error) {
+func (s *Store) send(ctx context.Context, r *receipt, all []guard, group []*waiting) (int64, []guardError, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	all = append(all, s.schema)
@@ -27,14 +27,11 @@ func (s *Store) send(ctx context.Context, all []guard, group []*waiting) (int64,
 	for _, w := range group {
 		ops = append(ops, w.ops...)
 	}
-	r, err := s.etcd.Txn(ctx).If(cmps...).Then(ops...).Commit()
-	if err != nil {
-		return 0, nil, explain(err, "write")
+	revision, made, err := r.commit(ctx, s.etcd, cmps, ops)
+	if err != nil || made {
+		return revision, nil, err
 	}
-	if r.Succeeded {
-		return r.Header.Revision, nil, nil
-	}
-	broken, err := s.broken(ctx, all, r.Header.Revision)
+	broken, err := s.broken(ctx, all, revision)
 	return 0, broken, err
 }
 

@@ -1,11 +1,13 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -15,6 +17,7 @@ import (
 // Options are those of a [Store]. The zero value is that of a cluster alone on its etcd.
 type Options struct {
 	Prefix  string           // of all keys, /mos/ by default
+	Name    string           // of this process, which no other that writes has; a new one by default
 	Timeout time.Duration    // for one request to etcd, 10 s by default
 	Now     func() time.Time // for Created of resources
 }
@@ -50,7 +53,7 @@ func open(ctx context.Context, etcd *clientv3.Client, o Options, steps []migrati
 		o.Now = time.Now
 	}
 	s := &Store{etcd: etcd, keys: keys{o.Prefix}, timeout: o.Timeout, now: o.Now}
-	s.group.send = s.send
+	s.group.send, s.group.receipts = s.send, receipts(s.keys, cmp.Or(o.Name, uuid.NewString()))
 	var err error
 	if s.group.most, err = s.mostOps(ctx); err != nil {
 		return nil, err
