@@ -25,7 +25,7 @@ func TestEngineIsKilledWhileItStarts(t *testing.T) {
 	must(t, os.WriteFile(runtime, fmt.Appendf(nil, `#!/bin/sh
 case " $* " in *" start "*) touch %s; while [ -e %s ]; do sleep 0.1; done ;; esac
 exec runc "$@"
-`, waits, slow), 0o755)) //nolint:gosec // it is run
+`, waits, slow), 0o755))
 	h := lab.NewSets(t, rig.Config{LiveRestore: true, DockerdArgs: []string{"--add-runtime=slow=" + runtime, "--default-runtime=slow"}}).Hosts[0]
 	h.Network("prod", "--subnet", "10.9.0.0/24")
 	must(t, h.StartDaemon(rig.Daemon{Name: lab.Mosd, Argv: []string{lab.Program(t, lab.Mosd)}, Ready: func() error {
