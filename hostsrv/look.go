@@ -326,7 +326,15 @@ func (s *Supervisor) failed(ctx context.Context, name string, err error) {
 		return
 	}
 	s.mu.Lock()
-	x := s.of(name)
+	x, e := s.of(name), s.e
+	s.mu.Unlock()
+	away := e == nil
+	if !away {
+		_, noAnswer := timed(ctx, e.Ping)
+		away = noAnswer != nil
+	}
+	s.mu.Lock()
+	x.away = away
 	x.Failures++
 	delay := x.delay()
 	x.Next = time.Now().Add(delay)

@@ -95,6 +95,7 @@ type set struct {
 	// wish is what a cluster wants of it, and ready says that all its containers serve.
 	wish  declared
 	ready bool
+	away  bool // the Engine did not answer when the set failed the last time
 
 	next, hold time.Time         // of the next look, and before which there is none
 	healed     time.Time         // the last time

@@ -25,7 +25,7 @@ type Wish struct {
 // Told is how a set of a cluster does here.
 type Told struct {
 	UID        string
-	Generation int64 // of the last Wish that the set was as
+	Generation int64 // of the last Wish that the set was as, or fails to be
 	State      string
 	Detail     string
 	// Ready says that all its containers serve, and Gone that nothing is left of it.
@@ -205,6 +205,14 @@ func (w *wishes) tellState(name string, x *set) {
 	switch x.State {
 	case api.Right, api.Held, api.Waiting: // there was nothing to do
 		t.Generation = x.wish.wish.Generation
+	case api.Failing:
+		if !x.away { // it is what is wished that fails
+			t.Generation = x.wish.wish.Generation
+		}
+	case api.Healing:
+		if was := w.told[name]; x.Failures > 0 && was.State == api.Failing && was.UID == t.UID && was.Generation == x.wish.wish.Generation {
+			return // what it failed by stands until another try went well
+		}
 	}
 	w.tell(name, t)
 }
@@ -241,7 +249,7 @@ func (s *Supervisor) wished(ctx context.Context, m *setmgr.Manager, name string,
 		}
 		return d, false
 	case here && !ours, d.set != nil:
-		s.tell(name, Told{UID: wish.UID, State: api.Failing, Detail: "a set of that name is on the host, and is not of the cluster: docker set rm -f " + name + " there removes it"})
+		s.tell(name, Told{UID: wish.UID, Generation: wish.Generation, State: api.Failing, Detail: "a set of that name is on the host, and is not of the cluster: docker set rm -f " + name + " there removes it"})
 		return d, false
 	case s.gated():
 		s.later(name, settle)

@@ -68,6 +68,33 @@ func TestAClusterHasItsSets(t *testing.T) {
 	}
 }
 
+// TestWhyAClustersSetFailsIsTold: with the generation that it fails at, or nobody hears of it.
+func TestWhyAClustersSetFailsIsTold(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	h := start(t, f, settings(t))
+	fails := func(generation int64) func(hostsrv.Told) bool {
+		return func(t hostsrv.Told) bool {
+			return t.State == api.Failing && !t.Ready && t.Generation == generation && strings.Contains(t.Detail, "none:1")
+		}
+	}
+	h.s.Wish(t.Context(), "c1", wish(t, "u1", 1, "none:1"))
+	h.tells(t, "web", fails(1))
+	h.s.Wish(t.Context(), "c1", wish(t, "u1", 2, "app:1"))
+	h.tells(t, "web", ready("u1", 2))
+	h.s.Wish(t.Context(), "c1", wish(t, "u1", 3, "none:1"))
+	h.tells(t, "web", fails(3))
+	testx.Eventually(t, 15*time.Second, func() error { // while it is tried again, too
+		if got := h.s.Told()["web"]; !fails(3)(got) {
+			t.Fatalf("told is %+v", got)
+		}
+		if n := h.s.Status().Sets[0].Failures; n < 3 {
+			return fmt.Errorf("tried %d times", n)
+		}
+		return nil
+	})
+}
+
 // TestOldSetsGoBeforeOthersStart: also one whose name is wanted for another.
 func TestOldSetsGoBeforeOthersStart(t *testing.T) {
 	t.Parallel()
@@ -102,7 +129,7 @@ func TestLocalSetsAreNotTheClusters(t *testing.T) {
 	before := h.f.String()
 	h.s.Wish(t.Context(), "c1", wish(t, "u1", 1, "app:1"))
 	h.tells(t, "web", func(t hostsrv.Told) bool {
-		return t.State == api.Failing && !t.Ready && strings.Contains(t.Detail, "is not of the cluster: docker set rm -f web")
+		return t.State == api.Failing && !t.Ready && t.Generation == 1 && strings.Contains(t.Detail, "is not of the cluster: docker set rm -f web")
 	})
 	h.s.Wish(t.Context(), "c1", nil)
 	time.Sleep(2 * time.Second) // two looks

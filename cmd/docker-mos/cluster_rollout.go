@@ -179,6 +179,9 @@ func printClusterEvent(w io.Writer, e *api.Event) error {
 	return err
 }
 
+// points are those of a score, which counts millionths.
+func points[N int | int64](score N) float64 { return float64(score) / 1e6 }
+
 func printPlacement(w io.Writer, e *api.Explanation) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, e.Sentence)
@@ -193,11 +196,11 @@ func printPlacement(w io.Writer, e *api.Explanation) error {
 		b.WriteByte('\n')
 	}
 	for i, best := range e.Best {
-		fmt.Fprintf(&b, "  %d. %s, score %d\n", i+1, best.Host, best.Score)
+		fmt.Fprintf(&b, "  %d. %s, %.2f points\n", i+1, best.Host, points(best.Score))
 	}
 	if h := e.Host; h != nil {
 		if len(h.Reasons) == 0 {
-			fmt.Fprintf(&b, "host %s takes it, score %d\n", h.Host, h.Score)
+			fmt.Fprintf(&b, "host %s takes it, %.2f points\n", h.Host, points(h.Score))
 		}
 		for _, r := range h.Reasons {
 			fmt.Fprintf(&b, "host %s does not take it: %s: %s\n", h.Host, r.Filter, r.Text)

@@ -35,6 +35,9 @@ func (c *cluster) service() *cobra.Command {
 type waiting struct {
 	detach  bool
 	timeout time.Duration
+	// counts says that the number of sets was changed, and not what they are: they may be of the
+	// template before, if that which is wished did not get ready.
+	counts bool
 }
 
 func waitFlags(cmd *cobra.Command) *waiting {
@@ -65,9 +68,31 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 		if ok, why = now.AsWished(); ok {
 			return nil
 		}
+		if now.TakenBack() {
+			if !w.counts {
+				return takenBack(ctx, c, now.Name)
+			}
+			if why = fmt.Sprintf("%d of %d sets are ready", now.Status.Ready, now.Spec.Replicas); now.Status.Replicas == now.Spec.Replicas && now.Status.Ready == now.Spec.Replicas {
+				return nil
+			}
+		}
 		say.text(s.Name, why)
 	}
 	return nil
+}
+
+// takenBack is why the last update of a service was, as an error.
+func takenBack(ctx context.Context, c *client.Client, service string) error {
+	why := ""
+	events, err := client.List[api.Event](ctx, c, client.Filter{})
+	var last time.Time
+	for _, e := range events.Items {
+		if err == nil && e.Spec.On.Kind == api.Services && e.Spec.On.Name == service && e.Spec.What == "rolled-back" && e.Created.After(last) {
+			last, why = e.Created, ": "+e.Spec.Cause
+		}
+	}
+	return hinted(failure(errdefs.ErrAborted, "the update of service %s was taken back%s", service, why),
+		"docker set service update "+service+" with what mends it goes on, docker set service rollout undo "+service+" makes the template before the one that is wished")
 }
 
 // follow gives a resource as it is now, and after each change.
@@ -407,12 +432,20 @@ func (c *cluster) serviceScale() *cobra.Command {
 			return names, how | cobra.ShellCompDirectiveNoSpace
 		},
 	}
+	var dry bool
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "Say where more sets would go, and change nothing")
 	w := waitFlags(cmd)
+	w.counts = true
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			if _, _, err := scaled(arg); err != nil {
 				return err
 			}
+		}
+		if dry {
+			return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
+				return each(args, func(arg string) error { return forecastScale(ctx, cmd.OutOrStdout(), cl, arg) })
+			})
 		}
 		return c.eachOf(cmd, args, func(ctx context.Context, cl *client.Client, arg string) error {
 			name, n, _ := scaled(arg)
@@ -424,6 +457,25 @@ func (c *cluster) serviceScale() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// forecastScale says what would become of a service of another number of sets.
+func forecastScale(ctx context.Context, out io.Writer, cl *client.Client, arg string) error {
+	name, n, _ := scaled(arg)
+	s, err := client.Get[api.Service](ctx, cl, name)
+	if err != nil {
+		return err
+	}
+	if n <= s.Spec.Replicas {
+		_, err := fmt.Fprintf(out, "%s: %d sets fewer\n", name, s.Spec.Replicas-n)
+		return err
+	}
+	s.Spec.Replicas = n
+	f, err := cl.Plan(ctx, s)
+	if err != nil {
+		return err
+	}
+	return printForecast(out, f)
 }
 
 func scaled(arg string) (string, int, error) {

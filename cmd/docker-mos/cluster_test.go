@@ -82,6 +82,11 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 		host := &simulate.Host{Name: name, Status: api.HostStatus{
 			Capacity: api.Amounts{CPU: 8000, Memory: 16 << 30, Disk: 1 << 40}, Machine: name, Engine: "29.7.2",
 			Networks: map[string]string{"prod": "10.9.0.0/24", "other": "10.7.0.0/24"},
+		}, ReadyAfter: func(a link.Assigned) time.Duration {
+			if strings.HasSuffix(a.Set.Containers[0].Image, ":broken") {
+				return -1
+			}
+			return 0
 		}}
 		work.Go(func() { host.Run(ctx, func() link.Controller { return c }) })
 	}

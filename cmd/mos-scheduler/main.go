@@ -9,13 +9,28 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/version"
 )
 
-const program = "mos-scheduler"
+const (
+	program = "mos-scheduler"
+
+	help = `mos-scheduler [FLAG...]   serves, as /etc/mos/mos-scheduler.toml and flags say
+mos-scheduler token       makes, lists and takes away tokens of users and joining hosts
+mos-scheduler cert        makes and revokes certificates
+mos-scheduler backup      writes all state into a file
+mos-scheduler restore     makes a state of such a file
+mos-scheduler simulate    runs the controllers against hosts that run nothing
+mos-scheduler -version
+
+Each tells more with -h. Services are made by docker set service. Flags:
+
+`
+)
 
 func main() {
 	os.Exit(daemon.Code(program, run(context.Background(), os.Args[1:], os.Environ(), os.Stdout)))
@@ -39,6 +54,14 @@ func run(ctx context.Context, args, env []string, out io.Writer) error {
 			return token(ctx, args[1:], out)
 		case "cert":
 			return certificate(ctx, args[1:], env, out)
+		case "-h", "-help", "--help":
+			if _, err := fmt.Fprint(out, help); err != nil {
+				return err
+			}
+		default:
+			if !strings.HasPrefix(args[0], "-") {
+				return fmt.Errorf("%w: %q is no command: take token, cert, backup, restore or simulate, or flags to serve; -h tells more", daemon.ErrConfig, args[0])
+			}
 		}
 	}
 	cfg, log, err := load(args, env)

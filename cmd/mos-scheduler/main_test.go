@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/scheduler/api"
@@ -480,5 +482,21 @@ func TestCertificatesAreRevoked(t *testing.T) {
 	}
 	if _, err := client.Delete[api.Revocation](t.Context(), issue("eve", "eve"), "operator.ann"); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("an operator takes a revocation back: %v", err)
+	}
+}
+
+// TestHelpNamesTheCommands, and who mistypes one is told which there are.
+func TestHelpNamesTheCommands(t *testing.T) {
+	out, err := command(t, "-h")
+	if !errors.Is(err, config.ErrDone) {
+		t.Fatal(err)
+	}
+	for _, c := range []string{"token", "cert", "backup", "restore", "simulate"} {
+		if !strings.Contains(out, "\nmos-scheduler "+c+" ") {
+			t.Errorf("-h does not name %s:\n%s", c, out)
+		}
+		if _, err := command(t, "wrong"); err == nil || !strings.Contains(err.Error(), c) {
+			t.Errorf("a command that there is not: %v", err)
+		}
 	}
 }

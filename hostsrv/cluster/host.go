@@ -264,7 +264,7 @@ func (h *Host) Report(context.Context) link.Report {
 		now := link.SetReport{Name: one.Name, UID: one.UID, Phase: api.Starting}
 		switch {
 		case h.broken[one.Name] != "":
-			now.Phase, now.Message = api.Failed, h.broken[one.Name]
+			now.Generation, now.Phase, now.Message = one.Generation, api.Failed, h.broken[one.Name]
 		case known && t.UID == one.UID:
 			now.Generation, now.Phase, now.Message, now.Gone = t.Generation, phase(t), t.Detail, t.Gone && one.Stop
 		case one.Stop:

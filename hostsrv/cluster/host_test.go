@@ -165,7 +165,7 @@ func TestHowSetsAreReported(t *testing.T) {
 	if s := got["web-2"]; !s.Gone || s.Phase != api.Stopped {
 		t.Errorf("web-2: %+v", s)
 	}
-	if s := got["web-3"]; s.Phase != api.Failed || !strings.Contains(s.Message, "EnvFiles") {
+	if s := got["web-3"]; s.Phase != api.Failed || s.Generation != 3 || !strings.Contains(s.Message, "EnvFiles") {
 		t.Errorf("web-3: %+v", s)
 	}
 	if s := got["old-1"]; s.UID != "u9" || s.Phase != api.Running {

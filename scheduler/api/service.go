@@ -186,6 +186,12 @@ func (s *Service) AsWished() (bool, string) {
 	return false, why
 }
 
+// TakenBack says that the template that is wished did not get ready, and that the sets go back to
+// the one before: it becomes as wished by another change only.
+func (s *Service) TakenBack() bool {
+	return s.Status.ObservedGeneration >= s.Generation && s.Status.Failed != ""
+}
+
 // Kind is Services.
 func (s *Service) Kind() Kind { return Services }
 

@@ -71,7 +71,10 @@ func (k *look) judge() {
 	if len(bad) == 0 {
 		return
 	}
-	text := fmt.Sprintf("%d sets do not get ready, such as %s: %s", len(bad), bad[0].Name, cmp.Or(bad[0].Status.Message, "it says nothing"))
+	text := fmt.Sprintf("%s does not get ready: %s", bad[0].Name, cmp.Or(bad[0].Status.Message, "it says nothing"))
+	if n := len(bad) - 1; n > 0 {
+		text += fmt.Sprintf(" (nor do %d more)", n)
+	}
 	s := k.of.Service
 	if k.target.hash != k.of.hash || s.Status.Stable == nil || k.of.stable == k.of.hash || s.Spec.Update.KeepFailed || s.Spec.Update.Paused {
 		k.why = append(k.why, text)

@@ -78,7 +78,8 @@ type Report struct {
 type SetReport struct {
 	Name string `json:"name"`
 	UID  string `json:"uid"`
-	// Generation is that of the template by which the set was last made or changed.
+	// Generation is that of the template by which the set was last made or changed, or by
+	// which that fails.
 	Generation int64     `json:"generation,omitzero"`
 	Phase      api.Phase `json:"phase,omitzero"`
 	Since      time.Time `json:"since,omitzero"`

@@ -37,6 +37,9 @@ func (s *Server) awaited(ctx context.Context, r api.Resource, limit time.Duratio
 	done, why := service.AsWished()
 	generation := service.Generation
 	for !done {
+		if service.TakenBack() {
+			return nil, fault.Conflict("service %s is stored (generation %d), and its sets went back to the template before: /v1/events says why", service.Name, generation)
+		}
 		for step, err := range s.cfg.Store.Watch(ctx, service.Revision, api.Services) {
 			if err != nil {
 				break // read it again
@@ -52,12 +55,12 @@ func (s *Server) awaited(ctx context.Context, r api.Resource, limit time.Duratio
 				service = now
 				done, why = service.AsWished()
 			}
-			if done {
+			if done || service.TakenBack() {
 				break
 			}
 		}
 		switch {
-		case done:
+		case done, service.TakenBack():
 		case ctx.Err() != nil:
 			return nil, fault.Of(context.DeadlineExceeded, "service %s is stored (generation %d), but was not as wished within %s: %s", service.Name, generation, limit, why)
 		default:

@@ -73,13 +73,24 @@ func (s *system) up() {
 	s.settle(time.Minute, "systemctl is-active "+sockets+" "+services+" >/dev/null && docker mos net ps | grep -q 10.9.0.21")
 	s.sh("systemctl is-enabled " + sockets + " " + services + " mos-set-caps.service")
 	s.want("docker exec web cat /data/file", "kept")
+	s.settle(time.Minute, "systemctl is-active mos-scheduler && docker set host ls --format '{{.State}}' | grep -q active && docker set service ls --format '{{.Name}} {{.State}}' | grep -q 'svc ready'")
+}
+
+// scheduled makes the machine one that places services, by its unit, and places one.
+func (s *system) scheduled() {
+	s.t.Helper()
+	s.want("systemctl is-enabled mos-scheduler || true", "disabled") // it is not for every host
+	s.sh("systemctl enable --now mos-scheduler")
+	s.want("stat -c %a /var/lib/mos/scheduler", "700")
+	s.settle(time.Minute, "docker set host ls --format '{{.State}}' | grep -q active")
+	s.sh(`echo '{"Name": "svc", "CPU": 0.1, "MEM": "32m", "Containers": [{"Name": "app", "Image": "mos-test:1", "Options": {"CPU": 80, "MEM": 80, "Command": ["sleep", "1000000"], "Stop": {"Grace": "0s"}}}]}' >/root/svc.json && docker set service create -f /root/svc.json`)
 }
 
 // down looks that nothing runs or lies there, that the container goes on, and that the
 // data is there.
 func (s *system) down() {
 	s.t.Helper()
-	s.want("pgrep -x 'mosbridge|mos-lvm|mos-authz|mosd' || true", "")
+	s.want("pgrep -x 'mosbridge|mos-lvm|mos-authz|mosd|mos-scheduler' || true", "")
 	// The VM has units of its own that begin with mos-.
 	s.want("ls -d /run/docker/plugins/mos* /run/mos /usr/bin/mos* /usr/local/bin/mos* /usr/lib/systemd/system/mos[bd]* /usr/lib/systemd/system/mos-[als]* "+
 		"/etc/systemd/system/mos[bd]* /etc/systemd/system/mos-[als]* /usr/libexec/docker/cli-plugins/docker-mos /usr/local/lib/docker/cli-plugins/* 2>/dev/null || true", "")
@@ -101,8 +112,10 @@ func TestTheBundleComesAndGoes(t *testing.T) {
 	s.sh("systemctl enable --now mosd")
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.9.0.0/24 red && docker volume create -d mos-lvm -o size=64m data")
 	s.sh("docker run -d --name web --restart always --network red --ip 10.9.0.21 -v data:/data mos-test:1 sh -c 'echo kept >/data/file; sync; exec netcheck serve :7000'")
+	s.scheduled()
 	s.up()
-	started := s.sh("docker inspect -f '{{.State.StartedAt}}' web")
+	both := "docker inspect -f '{{.State.StartedAt}}' web svc-1.app.r1"
+	started := s.sh(both)
 
 	t.Log("make uninstall")
 	s.fails("make uninstall", "dpkg -i "+deb)
@@ -114,6 +127,8 @@ func TestTheBundleComesAndGoes(t *testing.T) {
 
 	t.Log("the package")
 	s.sh("dpkg -i " + deb)
+	s.want("systemctl is-enabled mos-scheduler || true", "disabled")
+	s.sh("systemctl enable --now mos-scheduler")
 	s.up()
 	s.fails("mosdocker", "/opt/mos/deploy/install")
 	s.sh("docker exec web netcheck send tcp 10.9.0.21:7000 1048576 && docker run --rm --network red -v data:/data mos-test:1 cat /data/file")
@@ -121,7 +136,11 @@ func TestTheBundleComesAndGoes(t *testing.T) {
 	s.sh("getent group mos")
 
 	t.Log("an upgrade")
+	old := s.sh("systemctl show -P MainPID mos-scheduler")
 	s.sh("echo '# ours' >>/etc/mos/policy.toml && systemctl disable --now mosd && dpkg -i " + deb)
+	if now := s.sh("systemctl show -P MainPID mos-scheduler"); now == old {
+		t.Errorf("the mos-scheduler of before the upgrade runs on as process %s", old)
+	}
 	s.want("systemctl is-enabled mosd || true", "disabled")
 	s.want("tail -1 /etc/mos/policy.toml", "# ours")
 	s.sh("systemctl enable --now mosd")
@@ -138,12 +157,12 @@ func TestTheBundleComesAndGoes(t *testing.T) {
 	s.want("tail -1 /etc/mos/policy.toml", "# ours")
 	s.sh("dpkg -i " + deb)
 	s.up()
-	if now := s.sh("docker inspect -f '{{.State.StartedAt}}' web"); now != started {
-		t.Errorf("the container was started at %s and %s", started, now)
+	if now := s.sh(both); now != started {
+		t.Errorf("containers were started at %s and %s", started, now)
 	}
 
 	t.Log("purge")
-	s.sh("docker rm -f web && docker network rm red && docker volume rm data && docker mos volume trash purge --force data")
+	s.sh("docker set service rm svc && docker rm -f web && docker network rm red && docker volume rm data && docker mos volume trash purge --force data")
 	s.settle(time.Minute, "docker mos audit")
 	if out := s.sh("dpkg -P mosdocker"); !strings.Contains(out, "is not purged") {
 		t.Errorf("purge does not say what stays: %s", out)
