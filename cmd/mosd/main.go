@@ -51,6 +51,9 @@ func run(ctx context.Context, args, env []string) error {
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
 	log.InfoContext(ctx, "starting", "version", version.String())
+	if err := loosen(); err != nil {
+		log.DebugContext(ctx, "the agent takes some more CPU time", "err", err)
+	}
 	d, err := newDaemon(cfg, log)
 	if err != nil {
 		return err
