@@ -457,6 +457,36 @@ func openFiles(t *testing.T) int {
 	return len(e)
 }
 
+// TestAClockThatJumpsStopsNothing: what is read at the slow interval is read in time after a
+// jump to either side, and no rate comes of one.
+func TestAClockThatJumpsStopsNothing(t *testing.T) {
+	k := newKernel(t)
+	cg := k.container("", 0, "c0", `{}`)
+	a := k.open()
+	a.cfg.Interval.Duration, a.cfg.SlowInterval.Duration = time.Second, 30*time.Second
+	now, limit := time.Now(), 100
+	for _, jump := range []time.Duration{0, -time.Hour, 2 * time.Hour, -48 * time.Hour} {
+		limit++
+		file := filepath.Join(k.tree.Dir("pids", cg), "pids.max")
+		if err := os.WriteFile(file, []byte(strconv.Itoa(limit)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(jump)
+		for range 31 {
+			now = now.Add(time.Second)
+			a.round(now)
+			for _, v := range point(a, metric.Container, "c0").Series {
+				if v.OK && v.Value < 0 {
+					t.Errorf("after a jump of %v %s is %v", jump, metric.Of(v.ID).Name, v.Value)
+				}
+			}
+		}
+		if v, _ := point(a, metric.Container, "c0").Get(metric.PidsLimit); v != float64(limit) {
+			t.Errorf("half a minute after a jump of %v the limit is %v, want %d", jump, v, limit)
+		}
+	}
+}
+
 func TestRoundsAllocateNothing(t *testing.T) {
 	k := newKernel(t)
 	for n := range 5 {
