@@ -72,11 +72,15 @@ type bench struct {
 	admin  *api.Client
 	major  int      // of the Engine's version
 	enter  []string // what a command begins with to run there
+	mos    string   // docker-mos there
 	reload func() error
 }
 
 // brief says that an Engine is tried in what is its own only: docker is the same.
 func (b *bench) brief() bool { return b.major > 26 }
+
+// whole says that what takes minutes in the VM is tried: not there, but by test/night authz.
+func (b *bench) whole() bool { return b.rig != nil || os.Getenv("MOS_FULL") != "" }
 
 // TestEngines is all that needs an Engine, on one of each kind: it takes longer to
 // start one than to try it.
@@ -104,7 +108,7 @@ func start(tb testing.TB, h *rig.Host, major int) *bench {
 	b := &bench{
 		host: h, rig: h, major: major, admin: api.New(filepath.Join(filepath.Dir(h.Socket()), "mos", "mos-authz.sock")),
 		enter:  []string{"nsenter", "--target", strconv.Itoa(h.Holder()), "--mount", "--net", "--pid"},
-		reload: func() error { return h.Signal(rig.Dockerd, syscall.SIGHUP) },
+		reload: func() error { return h.Signal(rig.Dockerd, syscall.SIGHUP) }, mos: lab.Program(tb, "docker-mos"),
 	}
 	b.write(tb, "/etc/mos/policy.toml", policyText)
 	argv := []string{lab.Program(tb, "mos-authz"), "-log.level=debug", "-interval=100ms"}
@@ -192,11 +196,16 @@ func (b *bench) as(tb testing.TB, uid, gid int, stdin string, args ...string) (s
 // with is as with an entry of the environment.
 func (b *bench) with(tb testing.TB, env string, uid, gid int, stdin string, args ...string) (string, error) {
 	tb.Helper()
+	return b.run(env, uid, gid, stdin, append([]string{"env", "DOCKER_CONFIG=/tmp/docker-" + strconv.Itoa(uid), "docker", "-H", "unix:///run/mos/docker.sock"}, args...)...)
+}
+
+// run runs a command there with an entry of the environment.
+func (b *bench) run(env string, uid, gid int, stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	argv := slices.Concat(b.enter, []string{
 		"setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", gid), "--clear-groups",
-		"env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", env, "DOCKER_CONFIG=/tmp/docker-" + strconv.Itoa(uid), "docker", "-H", "unix:///run/mos/docker.sock",
+		"env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", env,
 	})
 	cmd := exec.CommandContext(ctx, argv[0], append(argv[1:], args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -204,7 +213,7 @@ func (b *bench) with(tb testing.TB, env string, uid, gid int, stdin string, args
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	if err != nil {
-		err = fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, errs.String())
+		err = fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, errs.String())
 	}
 	return strings.TrimSpace(out.String()), err
 }

@@ -16,6 +16,7 @@ import (
 )
 
 // programEnv names the mos-authz that TestVMEngine guards this machine's own Engine with.
+// Beside it is docker-mos.
 const programEnv = "MOS_TEST_AUTHZ"
 
 // machine is this machine, with the Engine that systemd runs here.
@@ -50,7 +51,7 @@ func TestVMEngine(t *testing.T) {
 		t.Skip("this machine's Engine is not to be tried: test/ring vm does it in the VM")
 	}
 	testx.Need(t, testx.Root, testx.Systemd)
-	b := &bench{host: machine{}, major: 26, admin: api.New("/run/mos/mos-authz.sock"), reload: func() error {
+	b := &bench{host: machine{}, major: 26, admin: api.New("/run/mos/mos-authz.sock"), mos: filepath.Join(filepath.Dir(program), "docker-mos"), reload: func() error {
 		return exec.Command("systemctl", "kill", "-s", "HUP", "--kill-whom=main", "docker.service").Run()
 	}}
 	if v := b.MustDocker(t, "version", "-f", "{{.Server.Version}}"); !strings.HasPrefix(v, "26.") {
@@ -91,4 +92,7 @@ func TestVMEngine(t *testing.T) {
 	}
 	t.Run("AttacksFail", func(t *testing.T) { attacksFail(t, b) })
 	t.Run("OrdinaryLifeOfATenant", func(t *testing.T) { ordinaryLife(t, b) })
+	if b.whole() {
+		t.Run("SetsOfATenant", func(t *testing.T) { setsOfATenant(t, b) })
+	}
 }
