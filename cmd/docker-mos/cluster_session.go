@@ -26,7 +26,7 @@ func (c *cluster) serviceLogs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs [OPTIONS] SERVICE [CONTAINER...]", Short: "Show what the containers of a service's sets write",
 		Args: between(1, "SERVICE", "CONTAINER..."), ValidArgsFunction: c.services,
-		Long: "Show what the containers of a service's sets write, from their hosts over the scheduler. --follow goes on until each container that was there at the beginning has ended." +
+		Long: "Show what the containers of a service's sets write, from their hosts over the scheduler. --follow goes on with containers that are restarted or replaced, until their sets leave their hosts." +
 			" SERVICE may be one set.",
 		Example: "docker set service logs -f web\ndocker set service logs --tail 20 web-1 app",
 	}
@@ -96,8 +96,8 @@ func readAll(ctx context.Context, cmd *cobra.Command, cl *client.Client, in sess
 			}
 			out := &prefixed{w: cmd.OutOrStdout(), prefix: prefix, mu: &mu}
 			errOut := &prefixed{w: cmd.ErrOrStderr(), prefix: prefix, mu: &mu}
-			defer out.flush()
-			defer errOut.flush()
+			defer out.Flush()
+			defer errOut.Flush()
 			one := in
 			one.Container = s.container
 			conn, err := cl.Session(ctx, s.set, one)

@@ -110,7 +110,7 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 // saying is hosts whose containers say who they are; a command ends with 3.
 type saying struct{}
 
-func (saying) Open(_ context.Context, _ string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error) {
+func (saying) Open(_ context.Context, _, _ string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error) {
 	ours, theirs := net.Pipe()
 	go func() { // ends with the session
 		c := session.NewConn(ours)

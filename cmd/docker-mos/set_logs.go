@@ -1,23 +1,16 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"sync"
-	"time"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/spf13/cobra"
 
-	"github.com/mosdocker/mosdocker/internal/fault"
-	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
-	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
 
 func (s *sets) logs() *cobra.Command {
@@ -45,17 +38,17 @@ func (s *sets) logs() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithCancelCause(cmd.Context())
-		defer cancel(nil)
-		f := &follower{cmd: cmd, engine: e, set: args[0], options: o, wake: map[string]chan struct{}{}}
+		var members []string
 		for _, c := range cs {
-			f.wake[c.Member] = make(chan struct{}, 1)
+			members = append(members, c.Member)
 		}
-		if o.Follow && o.Until == "" {
-			if err := f.watch(ctx, cancel); err != nil {
-				return err
-			}
+		f := &docker.Follower{Engine: e, Set: args[0], Options: o}
+		ctx, stop, err := f.Watch(cmd.Context(), members...)
+		if err != nil {
+			return err
 		}
+		defer stop()
+		var mu sync.Mutex // one line after the other
 		var wg sync.WaitGroup
 		errs := make([]error, len(cs))
 		for i, c := range cs {
@@ -64,7 +57,11 @@ func (s *sets) logs() *cobra.Command {
 				if len(args) == 2 {
 					prefix = "" // of one only, as docker logs has it
 				}
-				errs[i] = f.follow(ctx, c, prefix)
+				out := &prefixed{w: cmd.OutOrStdout(), prefix: prefix, mu: &mu}
+				errOut := &prefixed{w: cmd.ErrOrStderr(), prefix: prefix, mu: &mu}
+				defer out.Flush()
+				defer errOut.Flush()
+				errs[i] = f.Copy(ctx, c, out, errOut)
 			})
 		}
 		wg.Wait()
@@ -85,119 +82,6 @@ func once(errs []error) error {
 		}
 	}
 	return errors.Join(out...)
-}
-
-// follower copies what the members of a set write, over their restarts and
-// replacements.
-type follower struct {
-	cmd     *cobra.Command
-	engine  *docker.Engine
-	set     string
-	options docker.LogOptions
-	wake    map[string]chan struct{} // by member: something happened to its set; nil is never
-
-	mu sync.Mutex // guards the output, line by line
-}
-
-// watch lets followers know of what happens to the set. It is no more when ctx is over,
-// which ends also when the Engine goes away.
-func (f *follower) watch(ctx context.Context, cancel context.CancelCauseFunc) error {
-	ready := make(chan struct{})
-	go func() {
-		err := f.engine.Events(ctx, func() { close(ready) }, func(h setmgr.Happened) {
-			if h.Set != f.set {
-				return
-			}
-			for _, w := range f.wake {
-				select {
-				case w <- struct{}{}:
-				default:
-				}
-			}
-		})
-		if errors.Is(err, io.EOF) {
-			err = fault.Unavailable("the Docker Engine went away")
-		}
-		cancel(err)
-	}()
-	select {
-	case <-ready:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// follow copies what a member writes, from its container c on.
-func (f *follower) follow(ctx context.Context, c plan.Container, prefix string) error {
-	o := f.options
-	for {
-		if err := f.copy(ctx, c, o, prefix); err != nil || !o.Follow || o.Until != "" {
-			return err
-		}
-		for {
-			obs, err := f.engine.Observe(ctx, f.set, nil)
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if err != nil {
-				return err
-			}
-			next, goesOn := after(c, obs)
-			if !goesOn {
-				return nil
-			}
-			if next != nil {
-				o.Tail, o.Since = "all", ""
-				if next.ID == c.ID {
-					o.Since = next.Finished.Format(time.RFC3339Nano)
-				}
-				c = *next
-				break
-			}
-			select {
-			case <-f.wake[c.Member]:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	}
-}
-
-// after is the container of a member that was started last, if that was after c was;
-// goesOn says whether there may be one later.
-func after(c plan.Container, o plan.Observed) (next *plan.Container, goesOn bool) {
-	all := slices.DeleteFunc(slices.Clone(o.Members), func(x plan.Container) bool { return x.Member != c.Member })
-	if o.Infra == nil || len(all) == 0 {
-		return nil, false
-	}
-	last := slices.MaxFunc(all, func(x, y plan.Container) int { return cmp.Compare(x.Started.UnixNano(), y.Started.UnixNano()) })
-	if last.Started.After(c.Started) {
-		return &last, true
-	}
-	return nil, !o.Stopped() && (last.State != plan.Exited || !last.Serves())
-}
-
-// copy copies lines, whole ones, each with the prefix.
-func (f *follower) copy(ctx context.Context, c plan.Container, o docker.LogOptions, prefix string) error {
-	in, tty, err := f.engine.Logs(ctx, c.ID, o)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	out := &prefixed{w: f.cmd.OutOrStdout(), prefix: prefix, mu: &f.mu}
-	errOut := &prefixed{w: f.cmd.ErrOrStderr(), prefix: prefix, mu: &f.mu}
-	defer out.flush()
-	defer errOut.flush()
-	if tty {
-		_, err = io.Copy(out, in)
-	} else {
-		_, err = stdcopy.StdCopy(out, errOut, in)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }
 
 // prefixed writes whole lines with a prefix.
@@ -232,8 +116,10 @@ func (p *prefixed) line(b []byte) error {
 	return err
 }
 
-func (p *prefixed) flush() {
+// Flush writes the end of a log that breaks off within a line.
+func (p *prefixed) Flush() {
 	if len(p.rest) > 0 {
-		_ = p.line(append(p.rest, '\n')) // the end of a log that breaks off
+		_ = p.line(append(p.rest, '\n')) // who reads may be gone
+		p.rest = nil
 	}
 }

@@ -8,14 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/mosdocker/mosdocker/setmgr/label"
-	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
 
 // boxes are the containers of the Engine that scripts ask: set shop runs, with a
@@ -130,42 +128,6 @@ func TestHealthChecksAreToldFromOtherCommands(t *testing.T) {
 	c := &healthChecks{ask: func(context.Context, string) []string { return []string{"CMD", "true"} }, of: map[string][]string{}, others: map[string]bool{}}
 	if !c.is(t.Context(), event("exec_die", "unseen", "0")) {
 		t.Error("the end of a command that began unseen is told")
-	}
-}
-
-// TestLogsGoOnWithWhoWasStartedLast of a member, until there is nobody to wait for.
-func TestLogsGoOnWithWhoWasStartedLast(t *testing.T) {
-	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	was := plan.Container{ID: "1", Member: "app", Started: at(10), State: plan.Running}
-	infra := &plan.Container{State: plan.Running, Restart: "always"}
-	ended := was
-	ended.State = plan.Exited
-	again, next, done := was, was, ended
-	again.Started = at(20)
-	next.ID, next.Started = "2", at(15)
-	done.Spec = `{"Name":"app","Image":"x","Options":{"Once":true}}`
-	other := plan.Container{ID: "9", Member: "web", Started: at(99)}
-	for name, c := range map[string]struct {
-		seen   plan.Observed
-		next   string
-		goesOn bool
-	}{
-		"restarted":      {plan.Observed{Infra: infra, Members: []plan.Container{again}}, "1", true},
-		"replaced":       {plan.Observed{Infra: infra, Members: []plan.Container{ended, next, other}}, "2", true},
-		"stopped":        {plan.Observed{Infra: infra, Members: []plan.Container{ended, other}}, "", true},
-		"with its set":   {plan.Observed{Infra: &plan.Container{State: plan.Exited, Restart: "no"}, Members: []plan.Container{ended}}, "", false},
-		"done":           {plan.Observed{Infra: infra, Members: []plan.Container{done}}, "", false},
-		"removed":        {plan.Observed{Infra: infra, Members: []plan.Container{other}}, "", false},
-		"its set is too": {plan.Observed{}, "", false},
-	} {
-		got, goesOn := after(was, c.seen)
-		found := ""
-		if got != nil {
-			found = got.ID
-		}
-		if found != c.next || goesOn != c.goesOn {
-			t.Errorf("%s: it goes on with %q, %v", name, found, goesOn)
-		}
 	}
 }
 

@@ -145,7 +145,10 @@ func (h *Host) Join(ctx context.Context, r api.ClusterJoin) error {
 		if err := h.keep(key, cert); err != nil {
 			return err
 		}
-		return h.alter(func(rec *record) { rec.Name, rec.Endpoints = name, r.Endpoints })
+		return h.alter(func(rec *record) error {
+			rec.Name, rec.Endpoints = name, r.Endpoints
+			return nil
+		})
 	}
 	return errors.Join(errs...)
 }
@@ -153,40 +156,49 @@ func (h *Host) Join(ctx context.Context, r api.ClusterJoin) error {
 // Leave takes the host from its cluster. Sets that the cluster has here keep it from
 // that, unless it is forced: then they are this host's own, and stay as they are.
 func (h *Host) Leave(ctx context.Context, force bool) error {
-	h.mu.Lock()
-	n, of := 0, h.rec.Cluster
-	for _, s := range h.rec.Assignment.Sets {
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	if err := h.alter(func(rec *record) error { return h.left(rec, force) }); err != nil {
+		return err
+	}
+	h.names.Serve(nil)
+	h.sets.Wish(ctx, "", nil)
+	if err := os.Remove(filepath.Join(h.cfg.State, certFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // the cluster refuses it, as that of a host that is not its
+	}
+	return nil
+}
+
+// left takes the cluster from a record, unless something keeps the host.
+func (h *Host) left(rec *record, force bool) error {
+	n := 0
+	for _, s := range rec.Assignment.Sets {
 		if !s.Stop {
 			n++
 		}
 	}
-	joined := len(h.rec.Endpoints) > 0
-	h.mu.Unlock()
+	joined := len(rec.Endpoints) > 0
 	switch {
-	case of == "" && !joined:
+	case rec.Cluster == "" && !joined:
 		return fault.Conflict("this host is of no cluster")
 	case !joined && len(h.cfg.Endpoints) > 0 && !force:
 		return fault.Conflict("this host is of its cluster by cluster.endpoints of mosd's configuration: empty that first")
 	case n > 0 && !force:
-		return fault.Conflict("cluster %s has %d sets here: docker set host drain moves them away; --force leaves with them, and they stay as this host's own", of, n)
+		return fault.Conflict("cluster %s has %d sets here: docker set host drain moves them away; --force leaves with them, and they stay as this host's own", rec.Cluster, n)
 	}
-	if err := os.Remove(filepath.Join(h.cfg.State, certFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	err := h.alter(func(rec *record) {
-		rec.Name, rec.Endpoints, rec.Cluster, rec.Assignment = "", nil, "", link.Assignment{}
-	})
-	h.names.Serve(nil)
-	h.sets.Wish(ctx, "", nil)
-	return err
+	rec.Name, rec.Endpoints, rec.Cluster, rec.Assignment = "", nil, "", link.Assignment{}
+	return nil
 }
 
-// alter changes the record, and begins the link anew.
-func (h *Host) alter(f func(*record)) error {
+// alter changes the record, and begins the link anew. What the record is meanwhile does not
+// change otherwise.
+func (h *Host) alter(f func(*record) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rec := h.rec
-	f(&rec)
+	if err := f(&rec); err != nil {
+		return err
+	}
 	if err := rec.save(h.cfg.State); err != nil {
 		return err
 	}

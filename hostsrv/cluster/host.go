@@ -54,6 +54,8 @@ type Host struct {
 	change chan struct{}                  // of capacity 1
 	rejoin chan struct{}                  // of capacity 1: other endpoints are to be used
 
+	turn sync.Mutex // what is wished of sets is wished in the order of the record's changes
+
 	mu      sync.Mutex // guards all below
 	rec     record
 	seq     int64
@@ -149,6 +151,8 @@ func (h *Host) endpoints() []string {
 
 // fromDisk goes by the assignment on disk, if the cluster was not heard yet.
 func (h *Host) fromDisk(ctx context.Context) {
+	h.turn.Lock()
+	defer h.turn.Unlock()
 	h.mu.Lock()
 	a, todo := h.rec.Assignment, !h.applied && h.rec.Cluster != ""
 	h.applied = h.applied || todo
@@ -165,10 +169,15 @@ func (h *Host) Assign(ctx context.Context, a link.Assignment) error {
 	if a.Cluster == "" || a.Host != h.Name() {
 		return fault.Conflict("it is of host %q of cluster %q, and this is host %s", a.Host, a.Cluster, h.Name())
 	}
+	h.turn.Lock()
+	defer h.turn.Unlock()
 	h.mu.Lock()
 	rec := h.rec
 	had := rec.Assignment
 	switch {
+	case rec.Cluster == "" && len(rec.Endpoints) == 0 && len(h.cfg.Endpoints) == 0: // it left, and its link is about to end
+		h.mu.Unlock()
+		return fault.Conflict("this host is of no cluster")
 	case rec.Cluster != "" && rec.Cluster != a.Cluster:
 		h.mu.Unlock()
 		return fault.Conflict("it is of cluster %s, and this host is of cluster %s: docker mos host leave takes it from that", a.Cluster, rec.Cluster)

@@ -50,6 +50,14 @@ func open(t *testing.T, dir string) (*Host, *wishes) {
 	return h, w
 }
 
+// configured is a host whose configuration names the cluster's scheduler.
+func configured(t *testing.T, dir string) (*Host, *wishes) {
+	t.Helper()
+	h, w := open(t, dir)
+	h.cfg.Endpoints = []string{"unix:///nonexistent/s"}
+	return h, w
+}
+
 func set(t *testing.T, options string) api.Template {
 	t.Helper()
 	s, err := spec.DecodePart(`{"CPU": 1, "MEM": "64m", "Containers": [{"Name": "app", "Image": "i:1", "Options": {"CPU": 80, "MEM": 70` + options + `}}]}`)
@@ -69,7 +77,7 @@ func assignment(t *testing.T, epoch, revision int64) link.Assignment {
 }
 
 func TestStaleAssignmentsAreRefused(t *testing.T) {
-	h, w := open(t, t.TempDir())
+	h, w := configured(t, t.TempDir())
 	if err := h.Assign(t.Context(), assignment(t, 7, 9)); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +104,7 @@ func TestStaleAssignmentsAreRefused(t *testing.T) {
 
 func TestAssignmentsAreOnDiskBeforeTheyAreWished(t *testing.T) {
 	dir := t.TempDir()
-	h, w := open(t, dir)
+	h, w := configured(t, dir)
 	if w.cluster != "" {
 		t.Errorf("a new host is of %q", w.cluster)
 	}
@@ -107,7 +115,7 @@ func TestAssignmentsAreOnDiskBeforeTheyAreWished(t *testing.T) {
 	if err := h.Assign(t.Context(), assignment(t, 7, 9)); err != nil {
 		t.Fatal(err)
 	}
-	h, w = open(t, dir)
+	h, w = configured(t, dir)
 	if w.cluster != "c1" || w.times != 0 {
 		t.Errorf("after a restart: %+v", w)
 	}
@@ -145,7 +153,7 @@ func TestARecordOfALaterVersionIsRefused(t *testing.T) {
 }
 
 func TestHowSetsAreReported(t *testing.T) {
-	h, w := open(t, t.TempDir())
+	h, w := configured(t, t.TempDir())
 	if err := h.Assign(t.Context(), assignment(t, 7, 9)); err != nil {
 		t.Fatal(err)
 	}
@@ -196,17 +204,22 @@ func TestHowSetsAreReported(t *testing.T) {
 }
 
 func TestLeave(t *testing.T) {
-	h, w := open(t, t.TempDir())
+	h, w := configured(t, t.TempDir())
 	if err := h.Leave(t.Context(), true); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("of no cluster: %v", err)
 	}
 	if err := h.Assign(t.Context(), assignment(t, 7, 9)); err != nil {
 		t.Fatal(err)
 	}
+	h.cfg.Endpoints = nil
 	if err := h.Leave(t.Context(), false); err == nil || !strings.Contains(err.Error(), "has 2 sets here") {
 		t.Errorf("with sets: %v", err)
 	}
 	if err := errors.Join(h.Leave(t.Context(), true)); err != nil || w.cluster != "" || w.all != nil || h.Status().Cluster != "" {
 		t.Errorf("%v, %+v, %+v", err, w, h.Status())
+	}
+	// The stream of the cluster's link may end a moment later.
+	if err := h.Assign(t.Context(), assignment(t, 7, 10)); !errdefs.IsFailedPrecondition(err) || w.cluster != "" || h.Status().Cluster != "" {
+		t.Errorf("after it left, the cluster gives it an assignment: %v, %+v", err, w)
 	}
 }

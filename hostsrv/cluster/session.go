@@ -87,12 +87,15 @@ func (h *Host) session(ctx context.Context, o session.Offer, c *session.Conn, us
 			is = &seen.Members[i]
 		}
 	}
+	if is == nil && o.Verb == session.Logs && o.Follow && o.Until == "" {
+		is = &plan.Container{Member: o.Container} // it is waited for
+	}
 	if is == nil {
 		return 0, fault.NotFound("container %s of set %s is not made yet", o.Container, o.Set)
 	}
 	switch o.Verb {
 	case session.Logs:
-		return 0, logs(ctx, e, is.ID, o, c)
+		return 0, h.logs(ctx, e, *is, o, c)
 	case session.Top:
 		return 0, top(ctx, e, is.ID, o, c)
 	case session.Exec:
@@ -109,7 +112,7 @@ func (h *Host) has(o session.Offer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.rec.Assignment.Sets {
-		if s.Name == o.Set && s.UID == o.UID {
+		if s.Name == o.Set && s.UID == o.UID && !s.Stop {
 			if slices.ContainsFunc(s.Set.Containers, func(one spec.Container) bool { return one.Name == o.Container }) {
 				return nil
 			}
@@ -132,13 +135,19 @@ func follow(ctx context.Context, c *session.Conn, in io.Reader, tty bool) (err e
 	return err
 }
 
-func logs(ctx context.Context, e *docker.Engine, id string, o session.Offer, c *session.Conn) error {
-	in, tty, err := e.Logs(ctx, id, docker.LogOptions{Follow: o.Follow, Timestamps: o.Timestamps, Tail: o.Tail, Since: o.Since, Until: o.Until})
+// logs copies what a container writes; one that follows goes on with what takes its place
+// for as long as its set is this host's.
+func (h *Host) logs(ctx context.Context, e docker.Logs, is plan.Container, o session.Offer, c *session.Conn) error {
+	f := &docker.Follower{
+		Engine: e, Set: o.Set, Kept: func() bool { return h.has(o) == nil },
+		Options: docker.LogOptions{Follow: o.Follow, Timestamps: o.Timestamps, Tail: o.Tail, Since: o.Since, Until: o.Until},
+	}
+	ctx, stop, err := f.Watch(ctx, o.Container)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = in.Close() }()
-	return follow(ctx, c, in, tty)
+	defer stop()
+	return f.Copy(ctx, is, c.To(session.Stdout), c.To(session.Stderr))
 }
 
 func top(ctx context.Context, e *docker.Engine, id string, o session.Offer, c *session.Conn) error {

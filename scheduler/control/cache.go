@@ -82,21 +82,22 @@ func (c *cache) clear() {
 	c.cluster = place.New(c.seed)
 }
 
-// follow keeps the cache as the store is, until ctx ends.
-func (c *cache) follow(ctx context.Context, s *state.Store, retry time.Duration, warn func(error)) {
+// follow keeps the cache as the store is, until ctx ends. It tells each error that it met, and
+// nil whenever it hears of the store.
+func (c *cache) follow(ctx context.Context, s *state.Store, retry time.Duration, tell func(error)) {
 	for ctx.Err() == nil {
 		err := c.list(ctx, s)
 		for err == nil {
-			err = c.watch(ctx, s)
+			err = c.watch(ctx, s, tell)
 			if gone := (*state.GoneError)(nil); ctx.Err() != nil || errors.As(err, &gone) {
 				break
 			}
-			warn(err)
+			tell(err)
 			pause(ctx, retry)
 			err = nil
 		}
 		if ctx.Err() == nil {
-			warn(err)
+			tell(err)
 			pause(ctx, retry)
 		}
 	}
@@ -177,7 +178,7 @@ func (c *cache) list(ctx context.Context, s *state.Store) error {
 	return nil
 }
 
-func (c *cache) watch(ctx context.Context, s *state.Store) error {
+func (c *cache) watch(ctx context.Context, s *state.Store, tell func(error)) error {
 	c.mu.Lock()
 	after := c.revision
 	c.mu.Unlock()
@@ -186,6 +187,7 @@ func (c *cache) watch(ctx context.Context, s *state.Store) error {
 			return err
 		}
 		c.apply(step)
+		tell(nil)
 	}
 	return ctx.Err()
 }

@@ -104,15 +104,25 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer stop()
 	var all sync.WaitGroup
 	all.Go(func() {
+		away := false // told once, however long it lasts
 		c.cache.follow(ctx, c.store, c.Heartbeat/4, func(err error) {
-			c.Log.WarnContext(ctx, "the store cannot be followed", "err", err)
+			if err != nil && !away {
+				c.Log.WarnContext(ctx, "the store cannot be followed", "err", err)
+			} else if err == nil && away {
+				c.Log.InfoContext(ctx, "the store is followed again")
+			}
+			away = err != nil
 		})
 	})
 	defer all.Wait()
 	defer stop()
+	said := ""
 	for ctx.Err() == nil {
 		if err := c.candidate(ctx); err != nil && ctx.Err() == nil {
-			c.Log.WarnContext(ctx, "not leading", "err", err)
+			if text := err.Error(); text != said {
+				c.Log.WarnContext(ctx, "not leading", "err", err)
+				said = text
+			}
 			pause(ctx, c.Heartbeat/2)
 		}
 	}

@@ -56,11 +56,30 @@ func (o *operations) noteDrain(name string, h *api.Host) {
 	}
 }
 
-// begin drafts an operation, unless it was there.
-func (d *draft) begin(o *api.Operation) {
-	if d.ops.all[o.Name] == nil {
-		d.begun = append(d.begun, o)
+// labelOf has the UID of what an operation is on: another may have its name and generation
+// while the operation is kept.
+const labelOf = "uid"
+
+// isOf says whether an operation is on this very resource. One of an earlier release does not
+// tell.
+func isOf(o *api.Operation, uid string) bool {
+	return o.Labels[labelOf] == "" || o.Labels[labelOf] == uid
+}
+
+// begin drafts an operation on a resource, unless it was there.
+func (d *draft) begin(o *api.Operation, on *api.Meta) {
+	if was := d.ops.all[o.Name]; was != nil && !isOf(was, on.UID) {
+		const some = 8
+		o.Name += "." + on.UID[max(0, len(on.UID)-some):]
 	}
+	if d.ops.all[o.Name] != nil {
+		return
+	}
+	if o.Labels == nil {
+		o.Labels = map[string]string{}
+	}
+	o.Labels[labelOf] = on.UID
+	d.begun = append(d.begun, o)
 }
 
 // operate drafts how far operations are, and what they do next. They concern services that are
@@ -80,7 +99,7 @@ func (l *leader) operate(d *draft) {
 				Meta:   api.Meta{Name: fmt.Sprintf("drain.%s.%d", name, h.Generation)},
 				Spec:   api.OperationSpec{Verb: api.Drain, On: api.Reference{Kind: api.Hosts, Name: name}},
 				Status: api.OperationStatus{Phase: "emptying", Of: len(d.onHost[name])},
-			})
+			}, &h.Meta)
 		}
 	}
 	balancing := ""
@@ -115,7 +134,7 @@ func end(o *api.Operation, how api.Outcome, now time.Time, format string, args .
 // drained drafts how far a host is emptied.
 func (d *draft) drained(o *api.Operation) {
 	h := d.host(o.Spec.On.Name)
-	if h == nil {
+	if h == nil || !isOf(o, h.UID) {
 		end(o, api.Succeeded, d.now, "the host is out of the cluster")
 		return
 	}
@@ -165,13 +184,13 @@ func (k *look) rollout(is *api.ServiceStatus, want int) {
 		Meta:   api.Meta{Name: fmt.Sprintf("rollout.%s.%d", k.of.name, k.of.Generation), Labels: map[string]string{labelTemplate: k.of.hash}},
 		Spec:   api.OperationSpec{Verb: api.Rollout, On: k.on()},
 		Status: api.OperationStatus{Phase: "updating", Of: want},
-	})
+	}, &k.of.Meta)
 }
 
 // recall takes back a rollout that is canceled.
 func (k *look) recall() {
 	o := k.ops.on[subject(api.Rollout, k.of.name)]
-	if s := k.of.Service; o != nil && o.Spec.Cancel && s.Status.Stable != nil && k.of.stable != k.of.hash &&
+	if s := k.of.Service; o != nil && o.Spec.Cancel && isOf(o, s.UID) && s.Status.Stable != nil && k.of.stable != k.of.hash &&
 		o.Labels[labelTemplate] == k.of.hash && s.Status.Failed != k.of.hash {
 		k.fail("it was canceled")
 	}
@@ -180,7 +199,7 @@ func (k *look) recall() {
 // rolled drafts how far a rollout is.
 func (d *draft) rolled(o *api.Operation) {
 	s := d.services[o.Spec.On.Name]
-	if s == nil || s.Service == nil || !s.Deleted.IsZero() {
+	if s == nil || s.Service == nil || !s.Deleted.IsZero() || !isOf(o, s.UID) {
 		end(o, api.Canceled, d.now, "the service is removed")
 		return
 	}

@@ -87,6 +87,35 @@ func TestDrainsAndRolloutsAreOperations(t *testing.T) {
 	})
 }
 
+// TestAServiceThatIsMadeAnewHasOperationsOfItsOwn: one of the same name and generation, whose
+// rollouts are not those of the one before.
+func TestAServiceThatIsMadeAnewHasOperationsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	r.lead("c1")
+	for time := 1; time <= 2; time++ {
+		r.create(service("web", 2))
+		r.ready("web")
+		r.edit("web", func(s *api.Service) { image(s, "shop/app:2") })
+		testx.Eventually(t, patience, func() error {
+			l, err := state.All[api.Operation](t.Context(), r.store, state.Page{})
+			must(t, err)
+			done := 0
+			for _, o := range l.Items {
+				if o.Status.Outcome == api.Succeeded && strings.HasPrefix(o.Name, "rollout.web.2") {
+					done++
+				}
+			}
+			if done != time {
+				return fmt.Errorf("%d rollouts of %d succeeded", done, time)
+			}
+			return nil
+		})
+		r.remove("web")
+		r.gone(func() error { _, err := state.Get[api.Service](t.Context(), r.store, "web"); return err })
+	}
+}
+
 // TestOperationsAreCanceled: a rollout goes back, a drain leaves what is there.
 func TestOperationsAreCanceled(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ const pathSessions = Root + "sessions"
 // Bounds of sessions.
 const (
 	attachLimit   = 10 * time.Second // from the offer until the host has come
-	mostSessions  = 64               // of one host at once
+	mostSessions  = 64               // of one host at once; of one user no more than are free
 	offersBehind  = mostSessions     // that wait for the stream to its host
 	firstSessions = 500 * time.Millisecond
 )
@@ -38,19 +38,57 @@ type sessions struct {
 	mu    sync.Mutex // guards all below
 	hosts map[string]chan session.Offer
 	open  map[string]*offered // by id
-	count map[string]int      // of hosts
+	count map[string]users    // of hosts
 }
 
+// users are how many sessions each has of one host.
+type users map[string]int
+
+func (u users) all() (n int) {
+	for _, of := range u {
+		n += of
+	}
+	return n
+}
+
+// offered is a session that its user waits for, until gone.
 type offered struct {
 	host string
 	came chan io.ReadWriteCloser // of capacity 1
+
+	mu   sync.Mutex // guards all below
+	gone bool
 }
 
-// Open offers a session to a host, and waits until it has come for it. The session counts
-// until done is called. A host that is not linked to this process is of class Unavailable.
-func (s *Server) Open(ctx context.Context, host string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error) {
+// give hands the host's connection to who waits, or closes it.
+func (o *offered) give(rw io.ReadWriteCloser) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone {
+		_ = rw.Close()
+		return
+	}
+	o.came <- rw
+}
+
+// leave waits no more.
+func (o *offered) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = true
+	select {
+	case rw := <-o.came:
+		_ = rw.Close()
+	default:
+	}
+}
+
+// Open offers a session of a user to a host, and waits until it has come for it. The session
+// counts until done is called; a user has no more of a host than are free then, so that one
+// leaves some to the next. A host that is not linked to this process is of class Unavailable.
+func (s *Server) Open(ctx context.Context, host, by string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error) {
 	o.ID = rand.Text()
-	wait := &offered{host, make(chan io.ReadWriteCloser, 1)}
+	wait := &offered{host: host, came: make(chan io.ReadWriteCloser, 1)}
 	p := &s.sessions
 	p.mu.Lock()
 	to, linked := p.hosts[host]
@@ -58,23 +96,21 @@ func (s *Server) Open(ctx context.Context, host string, o session.Offer) (rw io.
 	case !linked:
 		p.mu.Unlock()
 		return nil, nil, fault.Unavailable("host %s is not linked to this mos-scheduler: it is away, or another mos-scheduler leads (docker set cluster status); ask that", host)
-	case p.count[host] >= mostSessions:
+	case p.count[host][by] >= mostSessions-p.count[host].all():
+		has, all := p.count[host][by], p.count[host].all()
 		p.mu.Unlock()
-		return nil, nil, fault.Exhausted("host %s has %d sessions, and may have no more at once", host, mostSessions)
+		return nil, nil, fault.Exhausted("%s has %d of the %d sessions that host %s has, which may have %d at once, and nobody more of them than are free", by, has, all, host, mostSessions)
 	}
 	if p.open == nil {
-		p.open, p.count = map[string]*offered{}, map[string]int{}
+		p.open, p.count = map[string]*offered{}, map[string]users{}
+	}
+	if p.count[host] == nil {
+		p.count[host] = users{}
 	}
 	p.open[o.ID] = wait
-	p.count[host]++
+	p.count[host][by]++
 	p.mu.Unlock()
-	done = sync.OnceFunc(func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.count[host]--; p.count[host] == 0 {
-			delete(p.count, host)
-		}
-	})
+	done = sync.OnceFunc(func() { p.end(host, by) })
 	ctx, cancel := context.WithTimeout(ctx, attachLimit)
 	defer cancel()
 	select {
@@ -87,15 +123,24 @@ func (s *Server) Open(ctx context.Context, host string, o session.Offer) (rw io.
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	delete(p.open, o.ID) // it comes no more after this
+	delete(p.open, o.ID)
 	p.mu.Unlock()
-	select {
-	case rw = <-wait.came:
-		_ = rw.Close()
-	default:
-	}
+	wait.leave() // it may be coming
 	done()
 	return nil, nil, fault.Unavailable("host %s did not come for the session: %w", host, ctx.Err())
+}
+
+// end takes one off what a user has.
+func (p *sessions) end(host, by string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := p.count[host]
+	if of[by]--; of[by] == 0 {
+		delete(of, by)
+	}
+	if len(of) == 0 {
+		delete(p.count, host)
+	}
 }
 
 // offers writes a line for each session that a host is to come for, and an empty one where
@@ -170,7 +215,7 @@ func (s *Server) attach(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wait.came <- rw
+	wait.give(rw)
 	return nil
 }
 

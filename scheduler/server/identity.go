@@ -169,3 +169,27 @@ func (b *bearers) token(ctx context.Context, name string) (*api.Token, error) {
 	b.known[name] = seenToken{token, now}
 	return token, nil
 }
+
+// while is the context of a request that goes on: it ends soon after its token, if it has one,
+// is let in no more. A store that does not answer ends nothing.
+func (b *bearers) while(ctx context.Context, authorization string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if authorization == "" {
+		return ctx, cancel
+	}
+	go func() { // ends with ctx
+		tick := time.NewTicker(knownFor)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if _, err := b.caller(ctx, authorization); errdefs.IsUnauthorized(err) {
+				cancel()
+			}
+		}
+	}()
+	return ctx, cancel
+}

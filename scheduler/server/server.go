@@ -101,7 +101,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.watches()
 	s.questions()
 	s.tokens()
-	s.mux.HandleFunc("POST /v1/"+string(api.SetInstances)+"/{name}/session", s.session)
+	s.describeSession()
+	s.mux.HandleFunc("POST "+pathSession, s.session)
 	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(s.openAPI) // the client may be gone

@@ -5,10 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -21,11 +24,14 @@ import (
 
 // Sessions reaches hosts; [link.Server] does.
 type Sessions interface {
-	// Open has a host come for a session. It counts until done is called.
-	Open(ctx context.Context, host string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error)
+	// Open has a host come for a session of a user. It counts until done is called.
+	Open(ctx context.Context, host, by string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error)
 }
 
-const mostRequest = 1 << 20
+const (
+	mostRequest = 1 << 20
+	pathSession = "/v1/" + string(api.SetInstances) + "/{name}/session"
+)
 
 // session joins who asks and the host of a set. It is outside of huma, which has no
 // upgrades; rights and audit are as everywhere.
@@ -56,7 +62,7 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) {
 	log("session", slog.Int("status", http.StatusSwitchingProtocols), slog.Duration(logx.KeyTook, time.Since(began)))
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
-	ctx, cancel := context.WithCancel(r.Context()) // ends when the user's certificate is revoked
+	ctx, cancel := s.bearers.while(r.Context(), r.Header.Get("Authorization"))
 	defer cancel()
 	defer s.atEnd(cancel)()
 	in64, out64 := session.Join(ctx, user, host)
@@ -110,7 +116,34 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, c *call, in *sess
 	case s.cfg.Sessions == nil:
 		return nil, nil, fault.Later("this process has no link to hosts")
 	}
-	return s.cfg.Sessions.Open(r.Context(), set.Spec.Host, session.Offer{Set: set.Name, UID: set.UID, Request: *in})
+	return s.cfg.Sessions.Open(r.Context(), set.Spec.Host, c.user(), session.Offer{Set: set.Name, UID: set.UID, Request: *in})
+}
+
+type sessionRequest session.Request // for its name in the document
+
+// describeSession adds sessions to the API's document.
+func (s *Server) describeSession() {
+	o := operation{
+		id: "session", method: http.MethodPost, path: pathSession,
+		summary: "Begin a session with a container of a set: its logs, a command in it, or its processes. The request is upgraded (Connection: Upgrade, Upgrade: " + session.Protocol +
+			", HTTP/1.1); then both sides send frames: one byte of what it is (1 stdin, 2 end of stdin, 3 size of the terminal as rows and columns of two bytes, 4 stdout, 5 stderr, 6 end), four of the length, big endian, and so many bytes." +
+			" The last is an end, in JSON: code of the command, or error, which is a problem.",
+		kind: api.SetInstances, in: reflect.TypeFor[sessionRequest](), status: http.StatusSwitchingProtocols,
+	}
+	plan := o.plan()
+	plan.Parameters = []*huma.Param{{Name: "name", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}, Description: "Of the set."}}
+	plan.RequestBody = &huma.RequestBody{Required: true}
+	plan.Responses = map[string]*huma.Response{strconv.Itoa(o.status): {Description: "The session has begun."}}
+	s.api.OpenAPI().AddOperation(&plan)
+	s.fill(o, plan)
+}
+
+// user is whose sessions are counted together: a tenant may have many tokens.
+func (c *call) user() string {
+	if c.Role == api.Tenant {
+		return "tenant " + c.Tenant
+	}
+	return c.Name + " (" + string(c.Role) + ")"
 }
 
 // clips shortens a command for the audit.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"strings"
@@ -78,21 +79,20 @@ func (h *carrier) Session(ctx context.Context, o session.Offer, c *session.Conn)
 
 var errGoesOn = errors.New("it goes on")
 
-// TestSessions: who may reaches the containers of a set over the link, both ways; infra
-// containers and sets of others are not reached; one who does not read stops the host's
-// writes; and a session ends at both ends when its user goes.
-func TestSessions(t *testing.T) {
-	log := &lines{}
+// reachable is a rig with a host that is linked, and sets of shop-web: 1 is on that host,
+// 2 on none, 3 on another.
+func reachable(t *testing.T, c server.Config, h *carrier) *rig {
+	t.Helper()
 	hosts := link.NewServer(link.Config{Cluster: "c", Controller: lone{}, Who: server.Who, Log: testx.Logger(t)})
-	r := newRig(t, server.Config{Log: log.logger(), Link: hosts, Sessions: hosts})
-	h := &carrier{}
+	c.Link, c.Sessions = hosts, hosts
+	r := newRig(t, c)
 	ctx, stop := context.WithCancel(t.Context())
 	linked := make(chan struct{})
 	go func() {
 		defer close(linked)
 		(&link.Client{Endpoints: []string{"unix://" + r.socket}, Log: testx.Logger(t)}).Run(ctx, h)
 	}()
-	defer func() { stop(); <-linked }()
+	t.Cleanup(func() { stop(); <-linked })
 
 	b := r.store.Batch(nil)
 	for name, host := range map[string]string{"shop-web-1": "h1", "shop-web-2": "", "shop-web-3": "h2"} {
@@ -103,23 +103,136 @@ func TestSessions(t *testing.T) {
 	}
 	_, err := b.Commit(t.Context())
 	must(t, err)
-	as := map[string]*client.Client{"admin": r.Client}
-	for _, ask := range []api.TokenRequest{
-		{Name: "shop", Role: api.Tenant, Tenant: "shop"}, {Name: "bank", Role: api.Tenant, Tenant: "bank"}, {Name: "reader", Role: api.ReadOnly},
-	} {
-		made, err := r.CreateToken(t.Context(), ask)
-		must(t, err)
-		as[ask.Name] = r.as(t, made.Secret)
-	}
-	cat := session.Request{Verb: session.Exec, Container: "app", Command: []string{"cat", "-"}, Stdin: true}
-
-	testx.Eventually(t, 10*time.Second, func() error { // the host is linked
+	testx.Eventually(t, 10*time.Second, func() error {
 		c, err := r.Session(t.Context(), "shop-web-1", cat)
 		if err == nil {
 			err = c.Close()
 		}
 		return err
 	})
+	return r
+}
+
+var (
+	cat     = session.Request{Verb: session.Exec, Container: "app", Command: []string{"cat", "-"}, Stdin: true} //nolint:gochecknoglobals // not changed
+	forever = session.Request{Verb: session.Logs, Container: "app", Follow: true}                               //nolint:gochecknoglobals // not changed
+)
+
+// bearer is a client with a new token.
+func (r *rig) bearer(t *testing.T, ask api.TokenRequest) *client.Client {
+	t.Helper()
+	made, err := r.CreateToken(t.Context(), ask)
+	must(t, err)
+	return r.as(t, made.Secret)
+}
+
+// TestOpenRequestsEndWithTheirToken: sessions and watches of a token that is taken away, and of
+// one that expires, end; those of others go on.
+func TestOpenRequestsEndWithTheirToken(t *testing.T) {
+	var late atomic.Bool
+	r := reachable(t, server.Config{Now: func() time.Time {
+		if late.Load() {
+			return time.Now().Add(2 * time.Hour)
+		}
+		return time.Now()
+	}}, &carrier{})
+	users := map[string]*client.Client{
+		"deleted": r.bearer(t, api.TokenRequest{Name: "deleted", Role: api.Operator}),
+		"expires": r.bearer(t, api.TokenRequest{Name: "expires", Role: api.Operator, TTL: "1h"}),
+		"stays":   r.bearer(t, api.TokenRequest{Name: "stays", Role: api.Operator}),
+	}
+	list, err := client.List[api.SetInstance](t.Context(), r.Client, client.Filter{})
+	must(t, err)
+	sessions, watches := map[string]chan struct{}{}, map[string]chan struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for name, as := range users {
+		c, err := as.Session(ctx, "shop-web-1", cat)
+		must(t, err)
+		sessions[name], watches[name] = make(chan struct{}), make(chan struct{})
+		go func() { defer close(sessions[name]); _, _ = c.Copy(io.Discard, io.Discard) }() // it breaks off
+		go func() {
+			defer close(watches[name])
+			for _, err := range client.Watch[api.SetInstance](ctx, as, list.Revision) {
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+	over := func(ended <-chan struct{}) bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	}
+	both := func(name string) func() error {
+		return func() error {
+			if s, w := over(sessions[name]), over(watches[name]); !s || !w {
+				return fmt.Errorf("of %s the session ended: %t, the watch: %t", name, s, w)
+			}
+			return nil
+		}
+	}
+	must(t, r.DeleteToken(t.Context(), "deleted"))
+	testx.Eventually(t, 10*time.Second, both("deleted"))
+	if over(sessions["expires"]) {
+		t.Error("a session ended with the token of another")
+	}
+	late.Store(true)
+	testx.Eventually(t, 10*time.Second, both("expires"))
+	if over(sessions["stays"]) || over(watches["stays"]) {
+		t.Error("a request of a token that is valid ended")
+	}
+}
+
+// TestOneUserLeavesSessionsForOthers: a tenant with several tokens has as many sessions of a
+// host as are free then, and others have some still.
+func TestOneUserLeavesSessionsForOthers(t *testing.T) {
+	h := &carrier{}
+	r := reachable(t, server.Config{}, h)
+	tokens := []*client.Client{
+		r.bearer(t, api.TokenRequest{Name: "one", Role: api.Tenant, Tenant: "shop"}),
+		r.bearer(t, api.TokenRequest{Name: "two", Role: api.Tenant, Tenant: "shop"}),
+	}
+	const bound, fair = 64, 32
+	has := 0
+	for range bound {
+		c, err := tokens[has%2].Session(t.Context(), "shop-web-1", cat)
+		if err != nil {
+			if !errdefs.IsResourceExhausted(err) {
+				t.Error(err)
+			}
+			break
+		}
+		defer func() { _ = c.Close() }()
+		has++
+	}
+	if has != fair {
+		t.Errorf("one tenant has %d sessions of a host, want %d", has, fair)
+	}
+	c, err := r.Session(t.Context(), "shop-web-1", cat)
+	if err != nil {
+		t.Fatalf("another has none: %v", err)
+	}
+	must(t, c.Close())
+}
+
+// TestSessions: who may reaches the containers of a set over the link, both ways; infra
+// containers and sets of others are not reached; one who does not read stops the host's
+// writes; and a session ends at both ends when its user goes.
+func TestSessions(t *testing.T) {
+	log := &lines{}
+	h := &carrier{}
+	r := reachable(t, server.Config{Log: log.logger()}, h)
+	as := map[string]*client.Client{"admin": r.Client}
+	for _, ask := range []api.TokenRequest{
+		{Name: "shop", Role: api.Tenant, Tenant: "shop"}, {Name: "bank", Role: api.Tenant, Tenant: "bank"}, {Name: "reader", Role: api.ReadOnly},
+	} {
+		as[ask.Name] = r.bearer(t, ask)
+	}
 	for _, who := range []string{"admin", "shop"} {
 		c, err := as[who].Session(t.Context(), "shop-web-1", cat)
 		must(t, err)
@@ -137,7 +250,7 @@ func TestSessions(t *testing.T) {
 		must(t, c.Close())
 	}
 
-	infra, nothing, logs := cat, cat, session.Request{Verb: session.Logs, Container: "app", Follow: true}
+	infra, nothing, logs := cat, cat, forever
 	infra.Container, nothing.Command = "infra", nil
 	for _, one := range []struct {
 		who, set string

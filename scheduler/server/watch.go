@@ -79,7 +79,7 @@ func (s *Server) stream(h huma.Context, c *call, from int64, kinds []api.Kind) {
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
 	_, w := humago.Unwrap(h)
-	ctx, cancel := context.WithCancel(h.Context())
+	ctx, cancel := s.bearers.while(h.Context(), h.Header("Authorization"))
 	defer cancel()
 	defer s.atEnd(cancel)()
 	h.SetHeader("Content-Type", "text/event-stream")
