@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -212,23 +213,28 @@ func (s *Server) lookAtAll(ctx context.Context, e Engine) {
 
 // lookAt has one set served where it runs now.
 func (s *Server) lookAt(ctx context.Context, e Engine, name string) {
-	ask, cancel := context.WithTimeout(ctx, pidTime)
-	defer cancel()
-	pid, err := e.PID(ask, render.InfraName(name))
+	now, err := s.find(ctx, e, name)
+	if now.File != nil {
+		defer func() { _ = now.Close() }()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.served[name]
-	if err != nil && !errdefs.IsNotFound(err) || was != nil && err == nil && was.pid == pid {
+	if errors.Is(err, errUnsure) || was != nil && now.File != nil && was.in == now.id {
 		return // of an Engine that does not answer, what is served stays so
 	}
 	if was != nil {
 		delete(s.served, name)
 		was.close(ctx) // its sockets would keep a network that nobody is in
 	}
-	if err != nil || pid == 0 || !s.wanted[name] {
+	if err == nil && (now.File == nil || !s.wanted[name]) {
 		return
 	}
-	udp, tcp, err := listen(ctx, pid)
+	var udp net.PacketConn
+	var tcp net.Listener
+	if err == nil {
+		udp, tcp, err = listen(ctx, now)
+	}
 	if err != nil {
 		if s.failed[name] != err.Error() {
 			s.log.WarnContext(ctx, "a set cannot ask for names of the cluster", "set", name, "err", err)
@@ -237,7 +243,43 @@ func (s *Server) lookAt(ctx context.Context, e Engine, name string) {
 		return
 	}
 	delete(s.failed, name)
-	s.served[name] = s.serve(name, pid, udp, tcp)
+	s.served[name] = s.serve(name, now.id, udp, tcp)
+}
+
+// errUnsure says that it is not known where a set runs: it is looked at again.
+var errUnsure = errors.New("not known for sure")
+
+// find opens the network that a set is in, none of one that does not run.
+func (s *Server) find(ctx context.Context, e Engine, name string) (netns, error) {
+	ctx, cancel := context.WithTimeout(ctx, pidTime)
+	defer cancel()
+	pid, err := e.PID(ctx, render.InfraName(name))
+	switch {
+	case errdefs.IsNotFound(err) || err == nil && pid == 0:
+		return netns{}, nil
+	case err != nil:
+		return netns{}, errUnsure
+	}
+	in, err := networkOf(pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return netns{}, errUnsure // it ended just now
+	}
+	if err != nil {
+		return netns{}, err
+	}
+	s.mu.Lock()
+	was := s.served[name]
+	s.mu.Unlock()
+	if was != nil && was.in == in.id {
+		return in, nil
+	}
+	// The process may have ended before its network was opened, and another have its pid: not
+	// if the container has it still.
+	if still, err := e.PID(ctx, render.InfraName(name)); err != nil || still != pid {
+		_ = in.Close()
+		return netns{}, errUnsure
+	}
+	return in, nil
 }
 
 func (s *Server) end(ctx context.Context) {

@@ -42,7 +42,7 @@ func started(t *testing.T, set string, upstream ...string) (udp, tcp string, a *
 	}
 	a = &answerer{upstream: func() []string { return upstream }}
 	a.zone.Store(newZone("mos.internal", known()))
-	x := a.serve(set, 1, u, l)
+	x := a.serve(set, netnsID{}, u, l)
 	t.Cleanup(func() { x.close(context.Background()); x.done.Wait() })
 	return u.LocalAddr().String(), l.Addr().String(), a
 }

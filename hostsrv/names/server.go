@@ -27,7 +27,7 @@ const (
 // listener answers one set.
 type listener struct {
 	set    string
-	pid    int
+	in     netnsID
 	udp    *dns.Server
 	tcp    *dns.Server
 	asking chan struct{}
@@ -42,8 +42,8 @@ type answerer struct {
 }
 
 // serve answers a set at two sockets until [listener.close].
-func (a *answerer) serve(set string, pid int, udp net.PacketConn, tcp net.Listener) *listener {
-	l := &listener{set: set, pid: pid, asking: make(chan struct{}, askedAtOnce)}
+func (a *answerer) serve(set string, in netnsID, udp net.PacketConn, tcp net.Listener) *listener {
+	l := &listener{set: set, in: in, asking: make(chan struct{}, askedAtOnce)}
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, req *dns.Msg) { a.handle(l, w, req) })
 	l.udp = &dns.Server{PacketConn: udp, Handler: h, UDPSize: dns.DefaultMsgSize}
 	l.tcp = &dns.Server{
