@@ -40,3 +40,30 @@ func Exceeded(q *api.Quota, used, more api.Usage) string {
 	}
 	return "quota of tenant " + q.Name + ": " + strings.Join(all, ", ")
 }
+
+// Unbounded says what a quota bounds of which a set says no amount, so that it may take any:
+// nothing if there is none.
+func Unbounded(q *api.Quota, set *spec.Set) string {
+	free := func(bounded int64, whole bool, own func(spec.Options) bool) string {
+		if bounded == 0 || whole {
+			return ""
+		}
+		for _, c := range set.Containers {
+			if !own(c.Options) {
+				return c.Name
+			}
+		}
+		return ""
+	}
+	says := "quota of tenant " + q.Name + ": it bounds "
+	if c := free(q.Spec.CPU, set.CPU > 0, func(o spec.Options) bool { return o.Cores > 0 }); c != "" {
+		return says + "CPU, and container " + c + " has no limit of it: give the set CPU, or each container Cores"
+	}
+	if c := free(q.Spec.Memory, set.MEM > 0, func(o spec.Options) bool { return o.Memory > 0 }); c != "" {
+		return says + "memory, and container " + c + " has no limit of it: give the set MEM, or each container Memory"
+	}
+	if q.Spec.Disk > 0 && set.Volume != nil && set.Volume.Size == 0 {
+		return says + "volume space, and the set's volume has no Size"
+	}
+	return ""
+}

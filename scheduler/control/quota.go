@@ -24,6 +24,9 @@ func (k *look) overQuota(m *member) string {
 	if q == nil {
 		return ""
 	}
+	if why := scheduler.Unbounded(q, &m.Spec.Set.Set); why != "" {
+		return why
+	}
 	used, counted := k.used[tenant]
 	if !counted {
 		if len(k.flights) > 0 { // what is on its way counts

@@ -29,6 +29,14 @@ func TestNoMoreIsPlacedThanAQuotaHas(t *testing.T) {
 	if why := r.waits("shop-b", 2); !strings.Contains(why, "5 of 5 sets are used, and 1 more asked for") {
 		t.Errorf("it waits: %s", why)
 	}
+	free := service("shop-c", 1) // of before there was a quota
+	free.Spec.Set.CPU, free.Spec.Set.Containers[0].Options.CPU = 0, 0
+	must(t, r.store.Create(t.Context(), free))
+	_, err = state.Edit(t.Context(), r.store, "shop", func(q *api.Quota) error { q.Spec.Sets, q.Spec.CPU = 100, 100_000; return nil })
+	must(t, err)
+	if why := r.waits("shop-c", 0); !strings.Contains(why, "container app has no limit of it") {
+		t.Errorf("it waits: %s", why)
+	}
 	q, err = state.Get[api.Quota](t.Context(), r.store, "shop")
 	must(t, err)
 	must(t, r.store.Delete(t.Context(), q))

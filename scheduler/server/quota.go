@@ -61,6 +61,10 @@ func (s *Server) affordable(ctx context.Context, r api.Resource, was *api.Servic
 	if q == nil {
 		return nil
 	}
+	if why := scheduler.Unbounded(q, &of.Spec.Set.Set); why != "" &&
+		(was == nil || of.Spec.Replicas > was.Spec.Replicas || scheduler.Unbounded(q, &was.Spec.Set.Set) == "") {
+		return fault.Of(errdefs.ErrPermissionDenied, "service %s: %s", of.Name, why)
+	}
 	used, err := s.asked(ctx, tenant, of.Name)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/client"
 	"github.com/mosdocker/mosdocker/scheduler/server"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // TestQuotas: what is too much is refused with what is used and what is allowed, less is always
@@ -46,6 +48,19 @@ func TestQuotas(t *testing.T) {
 		}
 		if _, err := shop.Plan(t.Context(), s); !errdefs.IsPermissionDenied(err) {
 			t.Errorf("a plan of %s: %v", c.set, err)
+		}
+	}
+	unbounded := shopService(t, "", "")
+	unbounded.Name, unbounded.Spec.Replicas = "shop-free", 1
+	for want, change := range map[string]func(*spec.Set){
+		"it bounds CPU, and container app has no limit of it":    func(s *spec.Set) { s.CPU, s.Containers[0].Options.CPU = 0, 0 },
+		"it bounds memory, and container app has no limit of it": func(s *spec.Set) { s.MEM, s.Containers[0].Options.MEM = 0, 0 },
+	} {
+		s := *unbounded
+		s.Spec.Set.Containers = slices.Clone(s.Spec.Set.Containers)
+		change(&s.Spec.Set.Set)
+		if _, err := client.Create(t.Context(), r.Client, &s, client.Change{}); !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %s, got %v", want, err)
 		}
 	}
 	if _, err := client.Patch[api.Service](t.Context(), shop, "shop-web", replicas(6), client.Change{}); !errdefs.IsPermissionDenied(err) ||
