@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
@@ -30,12 +32,10 @@ func (c *Controller) Host(_ context.Context, name string) (*api.Host, error) {
 	return &out, nil
 }
 
-// Join makes a host. The name of one that is lost goes to another machine if no set must
-// be feared to run on both: each may by its policy, or the host is fenced.
+// Join makes a host; any process does, whoever leads. The name of one that is lost goes to
+// another machine if no set must be feared to run on both: each may by its policy, or the host
+// is fenced. That is the leader's to say, whose sets are not behind.
 func (c *Controller) Join(ctx context.Context, name string, status api.HostStatus) error {
-	if _, err := c.leading(); err != nil {
-		return err
-	}
 	status.Health, status.Since = "", time.Time{}
 	h := &api.Host{Meta: api.Meta{Name: name}, Status: status}
 	if err := h.Check(); err != nil {
@@ -43,8 +43,9 @@ func (c *Controller) Join(ctx context.Context, name string, status api.HostStatu
 	}
 	was, err := state.Get[api.Host](ctx, c.store, name)
 	switch {
-	case err != nil:
+	case errdefs.IsNotFound(err):
 		err = c.store.Create(ctx, h)
+	case err != nil:
 	case was.Status.Machine == status.Machine && was.Deleted.IsZero():
 		return nil
 	case !was.Deleted.IsZero():
@@ -52,6 +53,9 @@ func (c *Controller) Join(ctx context.Context, name string, status api.HostStatu
 	case was.Status.Health == api.Healthy || was.Status.Health == api.Suspect:
 		return fault.Exists("host %s is live on another machine: take another name, or stop that one first", name)
 	default:
+		if _, err := c.leading(); err != nil {
+			return err
+		}
 		if err := c.mayMove(was); err != nil {
 			return err
 		}

@@ -99,13 +99,13 @@ type Lease struct {
 }
 
 // Controller is what the link's server asks of the process that it runs in. On one that
-// does not lead all fails with class Unavailable.
+// does not lead reports and assignments fail with class Unavailable.
 type Controller interface {
 	// Host is a host of the cluster; NotFound if there is none of the name.
 	Host(ctx context.Context, name string) (*api.Host, error)
 	// Join makes a host, with what it says of itself, or gives the name of one that is
-	// lost to another machine (status.machine). Who may join was asked before. A host that
-	// is live on another machine is of class AlreadyExists.
+	// lost to another machine (status.machine), which only the leader does. Who may join was
+	// asked before. A host that is live on another machine is of class AlreadyExists.
 	Join(ctx context.Context, name string, status api.HostStatus) error
 	// Report takes a report of a host that joined. It is quick: it writes transitions
 	// later.
