@@ -1,13 +1,18 @@
 package control_test
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/state"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // TestHostsJoinByAnyController: one that does not lead makes them too, once each; the name of a
@@ -49,4 +54,152 @@ func TestHostsJoinByAnyController(t *testing.T) {
 			t.Errorf("the name of a live host: %v", err)
 		}
 	}
+}
+
+// TestDrainedHostsGetEmpty shows that sets leave one at a time, never run on two hosts, and
+// that those with a volume stay until the host is removed.
+func TestDrainedHostsGetEmpty(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	r.lead("c1")
+	r.create(service("web", 4))
+	db := service("db", 1)
+	db.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
+	r.create(db)
+	r.ready("web")
+	r.ready("db")
+	r.settled()
+	home := r.sets()[0].Spec.Host
+	r.editHost(home, func(h *api.Host) { h.Spec.Availability = api.Draining })
+	on := func(names string) {
+		t.Helper()
+		testx.Eventually(t, patience, func() error {
+			var left []string
+			for _, s := range r.sets() {
+				if s.Spec.Host == home || s.Spec.Leaving || s.Status.Phase != api.Ready {
+					left = append(left, s.Name)
+				}
+			}
+			if is := strings.Join(left, " "); is != names {
+				return fmt.Errorf("on %s or not ready are %q, want %q", home, is, names)
+			}
+			return nil
+		})
+	}
+	on("db-1")
+	r.happened("waits", "its volume cannot move")
+	r.editHost(home, func(h *api.Host) { h.Deleted = time.Now() })
+	on("")
+	r.gone(func() error {
+		h, err := state.Get[api.Host](t.Context(), r.store, home)
+		if err == nil && h.Deleted.IsZero() {
+			return errors.New("it joined again")
+		}
+		return err
+	})
+	r.ready("web")
+	r.ready("db")
+	r.settled()
+}
+
+// TestLostHosts shows the policies.
+func TestLostHosts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 3)
+	r.lead("c1")
+	web := service("web", 3)
+	web.Spec.Placement.Spread = []api.Spread{{Level: api.LevelHost, MaxSkew: 1}}
+	r.create(web)
+	db := service("db", 3)
+	db.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
+	db.Spec.Placement.Spread = web.Spec.Placement.Spread
+	r.create(db)
+	vip := service("vip", 1)
+	vip.Spec.Set.Network.IP, vip.Spec.OnHostLost = "10.9.0.21", api.ReplaceFenced
+	r.create(vip)
+	for _, name := range []string{"web", "db", "vip"} {
+		r.ready(name)
+	}
+	r.settled()
+	place := func(name string) string {
+		s, err := state.Get[api.SetInstance](t.Context(), r.store, name)
+		must(t, err)
+		return s.Spec.Host
+	}
+	lost := place("vip-1")
+	h := r.hosts[lost]
+	r.edit("web", func(s *api.Service) { s.Spec.Placement.Spread = nil })
+	began := time.Now()
+	h.Kill()
+	r.happened(string(api.Suspect), "")
+	r.happened("replaced", lost)
+	took := time.Since(began)
+	t.Logf("replaced after %s with a lease of %s", took, r.config.Lease)
+	r.ready("web")
+	r.happened(string(api.Lost), "")
+	for _, s := range r.sets() {
+		switch moved := s.Spec.Host != lost; {
+		case s.Spec.Service == "web" && !moved:
+			t.Errorf("%s waits on the lost host", s.Name)
+		case s.Spec.Service == "db" && !moved && (s.Status.Phase != "" || !strings.Contains(s.Status.Message, lost)):
+			t.Errorf("%s is told to be %+v", s.Name, s.Status)
+		}
+	}
+	if at := place("vip-1"); at != lost {
+		t.Fatalf("the set with an address went to %s unfenced", at)
+	}
+	// A word that it is silent frees the address, not the volume.
+	r.editHost(lost, func(h *api.Host) { h.Spec.Fenced = true })
+	r.ready("vip")
+	if at := place("vip-1"); at == lost {
+		t.Fatal("the set with an address waits on a fenced host")
+	}
+	if c := r.claims(); len(c) != 4 {
+		t.Errorf("the claims are %+v", c)
+	}
+	// It comes back with what it ran: its volume serves again, what was replaced ends.
+	h.Boot()
+	r.ready("db")
+	r.settled()
+	if got, err := state.Get[api.Host](t.Context(), r.store, lost); err != nil || got.Spec.Fenced || got.Status.Health != api.Healthy {
+		t.Errorf("the host that came back is %+v, %v", got, err)
+	}
+}
+
+// TestManyLostHostsAreNotReplaced shows the brake, and that it is released when hosts are back.
+func TestManyLostHostsAreNotReplaced(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 8)
+	r.lead("c1")
+	s := service("web", 8)
+	s.Spec.Placement.Spread = []api.Spread{{Level: api.LevelHost, Weight: 100}}
+	r.create(s)
+	r.ready("web")
+	before := map[string]string{}
+	for _, s := range r.sets() {
+		before[s.Name] = s.Spec.Host
+	}
+	for i := range 4 {
+		r.hosts[fmt.Sprintf("h%d", i+1)].Silence(true)
+	}
+	r.happened("brake", "")
+	testx.Eventually(t, patience, func() error {
+		got, err := state.Get[api.Service](t.Context(), r.store, "web")
+		must(t, err)
+		if got.Status.Ready != 4 || !strings.Contains(got.Status.Reason, "too many hosts") {
+			return fmt.Errorf("status %+v", got.Status)
+		}
+		return nil
+	})
+	for _, s := range r.sets() {
+		if s.Spec.Host != before[s.Name] {
+			t.Errorf("%s went from %s to %s", s.Name, before[s.Name], s.Spec.Host)
+		}
+	}
+	for i := range 4 {
+		r.hosts[fmt.Sprintf("h%d", i+1)].Silence(false)
+	}
+	r.happened("brake-released", "")
+	r.ready("web")
+	r.settled()
 }
