@@ -114,8 +114,8 @@ func reachable(t *testing.T, c server.Config, h *carrier) *rig {
 }
 
 var (
-	cat     = session.Request{Verb: session.Exec, Container: "app", Command: []string{"cat", "-"}, Stdin: true} //nolint:gochecknoglobals // not changed
-	forever = session.Request{Verb: session.Logs, Container: "app", Follow: true}                               //nolint:gochecknoglobals // not changed
+	cat     = session.Request{Verb: session.Exec, Container: "app", Command: []string{"cat", "-"}, Stdin: true}
+	forever = session.Request{Verb: session.Logs, Container: "app", Follow: true}
 )
 
 // bearer is a client with a new token.
