@@ -275,7 +275,7 @@ func (h *Host) Report(context.Context) link.Report {
 		case h.broken[one.Name] != "":
 			now.Generation, now.Phase, now.Message = one.Generation, api.Failed, h.broken[one.Name]
 		case known && t.UID == one.UID:
-			now.Generation, now.Phase, now.Message, now.Gone = t.Generation, phase(t), t.Detail, t.Gone && one.Stop
+			now.Generation, now.Phase, now.Message, now.Gone = t.Generation, phase(t), strings.ReplaceAll(t.Detail, "\n", "; "), t.Gone && one.Stop
 		case one.Stop:
 			now.Phase, now.Message = api.Running, "it is not stopped yet"
 		}

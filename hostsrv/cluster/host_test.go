@@ -158,7 +158,7 @@ func TestHowSetsAreReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.told = map[string]hostsrv.Told{
-		"web-1": {UID: "u1", Generation: 2, State: hostapi.Healing},
+		"web-1": {UID: "u1", Generation: 2, State: hostapi.Healing, Detail: "it fails\nthe old one serves"}, // lists have one line for it
 		"web-2": {UID: "u2", Gone: true, State: hostapi.Stopped},
 		"old-1": {UID: "u9", State: hostapi.Removing},
 	}
@@ -167,7 +167,7 @@ func TestHowSetsAreReported(t *testing.T) {
 	for _, s := range first.Sets {
 		got[s.Name] = s
 	}
-	if s := got["web-1"]; s.Phase != api.Starting || s.Generation != 2 || s.Since.IsZero() {
+	if s := got["web-1"]; s.Phase != api.Starting || s.Generation != 2 || s.Message != "it fails; the old one serves" || s.Since.IsZero() {
 		t.Errorf("web-1: %+v", s)
 	}
 	if s := got["web-2"]; !s.Gone || s.Phase != api.Stopped {
