@@ -82,7 +82,7 @@ func (f *fleet) db() string {
 // back; another is cut off from the controllers, and is joined again. All the while a
 // history is recorded of who was where.
 func TestServiceOnFiveHosts(t *testing.T) {
-	f := &fleet{lab.NewFleet(t, rig.Config{Hosts: 5}), t}
+	f := &fleet{lab.NewFleet(t, rig.Config{Hosts: 5, Newest: 2}), t}
 	history, stop := f.Record()
 	f.Head.Set("service", "create", "-f", f.service(10, "1"))
 	f.Head.Set("service", "create", "-f", f.db())
