@@ -183,6 +183,29 @@ func call(method, uri, body string) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nX-Mos-Authz: guess\r\nX-Mos-Other: y\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, uri, len(body), body)
 }
 
+// TestABodyThatDoesNotComeIsNotWaitedFor: else a client that announces one holds what its
+// request takes for good.
+func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+	h := open(t, policyOfMe())
+	p := h.newProxy()
+	p.bodyLimit = 50 * time.Millisecond
+	srv := httptest.NewUnstartedServer(p)
+	path := filepath.Join(t.TempDir(), "s")
+	srv.Listener.Close()
+	var err error
+	if srv.Listener, err = net.Listen("unix", path); err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.ConnContext = withPeer
+	srv.Start()
+	defer srv.Close()
+	head := "POST /v1.41/containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+	codes, bodies := h.ask(t, path, head, 1)
+	if codes[0] != http.StatusBadRequest || !strings.Contains(bodies[0], "the body is cut off") {
+		t.Errorf("got %v %q", codes, bodies)
+	}
+}
+
 // TestWhatFollowsAFailedUpgradeIsJudged: a connection that the Engine did not turn
 // into another is no tunnel to it.
 func TestWhatFollowsAFailedUpgradeIsJudged(t *testing.T) {

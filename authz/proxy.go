@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mosdocker/mosdocker/authz/judge"
 	"github.com/mosdocker/mosdocker/authz/request"
@@ -24,8 +25,9 @@ import (
 // exec) are only handed on once the Engine has answered that it did so: before
 // that, and when it did not, what the client sends is a request to be judged.
 type proxy struct {
-	d       *Daemon
-	reverse *httputil.ReverseProxy
+	d         *Daemon
+	reverse   *httputil.ReverseProxy
+	bodyLimit time.Duration // for a body that is judged to arrive
 }
 
 // passage is what becomes of one request on its way.
@@ -39,8 +41,8 @@ type passage struct {
 
 type passageKey struct{}
 
-func (d *Daemon) newProxy() http.Handler {
-	p := &proxy{d: d}
+func (d *Daemon) newProxy() *proxy {
+	p := &proxy{d: d, bodyLimit: 30 * time.Second}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: p.rewrite, Transport: d.engine.http, FlushInterval: -1, BufferPool: &buffers{},
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
@@ -64,12 +66,11 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	raw := request.Raw{Method: r.Method, URI: r.RequestURI, Header: r.Header, Whole: true}
 	if !request.IsStream(raw.Method, raw.URI) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
-		if err != nil {
-			if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
-				answer(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("mos-authz: the body is larger than %d bytes", big.Limit))
-				return
-			}
+		body, err := p.read(w, r)
+		if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			answer(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("mos-authz: the body is larger than %d bytes", big.Limit))
+			return
+		} else if err != nil {
 			answer(w, http.StatusBadRequest, "mos-authz: the body is cut off: "+err.Error())
 			return
 		}
@@ -95,6 +96,21 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), passageKey{}, pass)))
+}
+
+// read is a body that is judged. One that does not arrive in time is cut off: else whoever
+// announces it holds what it has taken of this process.
+func (p *proxy) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return []byte{}, nil
+	}
+	ctl := http.NewResponseController(w)
+	_ = ctl.SetReadDeadline(time.Now().Add(p.bodyLimit)) // a recorder has none
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
+	if err == nil { // else what is left of the body would be waited for once more
+		_ = ctl.SetReadDeadline(time.Time{})
+	}
+	return body, err
 }
 
 // edit makes a tenant's request safe and his own.

@@ -74,8 +74,12 @@ func (d *Daemon) explain(ctx context.Context, r api.ExplainRequest) (api.Explana
 
 // Explain is a verdict in the words of the API.
 func Explain(v judge.Verdict) api.Explanation {
-	return api.Explanation{
+	e := api.Explanation{
 		Allow: v.Allow, Denied: v.Denied, Mode: string(v.Mode), Subject: v.Subject, Profile: v.Profile, Action: v.Action, Object: v.Object,
-		Rule: v.Rule, Reason: v.Reason, Change: v.Edit.String(),
+		Rule: v.Rule, Reason: v.Reason,
 	}
+	if !v.Denied && !v.Free {
+		e.Change = v.Edit.String()
+	}
+	return e
 }

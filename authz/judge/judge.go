@@ -166,7 +166,7 @@ func (j *judge) unlimited() bool { return policy.Is(j.l.Unlimited) }
 // policy.
 func (j *judge) may(action string, o policy.Object) *denial {
 	if o.Kind != "" && j.object == "" {
-		j.object = o.Kind + " " + o.Name
+		j.object = strings.TrimSpace(o.Kind + " " + o.Name)
 	}
 	if d := j.shielded(action, o); d != nil {
 		return d

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -86,7 +87,12 @@ func parse(name string, text []byte, ready map[string]*Profile) (*Policy, error)
 		c.fault("who", "want one [[who]] at least: without it nobody may do anything")
 	}
 	if len(c.faults) > 0 {
-		return nil, fault.Invalid("%w", errors.Join(c.faults...))
+		slices.SortStableFunc(c.faults, func(a, b misplaced) int { return cmp.Or(a.line-b.line, a.column-b.column) })
+		var all []error
+		for _, f := range c.faults {
+			all = append(all, fmt.Errorf("%s:%d:%d: %s", name, f.line, f.column, f.what))
+		}
+		return nil, fault.Invalid("%w", errors.Join(all...))
 	}
 	return &Policy{Mode: f.Mode, Who: f.Who, Profiles: c.profiles}, nil
 }
@@ -110,13 +116,34 @@ func tomlFaults(name string, err error) error {
 // plain is a decoder's words without Go's.
 func plain(e *toml.DecodeError) string {
 	text := strings.TrimPrefix(e.Error(), "toml: ")
-	if what, rest, ok := strings.Cut(text, " into struct field "); ok {
-		text = what + " into a " + rest[strings.LastIndexByte(rest, ' ')+1:]
+	if what, of, ok := strings.Cut(text, " into "); ok && strings.HasPrefix(what, "cannot decode TOML ") {
+		text = "want " + wanted(of[strings.LastIndexByte(of, ' ')+1:]) + ", not " + wanted(strings.TrimPrefix(what, "cannot decode TOML "))
 	}
 	if key := e.Key(); len(key) > 0 {
 		return strings.Join(key, ".") + ": " + text
 	}
 	return text
+}
+
+// wanted names a type of Go.
+func wanted(kind string) string {
+	switch {
+	case strings.HasPrefix(kind, "[]"):
+		return "a list in brackets"
+	case strings.HasPrefix(kind, "*"):
+		return wanted(kind[1:])
+	case strings.Contains(kind, "int"), strings.HasPrefix(kind, "float"):
+		return "a number"
+	case kind == "bool":
+		return "true or false"
+	}
+	return "a " + kind
+}
+
+// misplaced is a fault and where it is.
+type misplaced struct {
+	place
+	what string
 }
 
 // checker looks at what types cannot say.
@@ -125,7 +152,7 @@ type checker struct {
 	places   map[string]place
 	ready    map[string]*Profile
 	profiles map[string]*Profile // ready-made, and those compiled so far
-	faults   []error
+	faults   []misplaced
 }
 
 // fault notes a fault at a key, or at the nearest key around it.
@@ -139,7 +166,7 @@ func (c *checker) fault(key, format string, args ...any) {
 		}
 		k = k[:i]
 	}
-	c.faults = append(c.faults, fmt.Errorf("%s:%d:%d: %s", c.name, at.line, at.column, fmt.Sprintf(format, args...)))
+	c.faults = append(c.faults, misplaced{at, fmt.Sprintf(format, args...)})
 }
 
 // plainOwner says whether a name can stand in a label and in a line of a Dockerfile.
@@ -192,7 +219,7 @@ func (c *checker) profile(name string, all map[string]*fileProfile, path []strin
 		at := fmt.Sprintf("%s.rule[%d]", key, i)
 		c.rule(at, r)
 		r.name = fmt.Sprintf("profile %s: rule %d", name, i+1)
-		if pl, ok := c.places[at]; ok {
+		if pl, ok := c.places[at]; ok && c.ready != nil { // nobody has the file of the ready-made ones
 			r.name += fmt.Sprintf(" (%s:%d)", c.name, pl.line)
 		}
 		p.Rules = append(p.Rules, *r)

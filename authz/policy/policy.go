@@ -121,11 +121,10 @@ func (p *Profile) Decide(action string, o Object, self string) Ruling {
 		if len(r.Allow) > 0 {
 			return Ruling{Allow: true, Rule: r.name}
 		}
-		reason := r.Reason
-		if reason == "" {
-			reason = "the policy refuses " + action + about(o)
+		if r.Reason != "" {
+			return Ruling{Rule: r.name, Reason: r.Reason + " (" + action + ")"}
 		}
-		return Ruling{Rule: r.name, Reason: reason}
+		return Ruling{Rule: r.name, Reason: "the policy refuses " + action + about(o)}
 	}
 	return Ruling{Rule: "profile " + p.Name + ": default", Reason: "no rule of the policy allows " + action + about(o)}
 }

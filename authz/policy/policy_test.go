@@ -145,7 +145,8 @@ func TestFaultsHaveTheirPlace(t *testing.T) {
 		{"version = 1\n[profile.p]\nrule=[{allow=['container.fly']}]", "p.toml:3:8: there is no action \"container.fly\"; there are container.attach"},
 		{"version = 1\n[[profile.p.rule]]\nallow=['*']\ndeny=['*']", "p.toml:2:3: a rule has either"},
 		{"version = 1\n[profile.p.limits]\nmemory='lots'", "p.toml:3:1: \"lots\" is no size"},
-		{"version = 1\n[profile.p.limits]\ncpus='two'", "p.toml:3:"},
+		{"version = 1\n[profile.p.limits]\ncpus='two'", "p.toml:3:6: profile.p.limits.cpus: want a number, not a string"},
+		{"version = 1\n[[profile.p.rule]]\nallow='*'", "p.toml:3:7: profile.p.rule.allow: want a list in brackets, not a string"},
 		{"version = 1\n[profile.p.limits]\nhost_namespaces=['net']", "p.toml:3:1: there is no namespace \"net\""},
 		{"version = 1\n[profile.p.limits]\nbinds=['srv/*']", "p.toml:3:1: \"srv/*\" is no absolute path"},
 		{"version = 1\n[[who]]\nname='x'\nuid=[-1]\nprofile='open'", "p.toml:4:"},
@@ -158,6 +159,21 @@ func TestFaultsHaveTheirPlace(t *testing.T) {
 		if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
 		}
+	}
+}
+
+func TestAllFaultsAreToldInTheirOrder(t *testing.T) {
+	_, err := Parse("p.toml", []byte("version = 1\n[[who]]\nname='x'\nuid=[1]\nprofile='y'\n[profile.p.limits]\nmemory='z'\n"))
+	if err == nil || strings.Index(err.Error(), "p.toml:5:") > strings.Index(err.Error(), "p.toml:7:") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusalsNameTheAction(t *testing.T) {
+	p := must(t, small)
+	r := p.Profiles["tenant"].Decide("builder.prune", Object{}, "a")
+	if want := (Ruling{Rule: "profile tenant: rule 1", Reason: "the policy leaves this to operators (builder.prune)"}); r != want {
+		t.Errorf("got %+v, want %+v", r, want)
 	}
 }
 

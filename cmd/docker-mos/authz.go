@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -18,17 +17,13 @@ import (
 	"github.com/mosdocker/mosdocker/authz/request"
 )
 
-// authzAdmin is the variable that names the admin socket of mos-authz.
-const authzAdmin = "MOS_AUTHZ_ADMIN"
-
 // guard has the commands of mos-authz.
-type guard struct{ socket string }
+type guard struct{ address }
 
 func newAuthz() *cobra.Command {
-	g := &guard{}
+	g := &guard{address{name: "mos-authz", env: "MOS_AUTHZ_ADMIN", flag: "socket", usual: api.DefaultSocket}}
 	cmd := group("authz", "Policies of mos-authz")
-	cmd.PersistentFlags().StringVar(&g.socket, "socket", cmp.Or(os.Getenv(authzAdmin), api.DefaultSocket), "Admin socket of mos-authz; "+authzAdmin+" names it, too")
-	cmd.PersistentFlags().Lookup("socket").DefValue = api.DefaultSocket
+	g.socketFlag(cmd.PersistentFlags(), g.flag)
 	cmd.AddCommand(g.check(), g.test(), g.explain(), g.reload(), g.status())
 	return cmd
 }
@@ -37,11 +32,7 @@ func newAuthz() *cobra.Command {
 func (g *guard) ask(cmd *cobra.Command, f func(context.Context, *api.Client) error) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), callLimit)
 	defer cancel()
-	err := f(ctx, api.New(g.socket))
-	if unreachable(err) {
-		return hinted(err, "start mos-authz with systemctl start mos-authz", "another socket of mos-authz is named by --socket or "+authzAdmin)
-	}
-	return err
+	return g.address.explain(cmd, f(ctx, api.New(g.at())))
 }
 
 func readPolicy(path string) (*policy.Policy, error) {
@@ -141,7 +132,7 @@ func (g *guard) explain() *cobra.Command {
 	var r api.ExplainRequest
 	var path string
 	cmd := &cobra.Command{
-		Use: "explain [OPTIONS] METHOD URI [BODY]", Short: "Tell what would become of a request, which rule says so and why", Args: between(2, "METHOD", "URI", "BODY"),
+		Use: "explain [OPTIONS] METHOD URI [BODY]", Short: "Tell what would become of a request, which rule says so and why", Args: between(2, "METHOD", "URI", "[BODY]"),
 		Long: "Tell what would become of a request, which rule says so and why. The request is not sent. mos-authz is asked, which knows the Engine's objects and its policy in force; " +
 			"with --policy a file is, and no object is there. A BODY of - is read from standard input. The exit code is 1 for a request that would be denied.",
 		Example: "docker mos authz explain --who 'uid=1000 gid=2000' POST /v1.45/containers/create '{\"Image\": \"busybox\", \"HostConfig\": {\"Privileged\": true}}'",

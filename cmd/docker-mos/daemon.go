@@ -32,14 +32,19 @@ type admin interface {
 	SetLogLevel(ctx context.Context, l adminapi.LogLevel) error
 }
 
-// daemon is one of the daemons that commands ask, by its client C.
-type daemon[C admin] struct {
-	name   string // also of its unit, its log and docker's socket
+// address is where a daemon is asked.
+type address struct {
+	name   string // of the daemon, also of its unit, its log and docker's socket
 	env    string // variable that names the admin socket
 	flag   string // that names it in commands that ask several daemons
 	usual  string // where it is when nobody says
 	socket string // the admin socket
-	dial   func(socket string) C
+}
+
+// daemon is one of the daemons that commands ask, by its client C.
+type daemon[C admin] struct {
+	address
+	dial func(socket string) C
 
 	// What can be seen of it on the host while it does not answer.
 	host  host
@@ -52,7 +57,7 @@ type daemon[C admin] struct {
 }
 
 // socketFlag adds a flag of the admin socket.
-func (d *daemon[C]) socketFlag(fs *pflag.FlagSet, name string) {
+func (d *address) socketFlag(fs *pflag.FlagSet, name string) {
 	def := os.Getenv(d.env)
 	if def == "" {
 		def = d.usual
@@ -64,7 +69,7 @@ func (d *daemon[C]) socketFlag(fs *pflag.FlagSet, name string) {
 func (d *daemon[C]) client() C { return d.dial(d.at()) }
 
 // at is the admin socket; no name of one means the usual.
-func (d *daemon[C]) at() string { return cmp.Or(d.socket, d.usual) }
+func (d *address) at() string { return cmp.Or(d.socket, d.usual) }
 
 // within runs f against the daemon with a limit of time, and explains its error.
 func (d *daemon[C]) within(cmd *cobra.Command, f func(context.Context, C) error) error {
@@ -111,12 +116,12 @@ func unreachable(err error) bool {
 }
 
 // howToStart is where a daemon that does not run is started from.
-func (d *daemon[C]) howToStart() string {
+func (d *address) howToStart() string {
 	return "start " + d.name + " with systemctl start " + d.name + ", or with make up in the source tree"
 }
 
 // explain gives an error of the daemon's client what to do about it.
-func (d *daemon[C]) explain(cmd *cobra.Command, err error) error {
+func (d *address) explain(cmd *cobra.Command, err error) error {
 	if !unreachable(err) {
 		return err
 	}
@@ -147,7 +152,7 @@ func isSocket(path string) bool {
 
 // flagOf is the name of the flag by which a command takes the admin socket: in
 // the daemon's own group it is plain.
-func (d *daemon[C]) flagOf(cmd *cobra.Command) string {
+func (d *address) flagOf(cmd *cobra.Command) string {
 	if cmd.Flags().Lookup(d.flag) != nil {
 		return d.flag
 	}

@@ -29,12 +29,12 @@ type (
 func newApp(h host) *app {
 	return &app{
 		bridge: &daemon[*api.Client]{
-			name: "mosbridge", env: "MOS_BRIDGE_SOCKET", flag: "socket", usual: api.DefaultSocket, dial: api.New, host: h,
+			address: address{name: "mosbridge", env: "MOS_BRIDGE_SOCKET", flag: "socket", usual: api.DefaultSocket}, dial: api.New, host: h,
 			looks: []look{h.links, h.ports, h.bridges, h.rules}, tools: h.bridgeTools,
 			clean: "nothing of mosbridge is on this host",
 		},
 		lvm: &daemon[*lvm.Client]{
-			name: "mos-lvm", env: "MOS_LVM_ADMIN", flag: "volume-socket", usual: lvm.DefaultSocket, dial: lvm.New, host: h, optional: true,
+			address: address{name: "mos-lvm", env: "MOS_LVM_ADMIN", flag: "volume-socket", usual: lvm.DefaultSocket}, dial: lvm.New, host: h, optional: true,
 			looks: []look{h.mounts, h.loops}, tools: h.volumeTools,
 			clean: "no volume of mos-lvm is mounted or attached on this host",
 			blind: "only mounts and loop devices of mos-lvm are looked for: logical volumes, images and the recycle bin are not looked at",

@@ -32,7 +32,9 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any, strict b
 	ctl := http.NewResponseController(w)
 	_ = ctl.SetReadDeadline(time.Now().Add(bodyLimit)) // a recorder has none
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = ctl.SetReadDeadline(time.Time{})
+	if err == nil { // else net/http would wait for the rest without an end
+		_ = ctl.SetReadDeadline(time.Time{})
+	}
 	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		err = fmt.Errorf("the body is larger than %d bytes", big.Limit)
 	} else if err != nil {

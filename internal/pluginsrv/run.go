@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os/user"
 	"slices"
 	"sync"
 	"time"
@@ -73,6 +74,9 @@ func (s *Server) listenAll(ctx context.Context, sockets []Socket) ([]net.Listene
 					errs = append(errs, l.Close())
 				}
 				return nil, errors.Join(errs...)
+			}
+			if _, err := user.LookupGroup(so.Group); so.Group != "" && err != nil {
+				s.cfg.Log.WarnContext(ctx, "only root reaches a socket, whose group this host has not: make it with groupadd -r, and start me anew", "socket", so.Path, "group", so.Group)
 			}
 		}
 		out = append(out, l)

@@ -1,6 +1,7 @@
 package pluginsrv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -160,6 +161,21 @@ func TestStaleSocketOfAKilledDaemonIsReplaced(t *testing.T) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMissingGroupIsTold(t *testing.T) {
+	var log bytes.Buffer
+	s := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	ls, err := s.listenAll(t.Context(), []Socket{{Path: filepath.Join(t.TempDir(), "s"), Group: "no-such-group"}, {Path: filepath.Join(t.TempDir(), "t")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ls {
+		l.Close()
+	}
+	if n := strings.Count(log.String(), "group=no-such-group"); n != 1 || strings.Count(log.String(), "groupadd") != 1 {
+		t.Errorf("got %s", log.String())
 	}
 }
 
