@@ -9,6 +9,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/authz/api"
 	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
@@ -56,20 +57,25 @@ func (d *Daemon) admin(s *pluginsrv.Server) http.Handler {
 
 // explain judges a request that nobody sent. It is not noted.
 func (d *Daemon) explain(ctx context.Context, r api.ExplainRequest) (api.Explanation, error) {
-	who, err := judge.ParseWho(r.Who)
+	front, who, raw, err := Asked(r)
 	if err != nil {
 		return api.Explanation{}, err
 	}
+	return Explain(d.judge(ctx, front, who, raw)), nil
+}
+
+// Asked is the request that somebody wants explained.
+func Asked(r api.ExplainRequest) (judge.Front, policy.Who, request.Raw, error) {
 	front := judge.Proxy
 	switch r.Front {
 	case "", "proxy":
 	case "plugin":
 		front = judge.Plugin
 	default:
-		return api.Explanation{}, fault.Invalid("front %.20q is neither proxy nor plugin", r.Front)
+		return 0, policy.Who{}, request.Raw{}, fault.Invalid("front %.20q is neither proxy nor plugin", r.Front)
 	}
-	raw := request.Raw{Method: r.Method, URI: r.URI, Body: []byte(r.Body), Whole: front == judge.Proxy, Header: judge.Headers(r.Body)}
-	return Explain(d.judge(ctx, front, who, raw)), nil
+	who, err := judge.ParseWho(r.Who)
+	return front, who, request.Raw{Method: r.Method, URI: r.URI, Body: []byte(r.Body), Whole: front == judge.Proxy, Header: judge.Headers(r.Body)}, err
 }
 
 // Explain is a verdict in the words of the API.

@@ -14,7 +14,6 @@ import (
 	"github.com/mosdocker/mosdocker/authz/api"
 	"github.com/mosdocker/mosdocker/authz/judge"
 	"github.com/mosdocker/mosdocker/authz/policy"
-	"github.com/mosdocker/mosdocker/authz/request"
 )
 
 // guard has the commands of mos-authz.
@@ -180,19 +179,10 @@ func (g *guard) explained(cmd *cobra.Command, path string, r api.ExplainRequest)
 	if err != nil {
 		return e, err
 	}
-	who, err := judge.ParseWho(r.Who)
+	front, who, raw, err := authz.Asked(r)
 	if err != nil {
-		return e, usage("--who: %s", err)
+		return e, usage("%s", err)
 	}
-	front := judge.Proxy
-	switch r.Front {
-	case "proxy":
-	case "plugin":
-		front = judge.Plugin
-	default:
-		return e, usage("--front %s is neither proxy nor plugin", r.Front)
-	}
-	raw := request.Raw{Method: r.Method, URI: r.URI, Body: []byte(r.Body), Whole: front == judge.Proxy, Header: judge.Headers(r.Body)}
 	return authz.Explain(judge.Judge(p, front, who, raw, judge.Things{})), nil
 }
 
