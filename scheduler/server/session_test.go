@@ -304,8 +304,11 @@ func TestSessions(t *testing.T) {
 		"by=reader role=read-only .*verb=exec .*status=403",
 		"by=reader .*method=endSession .*verb=logs",
 	} {
-		if !log.has(want) {
-			t.Errorf("the audit has no line %q", want)
-		}
+		testx.Eventually(t, 10*time.Second, func() error { // a session's end is told after its host's
+			if !log.has(want) {
+				return fmt.Errorf("the audit has no line %q", want)
+			}
+			return nil
+		})
 	}
 }
