@@ -149,10 +149,11 @@ func TestOpenRequestsEndWithTheirToken(t *testing.T) {
 	for name, as := range users {
 		c, err := as.Session(ctx, "shop-web-1", cat)
 		must(t, err)
-		sessions[name], watches[name] = make(chan struct{}), make(chan struct{})
-		go func() { defer close(sessions[name]); _, _ = c.Copy(io.Discard, io.Discard) }() // it breaks off
+		session, watch := make(chan struct{}), make(chan struct{})
+		sessions[name], watches[name] = session, watch
+		go func() { defer close(session); _, _ = c.Copy(io.Discard, io.Discard) }() // it breaks off
 		go func() {
-			defer close(watches[name])
+			defer close(watch)
 			for _, err := range client.Watch[api.SetInstance](ctx, as, list.Revision) {
 				if err != nil {
 					return
