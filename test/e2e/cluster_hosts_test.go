@@ -24,7 +24,7 @@ func (f *fleet) service(replicas int, version string) string {
 	f.t.Helper()
 	return f.File("web.json", fmt.Sprintf(`{"name": "web", "spec": {"replicas": %d,
   "placement": {"strategy": "even", "spread": [{"level": "host", "maxSkew": 1}, {"level": "rack", "weight": 10}]},
-  "set": {"CPU": 0.1, "MEM": "64m", "Network": {"Name": "prod"}, "Sysctls": {"net.ipv4.tcp_migrate_req": "1"}, "Containers": [
+  "set": {"CPU": 0.3, "MEM": "64m", "Network": {"Name": "prod"}, "Sysctls": {"net.ipv4.tcp_migrate_req": "1"}, "Containers": [
     {"Name": "app", "Image": %q, "Options": {"CPU": 80, "MEM": 80, "Env": {"VERSION": %q}, "Command": ["netcheck", "serve", "-share", "-ready", "/tmp/ready", ":7000"],
       "Ready": {"Exec": ["test", "-e", "/tmp/ready"], "Deadline": "60s"}, "Update": {"Strategy": "overlap"}, "Stop": {"Grace": "10s"}}},
     {"Name": "side", "Image": %q, "Options": {"CPU": 10, "MEM": 10, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}}]}}}`,

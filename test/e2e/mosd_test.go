@@ -41,6 +41,11 @@ func keep(t *testing.T, engine rig.Engine, liveRestore bool, flags ...string) *k
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // what is removed then is not to be healed
+		if err := h.Kill9("mosd"); err != nil {
+			t.Error(err)
+		}
+	})
 	return k
 }
 
