@@ -41,7 +41,7 @@ func (m *Machine) argv() []string {
 }
 
 func (m *Machine) kernelArgs() string {
-	args := "console=ttyS0 no_timer_check net.ifnames=0 mitigations=off apparmor=0 selinux=0 audit=0 quiet loglevel=4 panic=-1 systemd.show_status=0"
+	args := "console=ttyS0 net.ifnames=0 mitigations=off apparmor=0 selinux=0 audit=0 quiet loglevel=4 panic=-1 systemd.show_status=0"
 	if n := m.state.Config.IdleMinutes; n > 0 {
 		args += fmt.Sprintf(" mos.idle=%d", n)
 	}
