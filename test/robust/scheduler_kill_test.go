@@ -203,6 +203,12 @@ func (g *grind) killLeaders(*rand.Rand) time.Time {
 // killTwo leaves no quorum, and sees that changes are refused.
 func (g *grind) killTwo(dice *rand.Rand) time.Time {
 	g.t.Helper()
+	for _, s := range g.schedulers { // one that was just started answers nobody until it found a quorum
+		testx.Eventually(g.t, patience, func() error {
+			_, err := s.Status(g.t.Context())
+			return err
+		})
+	}
 	for _, i := range dice.Perm(3)[:2] {
 		g.etcd.Kill(i)
 	}
