@@ -28,7 +28,8 @@ import (
 	"github.com/mosdocker/mosdocker/scheduler/state/statetest"
 )
 
-// goesOnIn is how long after a quorum is back a new set runs at the latest.
+// goesOnIn is how long after a quorum is back a new set runs at the latest; where other tests
+// run beside this one, it may take twice as long.
 const goesOnIn = 10 * time.Second
 
 // TestSchedulersSurviveKills has three mos-schedulers on an etcd of three servers over TLS,
@@ -132,7 +133,7 @@ func (g *grind) round(n, of int) time.Duration {
 	g.probe(n)
 	took := time.Since(since)
 	g.t.Logf("round %d of %d: %s: work goes on after %s", n, of, fault.name, took.Round(10*time.Millisecond))
-	if took > goesOnIn {
+	if took > goesOnIn && (full() || took > 2*goesOnIn) {
 		g.t.Errorf("round %d: %s: a new set ran after %s", n, fault.name, took)
 	}
 	g.heal()
