@@ -52,10 +52,8 @@ func (r *receipt) commit(ctx context.Context, etcd clientv3.KV, cmps []clientv3.
 	ops = append(ops, clientv3.OpPut(r.key, id))
 	for patience := firstPatience; ; {
 		cmps[mine] = clientv3.Compare(clientv3.ModRevision(r.key), "=", r.at)
-		// What is refused is so for good: a try that comes late meets another receipt.
-		refuse := []clientv3.Op{clientv3.OpGet(r.key), clientv3.OpPut(r.key, "")}
 		short, cancel := context.WithTimeout(ctx, patience)
-		resp, err := etcd.Txn(short).If(cmps...).Then(ops...).Else(refuse...).Commit()
+		resp, err := etcd.Txn(short).If(cmps...).Then(ops...).Else(clientv3.OpGet(r.key)).Commit()
 		cancel()
 		switch err = explain(err, "write"); {
 		case err == nil:
@@ -71,19 +69,41 @@ func (r *receipt) commit(ctx context.Context, etcd clientv3.KV, cmps []clientv3.
 			continue
 		}
 		believed := r.at
-		r.at = resp.Header.Revision
 		if resp.Succeeded {
+			r.at = resp.Header.Revision
 			return r.at, true, nil
 		}
-		var was int64
+		r.at = 0
 		if kvs := resp.Responses[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
-			if string(kvs[0].Value) == id {
-				return kvs[0].ModRevision, true, nil // by an earlier try
+			if r.at = kvs[0].ModRevision; string(kvs[0].Value) == id {
+				return r.at, true, nil // by an earlier try
 			}
-			was = kvs[0].ModRevision
 		}
-		if was == believed {
-			return r.at, false, nil
+		if r.at != believed {
+			continue
 		}
+		if patience > firstPatience { // an earlier try may come late: it meets another receipt then
+			over, err := r.renew(ctx, etcd)
+			if err != nil {
+				return 0, false, err
+			}
+			if !over {
+				continue
+			}
+		}
+		return resp.Header.Revision, false, nil
 	}
+}
+
+// renew writes the receipt alone, so that nothing is made by the one that was. It does not if
+// that moved: then something was.
+func (r *receipt) renew(ctx context.Context, etcd clientv3.KV) (bool, error) {
+	resp, err := etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(r.key), "=", r.at)).Then(clientv3.OpPut(r.key, "")).Commit()
+	if err != nil {
+		return false, explain(err, "write")
+	}
+	if resp.Succeeded {
+		r.at = resp.Header.Revision
+	}
+	return resp.Succeeded, nil
 }

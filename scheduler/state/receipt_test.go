@@ -99,6 +99,19 @@ func TestWhatIsSentAgainHappensOnce(t *testing.T) {
 			t.Errorf("%v, there: %v", err, there("a"))
 		}
 	})
+	t.Run("two answers are lost", func(t *testing.T) {
+		lose := func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+			_, err := commit()
+			return nil, errors.Join(rpctypes.ErrTimeout, err)
+		}
+		l.next = func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+			l.next = lose
+			return lose(commit)
+		}
+		if err := create("g"); err != nil || !there("g") {
+			t.Errorf("%v, there: %v", err, there("g"))
+		}
+	})
 	t.Run("the request is lost", func(t *testing.T) {
 		l.next = func(func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 			return nil, rpctypes.ErrTimeout
