@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/internal/xexec"
@@ -83,8 +84,41 @@ func Loop(tb testing.TB, path string, size int64) string {
 func Attach(tb testing.TB, path string) string {
 	tb.Helper()
 	dev := strings.TrimSpace(output(tb, "losetup", "--find", "--show", path))
-	tb.Cleanup(func() { _ = exec.Command("losetup", "--detach", dev).Run() }) // the test may have detached it
+	tb.Cleanup(func() {
+		if isOf(dev, path) { // else the test detached it, and it may be another's
+			_ = exec.Command("losetup", "--detach", dev).Run()
+		}
+	})
 	return dev
+}
+
+// isOf says whether a loop device is of a file.
+func isOf(dev, path string) bool {
+	of, err := backing(dev)
+	return err == nil && of == path
+}
+
+// backing is the file of a loop device that is attached.
+func backing(dev string) (string, error) {
+	of, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(dev), "loop/backing_file"))
+	return strings.TrimSpace(string(of)), err
+}
+
+// detach takes a loop device away. The kernel keeps one that is open, as for the
+// program that udev runs on it after each change, until it is closed.
+func detach(tb testing.TB, dev string) {
+	tb.Helper()
+	path, err := backing(dev)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	output(tb, "losetup", "--detach", dev)
+	testx.Eventually(tb, time.Minute, func() error {
+		if isOf(dev, path) {
+			return fmt.Errorf("%s is still of %s", dev, path)
+		}
+		return nil
+	})
 }
 
 func output(tb testing.TB, argv ...string) string {
@@ -117,7 +151,7 @@ func (r *Real) Machine() Machine {
 		return func() { _ = f.Close() }
 	}, Lose: func(tb testing.TB, device string) {
 		tb.Helper()
-		output(tb, "losetup", "--detach", device)
+		detach(tb, device)
 	}}
 }
 
