@@ -54,6 +54,7 @@ func (d *Driver) create(ctx context.Context, r spec.Request, dry bool) (plan.Pla
 			return p, err
 		}
 		d.log.WarnContext(ctx, "a volume of the recycle bin cannot be purged, others are tried", "volume", purge[0].Title(), "err", err)
+		v.ID = newID() // what could not be taken back is still to be removed
 	}
 }
 
@@ -284,14 +285,18 @@ func (d *Driver) bear(ctx context.Context, v spec.Volume, p plan.Plan, purge []s
 }
 
 // leaveToWipe leaves a volume whose filling broke off to be overwritten, if its
-// blocks are there and would show what came already.
+// blocks are there and would show what came already. When it is whole all the same,
+// since only the answer of its last command is missing, it stays.
 func (d *Driver) leaveToWipe(v spec.Volume, p plan.Plan) (left bool) {
 	first := p[slices.IndexFunc(p, func(s plan.Step) bool { return s.Volume.ID == v.ID })].Volume
 	d.idx.change(v.ID, func(e *entry) {
-		if left = e.made && toWipe(first); left {
-			e.v, e.pending = first, false
+		if left = e.made && toWipe(first); left && e.v.State != spec.Ready {
+			e.v = first
 		}
 	})
+	if left {
+		d.idx.release(v)
+	}
 	return left
 }
 

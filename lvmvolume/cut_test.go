@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm/lvmtest"
+	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -210,4 +211,123 @@ func TestRecordIsReadBeforeItIsChangedAgain(t *testing.T) {
 	if e, ok := r.idx.entry(v.ID); !ok || e.v.State != spec.Trashed {
 		t.Errorf("it is %+v\n%s", e.v, r.lvm)
 	}
+}
+
+// TestRestoreThatWasCutHasItsName: a restore that was done all the same has its name
+// at once, and nobody else gets it.
+func TestRestoreThatWasCutHasItsName(t *testing.T) {
+	r := newRig(t)
+	v := r.make("data", "size", "1g")
+	r.recordReady(t.Context(), 0)
+	r.remove("data")
+	r.lvm.FailNext(1, lvmtest.KillAfter) // the record
+	if _, _, err := r.restore(t.Context(), "data", "back", false); err == nil {
+		t.Fatal("it went well")
+	}
+	if got := r.make("back", "size", "1g"); got.ID != v.ID {
+		t.Errorf("back was made beside the volume that was restored under its name\n%s", r.lvm)
+	}
+	whole(t, "in the end", r)
+}
+
+// TestTryAfterOneThatCouldNotBeTakenBack: what a first try left is removed later, and
+// what the next one made is not.
+func TestTryAfterOneThatCouldNotBeTakenBack(t *testing.T) {
+	r := newRig(t, noExtend)
+	for _, name := range []string{"old", "older"} {
+		r.make(name, "size", "9g")
+		r.remove(name)
+	}
+	r.lvm.FailNext(1, lvmtest.Refuse) // to make room
+	r.lvm.FailNext(2, lvmtest.Refuse) // to take back
+	v := r.make("new", "size", "8g")
+	if sum, unborn, _ := r.idx.promised(vg0, spec.Thin); unborn > v.Size || sum > 20*gib+v.Size {
+		t.Errorf("%d are promised, %d to be made", sum, unborn)
+	}
+	if r.removeDoomed(t.Context()) {
+		t.Error("not all of the first try is gone")
+	}
+	r.recordReady(t.Context(), 0)
+	if now, there := r.idx.named("new"); !there || now.v.ID != v.ID || now.v.Size != v.Size {
+		t.Errorf("what was made went with what could not be taken back: %+v", now)
+	}
+	whole(t, "in the end", r)
+}
+
+// TestLastOfTwoTriesIsKept: after a restart the volume that the caller was told of
+// has the name, and not an earlier try that could not be taken back.
+func TestLastOfTwoTriesIsKept(t *testing.T) {
+	r := newRig(t, noExtend)
+	r.lvm.FailNext(1, lvmtest.KillAfter) // the volume
+	r.lvm.FailNext(2, lvmtest.Refuse)    // to take it back
+	if _, err := r.create(t.Context(), request("new", "size", "1g"), false); err == nil {
+		t.Fatal("it went well")
+	}
+	time.Sleep(1100 * time.Millisecond) // tags have seconds
+	v := r.make("new", "size", "2g")
+	r.restart()
+	if err := r.reconcile(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := r.volume("new"); got.ID != v.ID || got.Size != 2*gib {
+		t.Errorf("new is of %d bytes", got.Size)
+	}
+	whole(t, "in the end", r)
+}
+
+// TestImportWhoseLastAnswerIsLost: what is recorded as whole is not taken for a half
+// import, which is overwritten: after a cut of that nobody could tell.
+func TestImportWhoseLastAnswerIsLost(t *testing.T) {
+	r := newRig(t)
+	v, _, at, err := r.wish(request("new", "size", "1g", "type", "linear"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.admit(t.Context(), at, v, v.Size, false); err != nil {
+		t.Fatal(err)
+	}
+	p := plan.Import(v, v.Created)
+	r.lvm.FailNext(2, lvmtest.KillAfter) // the record
+	err = r.bear(t.Context(), v, p, nil, func(ctx context.Context) error {
+		run := newRunner(r.Driver)
+		defer run.close()
+		run.fill = func(_ context.Context, dev string) error { return r.disk.format(ctx, "", dev, false) }
+		return run.run(ctx, p)
+	})
+	if err == nil {
+		t.Fatal("it went well")
+	}
+	if e, there := r.idx.named("new"); !there || e.state() != spec.Ready {
+		t.Errorf("it is %s, and recorded as ready", e.state())
+	}
+	r.wipeNow()
+	whole(t, "in the end", r)
+	if len(r.ours()) != 1 {
+		t.Error("it was removed")
+	}
+}
+
+// TestPurgedAtTheSecondTry: a volume of the recycle bin that could not be purged when
+// its space was needed keeps a record that can be read.
+func TestPurgedAtTheSecondTry(t *testing.T) {
+	r := newRig(t, noExtend)
+	for _, name := range []string{"old", "older"} {
+		r.make(name, "size", "28g", "type", "linear")
+		r.remove(name)
+	}
+	time.Sleep(1100 * time.Millisecond) // tags have seconds
+	r.lvm.FailNext(1, lvmtest.Refuse)   // the record of the first
+	r.lvm.FailNext(7, lvmtest.Refuse)   // the removal of both, at the second try
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := r.create(ctx, request("new", "size", "50g", "type", "linear"), false); err == nil {
+		t.Fatal("it went well")
+	}
+	r.restart()
+	r.mustLook()
+	if len(r.idx.strays) > 0 {
+		t.Errorf("cannot be read: %+v\n%s", r.idx.strays, r.lvm)
+	}
+	r.wipeNow()
+	r.make("new", "size", "50g", "type", "linear")
 }

@@ -266,13 +266,23 @@ func (x *index) stick(purge []spec.Volume, since time.Time) bool {
 }
 
 // admit promises a place's space to v and takes it, in one act. It returns what
-// must be purged to make that true. With dry nothing is taken.
+// must be purged to make that true, with the records that these have: bin orders them
+// by others. With dry nothing is taken.
 func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Volume, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if _, gone := x.gone[v.ID]; gone && x.byID[v.ID] == nil {
+		return nil, fault.NotFound("volume %s is gone", v.Title())
+	}
 	purge, err := x.space(p, v.Type).Admit(more, x.bin(v.Place, v.Type))
-	if err != nil || dry {
-		return purge, err
+	if err != nil {
+		return nil, err
+	}
+	for i, old := range purge {
+		purge[i] = x.byID[old.ID].v
+	}
+	if dry {
+		return purge, nil
 	}
 	for _, old := range purge {
 		x.byID[old.ID].pending, x.byID[old.ID].freeing = true, true
@@ -363,14 +373,21 @@ func (x *index) claimToFree(id spec.ID, among func(spec.Volume) bool) (spec.Volu
 	return v, ok
 }
 
-// release gives back what was claimed, or marked by admit, and is there still.
+// release gives back what was claimed, or marked by admit, and is there still. A
+// look may have found meanwhile that it is in service: it has its name at once, else
+// that could be given to another.
 func (x *index) release(vs ...spec.Volume) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	served := false
 	for _, v := range vs {
 		if e := x.byID[v.ID]; e != nil {
+			served = served || e.pending && inService(e.v)
 			e.pending, e.freeing = false, false
 		}
+	}
+	if served {
+		x.nameAll()
 	}
 }
 

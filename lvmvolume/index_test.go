@@ -14,6 +14,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/pluginsrv/volapi"
+	"github.com/mosdocker/mosdocker/lvmvolume/lvm/lvmtest"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -120,6 +121,16 @@ func TestLookDoesNotUndoWhatCameAfterItBegan(t *testing.T) {
 	x.take(at(g, began, v))
 	if _, there := x.entry(v.ID); there {
 		t.Error("a look of before brought a removed volume back")
+	}
+	// Not grown since.
+	began = time.Now()
+	r.make("grows", "size", "1g")
+	r.lvm.FailNext(1, lvmtest.Refuse)
+	if _, _, err := r.resize(t.Context(), resizeRequest("grows", "2g")); err == nil {
+		t.Error("it grew")
+	}
+	if gone := x.take(at(g, began)); len(gone) != 0 {
+		t.Errorf("a look of before says %v", gone)
 	}
 	// Made since.
 	made := ready("b", "new", 2)
@@ -320,5 +331,19 @@ func TestManyVolumesAreFoundFast(t *testing.T) {
 	}
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("1,000 Gets took %v", took)
+	}
+}
+
+// TestGoneVolumeDoesNotGrow: what a look found to be gone is not taken for a new
+// volume, whose space would stay promised.
+func TestGoneVolumeDoesNotGrow(t *testing.T) {
+	r := newRig(t)
+	v := r.make("data", "size", "1g")
+	r.idx.take(at(r.group(), time.Now()))
+	if _, err := r.idx.admit(r.group(), v, gib, false); !errdefs.IsNotFound(err) {
+		t.Errorf("admitted: %v", err)
+	}
+	if sum, _, _ := r.idx.promised(vg0, spec.Thin); sum != 0 {
+		t.Errorf("%d are promised to it", sum)
 	}
 }

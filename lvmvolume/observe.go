@@ -137,12 +137,17 @@ func (x *index) takeOne(f found, began time.Time) {
 
 // nameAll gives names to the volumes in service. Of two with one name, which a
 // restored backup or a moved disk can bring, the older one keeps it; one that is
-// not whole yields, since nobody had it.
+// not whole yields, since nobody had it. Of two that are not whole the older one is
+// what a failed making left, and the caller was told of the younger.
 func (x *index) nameAll() {
 	clear(x.byName)
 	ids := slices.SortedFunc(maps.Keys(x.byID), func(a, b spec.ID) int {
 		one, other := x.byID[a], x.byID[b]
-		return cmp.Or(cmp.Compare(unborn(one), unborn(other)), one.v.Created.Compare(other.v.Created))
+		age := one.v.Created.Compare(other.v.Created)
+		if unborn(one)+unborn(other) == 2 {
+			age = -age
+		}
+		return cmp.Or(cmp.Compare(unborn(one), unborn(other)), age)
 	})
 	for _, id := range ids {
 		e := x.byID[id]

@@ -124,9 +124,9 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 	d.idx.release(purge...)
 	if err != nil {
 		d.Nudge()
-		// Whether the blocks grew is seen at the next look. A repeated call must
-		// not take them for grown.
-		d.idx.change(v.ID, func(e *entry) { e.v.Size, e.touched, e.growing = v.Size, time.Time{}, 0 })
+		// Whether the blocks grew is seen at the next look, not by one that began
+		// before. A repeated call must not take them for grown.
+		d.idx.change(v.ID, func(e *entry) { e.v.Size, e.touched, e.growing = v.Size, time.Now(), 0 })
 		return p, "", err
 	}
 	d.idx.change(v.ID, func(e *entry) {

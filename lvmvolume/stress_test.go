@@ -3,6 +3,8 @@ package lvmvolume
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,11 +38,32 @@ func TestEverythingAtOnce(t *testing.T) {
 			work.Wait()
 			r.settle(t)
 			whole(t, "in the end", r)
+			if t.Failed() {
+				r.tell(t)
+			}
 			if sum, unborn, _ := r.idx.promised(vg0, spec.Thin); sum > 20*gib || unborn != 0 {
 				t.Errorf("%d are promised, %d to be made", sum, unborn)
 			}
 		})
 	}
+}
+
+// tell logs what is known and what is there, with all that was done to the volumes.
+func (r *rig) tell(t *testing.T) {
+	t.Helper()
+	var b strings.Builder
+	for id, e := range r.idx.byID {
+		fmt.Fprintf(&b, "%s: %+v\n", id, *e)
+	}
+	for _, s := range r.idx.strays {
+		fmt.Fprintf(&b, "stray: %+v\n", s)
+	}
+	for n, l := range r.lvm.Lines() {
+		if slices.ContainsFunc(r.ours(), func(label string) bool { return strings.Contains(l, label) }) {
+			fmt.Fprintf(&b, "command %d: %s\n", n+1, l)
+		}
+	}
+	t.Logf("%s%s", r.lvm, &b)
 }
 
 // settle repairs until all is well; failures that nobody met may still come.

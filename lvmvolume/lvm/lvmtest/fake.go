@@ -33,6 +33,10 @@ const (
 	PowerLoss
 )
 
+func (f Failure) String() string {
+	return [...]string{"refused", "killed before", "killed when committed", "killed unfinished", "killed after", "no lock", "loss of power"}[f]
+}
+
 // Fake is a machine with LVM and device mapper in memory. It implements
 // [xexec.Runner]. Each method may be called by several goroutines.
 type Fake struct {
@@ -110,6 +114,9 @@ func (f *Fake) Run(ctx context.Context, c xexec.Cmd) ([]byte, error) {
 	f.commands++
 	f.lines = append(f.lines, c.String())
 	failure, fail := f.fails[f.commands]
+	if fail {
+		f.lines[len(f.lines)-1] += " # " + failure.String()
+	}
 	delete(f.fails, f.commands)
 	killed := &xexec.Error{Argv: c.Argv, Code: -1, Stderr: "", Err: ErrKilled}
 	if f.off {
@@ -179,7 +186,7 @@ func (f *Fake) FailNext(n int, how Failure) {
 	f.fails[f.commands+n] = how
 }
 
-// Lines returns the commands so far.
+// Lines returns the commands so far, with how they failed by [Fake.FailNext].
 func (f *Fake) Lines() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
