@@ -32,6 +32,7 @@ type Line struct {
 	Rule     string    `json:"rule,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Took     int64     `json:"took_us"`
+	Times    int64     `json:"times,omitempty"` // of refusals by a limit of requests or connections, since the last line about its user
 }
 
 // auditLog is a file that is rotated. A nil one notes nothing.
@@ -105,10 +106,17 @@ func (a *auditLog) note(at time.Time, took time.Duration, front judge.Front, who
 	if v.Denied && v.Rule != "request" { // whose words may quote what was sent
 		reason = v.Reason
 	}
-	line, err := json.Marshal(Line{
+	return a.write(&Line{
 		Time: at.UTC(), Front: frontName(front), Who: clip(who.String()), Subject: v.Subject, Profile: v.Profile, Method: clip(raw.Method), Path: clip(path),
 		Action: v.Action, Object: clip(v.Object), Decision: decision(v), Rule: v.Rule, Reason: reason, Took: took.Microseconds(),
 	})
+}
+
+func (a *auditLog) write(l *Line) error {
+	if a == nil {
+		return nil
+	}
+	line, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type Daemon struct {
 	metrics *metrics
 	engine  *engine
 	audit   *auditLog
+	shares  *shares
 	secret  string // see doc.go
 
 	inForce atomic.Pointer[force]
@@ -50,7 +51,7 @@ func Open(cfg Config, log *logx.Logger) (*Daemon, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, log: log, metrics: newMetrics(), secret: rand.Text()}
+	d := &Daemon{cfg: cfg, log: log, metrics: newMetrics(), shares: newShares(), secret: rand.Text()}
 	d.engine = newEngine(cfg, d.secret)
 	var err error
 	if d.audit, err = openAudit(cfg); err != nil {
@@ -65,6 +66,9 @@ func Open(cfg Config, log *logx.Logger) (*Daemon, error) {
 // Close ends what Open made.
 func (d *Daemon) Close() error {
 	d.engine.close()
+	for _, l := range d.shares.sweep(true) {
+		d.tell(l)
+	}
 	return d.audit.close()
 }
 
@@ -130,6 +134,9 @@ func (d *Daemon) Run(ctx context.Context, now <-chan os.Signal) {
 		case <-now:
 			asked = true
 		case <-tick.C:
+			for _, l := range d.shares.sweep(false) {
+				d.tell(l)
+			}
 		}
 		d.mu.Lock()
 		changed := stamp(d.cfg.Policy) != d.seen

@@ -53,6 +53,14 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		owner = "b"
 	}
 	switch {
+	case strings.HasSuffix(r.URL.Path, "/attach") && r.URL.Query().Has("stream") && hang == nil && strings.HasPrefix(r.URL.Path, "/v1.45/"):
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c) // until the client goes
 	case made != "" && strings.HasSuffix(r.URL.Path, "/containers/create"):
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, `{"Id":"made","Warnings":[]}`)

@@ -477,3 +477,46 @@ func composes(t *testing.T, b *bench) {
 		t.Errorf("left are %q", out)
 	}
 }
+
+// sharesHold at the guarded socket, and the docker command tells so.
+func sharesHold(t *testing.T, b *bench) {
+	t.Helper()
+	b.write(t, "/etc/mos/policy.toml", policyText+`
+[[who]]
+name = "greedy"
+uid = [1234]
+profile = "few"
+[[who]]
+name = "crowd"
+uid = [1235]
+profile = "one"
+[profile.few]
+based = "tenant"
+limits = {requests = 0.05, burst = 4}
+[profile.one]
+based = "tenant"
+limits = {connections = 1}
+`)
+	if _, err := b.admin.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for range 5 { // each takes two requests
+		if _, err = b.as(t, 1234, 1234, "", "ps"); err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "Error response from daemon: mos-authz: too many requests: 0.05 a second, 4 at once are the share of user 1234 of this socket (limits.requests): try again in ") {
+		t.Errorf("requests beyond the share: got %v", err)
+	}
+	out, err := b.run("DOCKER_HOST=unix:///run/mos/docker.sock", 1235, 1235, "", "sh", "-c",
+		`docker events >/dev/null & trap "kill $!" EXIT; for i in $(seq 100); do docker ps 2>&1 | grep "^Error" && exit; sleep .1; done; exit 1`)
+	if err != nil || !strings.HasPrefix(out, "Error response from daemon: mos-authz: too many connections: user 1235 has 1 open, ") {
+		t.Errorf("connections beyond the share: got %q, %v", out, err)
+	}
+	b.a(t, "ps")
+	b.write(t, "/etc/mos/policy.toml", policyText)
+	if _, err := b.admin.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -13,6 +13,9 @@ type metrics struct {
 	decisions *prometheus.CounterVec
 	took      *prometheus.HistogramVec
 	reloads   *prometheus.CounterVec
+
+	connections prometheus.Gauge
+	limited     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -28,8 +31,12 @@ func newMetrics() *metrics {
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mos_authz_reloads_total", Help: "Readings of the policy file, by result (ok, error).",
 		}, []string{"result"}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mos_authz_connections", Help: "Open connections of the guarded socket."}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mos_authz_limited_total", Help: "What exceeded its user's share of the guarded socket, by limit (requests, connections) and subject of the policy.",
+		}, []string{"limit", "subject"}),
 	}
-	m.registry.MustRegister(m.decisions, m.took, m.reloads)
+	m.registry.MustRegister(m.decisions, m.took, m.reloads, m.connections, m.limited)
 	return m
 }
 

@@ -18,16 +18,20 @@ type peerKey struct{}
 
 // withPeer notes in the context of a connection who opened it.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if known, ok := c.(*client); ok {
+		return context.WithValue(ctx, peerKey{}, &known.caller)
+	}
 	who, err := peer(c)
 	if err != nil {
 		return ctx // and is refused
 	}
-	return context.WithValue(ctx, peerKey{}, who)
+	return context.WithValue(ctx, peerKey{}, &caller{who: who})
 }
 
-func peerOf(r *http.Request) (policy.Who, bool) {
-	who, ok := r.Context().Value(peerKey{}).(policy.Who)
-	return who, ok
+// callerOf is who sends a request, nil when the kernel does not tell.
+func callerOf(r *http.Request) *caller {
+	c, _ := r.Context().Value(peerKey{}).(*caller)
+	return c
 }
 
 // peer is the process that opened a unix connection, as the kernel noted it then.

@@ -59,9 +59,12 @@ func (d *Daemon) newProxy() *proxy {
 
 // ServeHTTP judges a request and hands it on.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, ok := peerOf(r)
-	if !ok {
+	from := callerOf(r)
+	if from == nil {
 		answer(w, http.StatusForbidden, "mos-authz: the kernel does not tell who you are")
+		return
+	}
+	if !p.within(w, r, from) {
 		return
 	}
 	raw := request.Raw{Method: r.Method, URI: r.RequestURI, Header: r.Header, Whole: true}
@@ -76,7 +79,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		raw.Body = body
 	}
-	v := p.d.decide(r.Context(), judge.Proxy, who, raw)
+	v := p.d.decide(r.Context(), judge.Proxy, from.who, raw)
 	switch {
 	case !v.Allow && v.Missing != nil:
 		answer(w, http.StatusNotFound, v.Reason)

@@ -95,6 +95,7 @@ func TestEngines(t *testing.T) {
 				t.Run("NoGRPCPassesTheGuardedSocket", func(t *testing.T) { noGRPC(t, b) })
 			}
 			t.Run("SetsOfATenant", func(t *testing.T) { setsOfATenant(t, b) })
+			t.Run("SharesHold", func(t *testing.T) { sharesHold(t, b) })
 			if b.major >= 29 {
 				return
 			}

@@ -31,7 +31,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		{Path: d.cfg.Admin, Handler: d.admin(s)},
 	}
 	if d.cfg.Listen != "" {
-		sockets = append(sockets, pluginsrv.Socket{Path: d.cfg.Listen, Group: d.cfg.Group, Handler: d.newProxy(), ConnContext: withPeer})
+		sockets = append(sockets, pluginsrv.Socket{Path: d.cfg.Listen, Group: d.cfg.Group, Handler: d.newProxy(), ConnContext: withPeer, Wrap: d.guarded})
 	}
 	return s.Run(ctx, sockets...)
 }
@@ -61,7 +61,9 @@ func (d *Daemon) explain(ctx context.Context, r api.ExplainRequest) (api.Explana
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	return Explain(d.judge(ctx, front, who, raw)), nil
+	v := d.judge(ctx, front, who, raw)
+	share, _, _ := d.share(who)
+	return Explain(front, v, share), nil
 }
 
 // Asked is the request that somebody wants explained.
@@ -79,10 +81,13 @@ func Asked(r api.ExplainRequest) (judge.Front, policy.Who, request.Raw, error) {
 }
 
 // Explain is a verdict in the words of the API.
-func Explain(v judge.Verdict) api.Explanation {
+func Explain(front judge.Front, v judge.Verdict, share policy.Share) api.Explanation {
 	e := api.Explanation{
 		Allow: v.Allow, Denied: v.Denied, Mode: string(v.Mode), Subject: v.Subject, Profile: v.Profile, Action: v.Action, Object: v.Object,
 		Rule: v.Rule, Reason: v.Reason,
+	}
+	if front == judge.Proxy {
+		e.Share = share.String()
 	}
 	if !v.Denied && !v.Free {
 		e.Change = v.Edit.String()

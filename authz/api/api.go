@@ -47,6 +47,7 @@ type Explanation struct {
 	Rule    string `json:"rule"`
 	Reason  string `json:"reason,omitempty"`
 	Change  string `json:"change,omitempty"` // what the guarded socket would change in it
+	Share   string `json:"share,omitempty"`  // what the client may have of the guarded socket
 }
 
 // Client asks one daemon. A daemon that does not answer gives an error of class

@@ -1,5 +1,11 @@
 package policy
 
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
 // Limits bound what a container, volume, network or image may be made of. What a
 // profile does not mention, it takes from the one that it is based on; what none
 // mentions is refused, or has no bound where it is a number.
@@ -43,8 +49,63 @@ type Limits struct {
 	CPUs           *float64 `toml:"cpus" doc:"Most processors of a container. With it, a container must have a limit."`
 	PIDs           *int64   `toml:"pids" doc:"Most processes of a container. With it, a container must have a limit."`
 	SHM            string   `toml:"shm" doc:"Most shared memory of a container."`
+	Requests       *float64 `toml:"requests" doc:"Requests a second of one user at the guarded socket; 500 where nobody says, 0 for no limit."`
+	Burst          *int     `toml:"burst" doc:"Requests of one user that may come at once, before those a second count; 2000 where nobody says."`
+	Connections    *int     `toml:"connections" doc:"Open connections of one user at the guarded socket, each docker logs -f, events, attach or exec that runs being one; 500 where nobody says, 0 for no limit."`
 
 	memory, shm int64
+}
+
+// Share is how much of the guarded socket one user may have. Zero is no limit.
+type Share struct {
+	Requests    float64 // a second
+	Burst       int     // at once
+	Connections int
+}
+
+// Share is that of a user whom the limits are about. More than people, scripts and compose
+// need, and less than what keeps others waiting.
+func (l *Limits) Share() Share {
+	if Is(l.Unlimited) {
+		return Share{}
+	}
+	s := Share{Requests: 500, Burst: 2000, Connections: 500}
+	if l.Requests != nil {
+		s.Requests = *l.Requests
+	}
+	if l.Burst != nil {
+		s.Burst = *l.Burst
+	}
+	if l.Connections != nil {
+		s.Connections = *l.Connections
+	}
+	return s
+}
+
+// Share is that of a client, the name of the subject that he is, and what becomes of what
+// exceeds it. Whom the policy does not know has a share, too: he is refused one by one.
+func (p *Policy) Share(w Who) (s Share, subject string, m Mode) {
+	found := p.Find(w)
+	if found == nil {
+		return new(Limits).Share(), "", p.Mode
+	}
+	pr := p.Profiles[found.Profile]
+	return pr.Limits.Share(), found.Name, cmp.Or(pr.Mode, p.Mode)
+}
+
+// String is the share in a few words.
+func (s Share) String() string {
+	var parts []string
+	if s.Requests > 0 {
+		parts = append(parts, fmt.Sprintf("%g requests a second, %d at once", s.Requests, s.Burst))
+	}
+	if s.Connections > 0 {
+		parts = append(parts, fmt.Sprintf("%d connections", s.Connections))
+	}
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Is says whether a switch is on; one that nobody mentions is off.

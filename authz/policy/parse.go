@@ -329,6 +329,15 @@ func (c *checker) limits(key string, l *Limits) {
 	if l.PIDs != nil && *l.PIDs <= 0 {
 		c.fault(key+".pids", "want more than 0 processes, not %d", *l.PIDs)
 	}
+	if l.Requests != nil && !(*l.Requests >= 0 && *l.Requests <= 1e9) {
+		c.fault(key+".requests", "want a number of requests a second, 0 for no limit, not %v", *l.Requests)
+	}
+	if l.Burst != nil && *l.Burst < 1 {
+		c.fault(key+".burst", "want 1 request at once or more, not %d", *l.Burst)
+	}
+	if l.Connections != nil && *l.Connections < 0 {
+		c.fault(key+".connections", "want 0 connections, for no limit, or more, not %d", *l.Connections)
+	}
 	for _, s := range l.Subnets {
 		if _, err := netip.ParsePrefix(s); err != nil {
 			c.fault(key+".subnets", "%q is no subnet such as 10.8.0.0/16", s)

@@ -112,6 +112,24 @@ func TestLimitsAreInheritedUntilNamed(t *testing.T) {
 	}
 }
 
+func TestSharesOfTheGuardedSocket(t *testing.T) {
+	p := must(t, small+"requests = 0\nconnections = 7\n")
+	for _, c := range []struct {
+		who     Who
+		share   string
+		subject string
+		mode    Mode
+	}{
+		{Who{Unix: true}, "none", "ops", Enforce}, // unlimited
+		{Who{Unix: true, UID: 5, Groups: []uint32{2000}}, "7 connections", "a", Warn},
+		{Who{Unix: true, UID: 5}, "500 requests a second, 2000 at once; 500 connections", "", Enforce},
+	} {
+		if s, subject, mode := p.Share(c.who); s.String() != c.share || subject != c.subject || mode != c.mode {
+			t.Errorf("%s: got %s, %q, %s", c.who, s, subject, mode)
+		}
+	}
+}
+
 func TestReadyMadeProfiles(t *testing.T) {
 	p := must(t, small)
 	for profile, want := range map[string][2]string{ // what it may, and what not
@@ -145,6 +163,10 @@ func TestFaultsHaveTheirPlace(t *testing.T) {
 		{"version = 1\n[profile.p]\nrule=[{allow=['container.fly']}]", "p.toml:3:8: there is no action \"container.fly\"; there are container.attach"},
 		{"version = 1\n[[profile.p.rule]]\nallow=['*']\ndeny=['*']", "p.toml:2:3: a rule has either"},
 		{"version = 1\n[profile.p.limits]\nmemory='lots'", "p.toml:3:1: \"lots\" is no size"},
+		{"version = 1\n[profile.p.limits]\nrequests=-1\nburst=0\nconnections=-2", "p.toml:3:1: want a number of requests"},
+		{"version = 1\n[profile.p.limits]\nrequests=nan", "p.toml:3:1: want a number of requests"},
+		{"version = 1\n[profile.p.limits]\nburst=0", "p.toml:3:1: want 1 request at once"},
+		{"version = 1\n[profile.p.limits]\nconnections=-2", "p.toml:3:1: want 0 connections"},
 		{"version = 1\n[profile.p.limits]\ncpus='two'", "p.toml:3:6: profile.p.limits.cpus: want a number, not a string"},
 		{"version = 1\n[[profile.p.rule]]\nallow='*'", "p.toml:3:7: profile.p.rule.allow: want a list in brackets, not a string"},
 		{"version = 1\n[profile.p.limits]\nhost_namespaces=['net']", "p.toml:3:1: there is no namespace \"net\""},

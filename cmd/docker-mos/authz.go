@@ -183,7 +183,8 @@ func (g *guard) explained(cmd *cobra.Command, path string, r api.ExplainRequest)
 	if err != nil {
 		return e, usage("%s", err)
 	}
-	return authz.Explain(judge.Judge(p, front, who, raw, judge.Things{})), nil
+	share, _, _ := p.Share(who)
+	return authz.Explain(front, judge.Judge(p, front, who, raw, judge.Things{}), share), nil
 }
 
 func printExplanation(w io.Writer, e api.Explanation) error {
@@ -200,6 +201,9 @@ func printExplanation(w io.Writer, e api.Explanation) error {
 	}
 	if e.Change != "" {
 		rows = append(rows, [2]string{"change", e.Change})
+	}
+	if e.Share != "" {
+		rows = append(rows, [2]string{"share", e.Share})
 	}
 	return printLines(w, rows)
 }

@@ -36,6 +36,8 @@ type Socket struct {
 	Handler http.Handler
 	// ConnContext, when set, gives each connection its context, as of [http.Server].
 	ConnContext func(context.Context, net.Conn) context.Context
+	// Wrap, when set, stands before the socket and chooses which connections are served.
+	Wrap func(net.Listener) net.Listener
 }
 
 func listen(ctx context.Context, so Socket) (l net.Listener, err error) {

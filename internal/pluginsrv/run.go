@@ -38,8 +38,12 @@ func (s *Server) Run(ctx context.Context, sockets ...Socket) error {
 			ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 		}
 		servers[i] = srv
+		l := listeners[i]
+		if so.Wrap != nil {
+			l = so.Wrap(l)
+		}
 		work.Go(func() {
-			if err := srv.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", so.Path, err)
 			}
 		})

@@ -136,8 +136,11 @@ func serveBare(what string) error {
 	return (&http.Server{Handler: h, ReadHeaderTimeout: time.Minute}).Serve(l)
 }
 
+// policyOf makes the user of this host one of a profile, with more requests than one asks:
+// they are counted all the same.
 func policyOf(profile string) string {
-	return "version = 1\n[[who]]\nname = 'a'\nlocal = true\nuid = [0]\nprofile = '" + profile + "'\n"
+	return "version = 1\n[[who]]\nname = 'a'\nlocal = true\nuid = [0]\nprofile = 'many'\n" +
+		"[profile.many]\nbased = '" + profile + "'\nlimits = {requests = 1e6, burst = 1000000}\n"
 }
 
 func (g *guarded) write(b *testing.B, host int, path, text string) {
