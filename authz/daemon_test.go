@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -435,6 +437,24 @@ func TestAPolicyThatOthersCanWriteIsNoPolicy(t *testing.T) {
 	}
 	if err := h.Reload(); err == nil || !strings.Contains(err.Error(), "can be written by others") || h.inForce.Load().hash != before {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAPolicyThatIsNoFileIsNoPolicy: a pipe in its place once kept the reading, and the end
+// of the daemon with it, for good.
+func TestAPolicyThatIsNoFileIsNoPolicy(t *testing.T) {
+	h := open(t, policyOfMe())
+	before := h.inForce.Load().hash
+	for _, put := range []func(string) error{
+		func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		if err := errors.Join(os.Remove(h.cfg.Policy), put(h.cfg.Policy)); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Reload(); err == nil || !strings.Contains(err.Error(), "is no regular file") || h.inForce.Load().hash != before {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

@@ -272,7 +272,7 @@ func (a *asker) Volume(name string) (judge.Found, error) {
 		return judge.Found{}, err
 	}
 	driver, _, _ := strings.Cut(v.Driver, ":") // managed plugins have a tag
-	return judge.Found{ID: v.Name, Driver: driver, Users: len(v.Status.Users), Object: object("volume", v.Name, v.Labels)}, nil
+	return judge.Found{ID: v.Name, Driver: driver, Users: v.Status.Users, Object: object("volume", v.Name, v.Labels)}, nil
 }
 
 // Network implements [judge.Lookup].

@@ -82,3 +82,20 @@ func TestDaemonsOfAnotherCopyAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestMembersOfTheGroupReachTheGuardedSocket although somebody shut its folder before.
+func TestMembersOfTheGroupReachTheGuardedSocket(t *testing.T) {
+	run := t.TempDir()
+	if err := os.Chmod(run, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := lib(t, run, `enterable "$run"`); err != nil {
+		t.Fatal(err, out)
+	}
+	if fi, err := os.Stat(run); err != nil || fi.Mode().Perm() != 0o755 {
+		t.Errorf("got %v, %v", fi.Mode(), err)
+	}
+	if up, err := os.ReadFile("up"); err != nil || !strings.Contains(string(up), "enterable \"$run\"") {
+		t.Errorf("up does not open it: %v", err)
+	}
+}

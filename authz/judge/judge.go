@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ type Found struct {
 	policy.Object
 	ID     string
 	Driver string   // of a volume
-	Users  int      // of a volume, as far as its driver tells
+	Users  []string // of a volume, at its driver's last look: the beginnings of containers' ids, and others
 	Names  []string // of an image: its tags and digests
 	Paths  []string // of an image: where its containers have volumes without a name
 }
@@ -236,17 +237,33 @@ func (j *judge) decide() *denial {
 		if d := j.found("volume", c.Ref, err); d != nil {
 			return d
 		}
-		if c.Action == "volume.rm" && drivername.Is(f.Driver, "mos-lvm") && f.Users > 0 && !j.p.Infra {
-			j.object = "volume " + f.Name
-			return deny("builtin: volume", "volume %s is in use by %d: stop its containers first", f.Name, f.Users)
+		if d := j.may(c.Action, f.Object); d != nil || c.Action != "volume.rm" || j.p.Infra || !drivername.Is(f.Driver, "mos-lvm") {
+			return d
 		}
-		return j.may(c.Action, f.Object)
+		return j.idle(f)
 	case request.Network:
 		return j.onNetwork()
 	case request.None, request.Plugin, request.Swarm:
 	}
 	return j.onNothing()
 }
+
+// idle refuses a volume that somebody has. Its driver looks now and then only, so that
+// a container that it names may have gone since: Docker knows.
+func (j *judge) idle(f Found) *denial {
+	for _, u := range f.Users {
+		if shortID.MatchString(u) {
+			if _, err := j.look.Container(u); errdefs.IsNotFound(err) {
+				continue
+			}
+		}
+		return deny("builtin: volume", "volume %s is in use by %s: stop what has it first", f.Name, u)
+	}
+	return nil
+}
+
+// shortID is what a driver of volumes calls a container.
+var shortID = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 func (j *judge) onContainer() *denial {
 	c := j.call

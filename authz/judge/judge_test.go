@@ -58,7 +58,6 @@ func TestSuiteFaults(t *testing.T) {
 		"call GET /\nwant maybe":       "it is allow or deny",
 		"front door":                   "neither proxy nor plugin",
 		"sing":                         `"sing" is none of`,
-		"object volume v users=many":   "is no number",
 		"object container":             "want object KIND NAME",
 	} {
 		if _, err := ParseSuite("s", text); err == nil || !strings.Contains(err.Error(), want) {

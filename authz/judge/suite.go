@@ -211,11 +211,7 @@ func (r *reader) object(text string) error {
 		case "path":
 			o.Paths = append(o.Paths, v)
 		case "users":
-			n, err := strconv.Atoi(v)
-			if err != nil {
-				return fmt.Errorf("users %q is no number", v)
-			}
-			o.Users = n
+			o.Users = append(o.Users, strings.FieldsFunc(v, func(r rune) bool { return r == ',' })...)
 		default:
 			return fmt.Errorf("%q is none of id=, owner=, label=, driver=, users=, path=, container=", w)
 		}
