@@ -39,6 +39,7 @@ type entry struct {
 	freeing bool      // of a pending one: its purge is under way
 	wiped   int64     // bytes that are overwritten, of one that is purged
 	growing uint64    // of its size, what is not there yet
+	held    uint64    // beyond its size: a growth that failed may have been done all the same
 	doubt   time.Time // since when its record may be another than we know; zero is never
 	over    time.Time // since when its time in the recycle bin is seen to be over
 	stuck   time.Time // it could not be purged when its space was needed
@@ -188,7 +189,7 @@ func volumesOf(es []entry) []spec.Volume {
 func (x *index) promised(p string, t spec.Type) (sum, unborn, coming uint64) {
 	for _, e := range x.byID {
 		if e.v.Place == p && (e.v.Type == spec.Thin) == (t == spec.Thin) {
-			sum += e.v.Size
+			sum += e.v.Size + e.held
 			if e.freeing || e.v.State == spec.Filling && !e.pending {
 				coming += e.v.Size
 			}
@@ -197,7 +198,7 @@ func (x *index) promised(p string, t spec.Type) (sum, unborn, coming uint64) {
 			if shares || !e.born() {
 				unborn += e.v.Size
 			}
-			unborn += e.growing
+			unborn += e.growing + e.held
 		}
 	}
 	return sum, unborn, coming
@@ -212,7 +213,8 @@ func (x *index) space(p place, t spec.Type) plan.Space {
 	s := p.space(t, sum)
 	// A pool that grows and volumes beside it take from the same group.
 	if t == spec.Thin {
-		s.Promised -= min(s.Promised, coming) // what it was is no matter to a promise
+		// A purge may fail: what it was stays promised, or all could not be kept.
+		s.Promised, s.Coming = s.Promised-min(s.Promised, coming), coming
 		_, beside, _ := x.promised(p.name(), spec.Linear)
 		s.Growth -= min(s.Growth, beside)
 		return s
@@ -271,10 +273,14 @@ func (x *index) stick(purge []spec.Volume, since time.Time) bool {
 func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Volume, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, gone := x.gone[v.ID]; gone && x.byID[v.ID] == nil {
+	need, e := more, x.byID[v.ID]
+	if _, gone := x.gone[v.ID]; gone && e == nil {
 		return nil, fault.NotFound("volume %s is gone", v.Title())
 	}
-	purge, err := x.space(p, v.Type).Admit(more, x.bin(v.Place, v.Type))
+	if e != nil {
+		need -= min(need, e.held) // asked for again
+	}
+	purge, err := x.space(p, v.Type).Admit(need, x.bin(v.Place, v.Type))
 	if err != nil {
 		return nil, err
 	}
@@ -287,9 +293,10 @@ func (x *index) admit(p place, v spec.Volume, more uint64, dry bool) ([]spec.Vol
 	for _, old := range purge {
 		x.byID[old.ID].pending, x.byID[old.ID].freeing = true, true
 	}
-	if e := x.byID[v.ID]; e != nil {
+	if e != nil {
 		e.v.Size += more
 		e.growing += more
+		e.held -= min(more, e.held)
 		e.touched = time.Now()
 	} else {
 		x.byID[v.ID] = &entry{v: v, pending: true, touched: time.Now()}

@@ -132,7 +132,7 @@ func (x *index) takeOne(f found, began time.Time) {
 	if e.pending || !e.touched.Before(began) {
 		return
 	}
-	e.v, e.fault = f.v, f.fault
+	e.v, e.fault, e.held = f.v, f.fault, 0
 }
 
 // nameAll gives names to the volumes in service. Of two with one name, which a

@@ -125,12 +125,15 @@ func (d *Driver) growTo(ctx context.Context, at place, v spec.Volume, want uint6
 	if err != nil {
 		d.Nudge()
 		// Whether the blocks grew is seen at the next look, not by one that began
-		// before. A repeated call must not take them for grown.
-		d.idx.change(v.ID, func(e *entry) { e.v.Size, e.touched, e.growing = v.Size, time.Now(), 0 })
+		// before. A repeated call must not take them for grown, and nobody else gets
+		// what they may have.
+		d.idx.change(v.ID, func(e *entry) {
+			e.v.Size, e.touched, e.growing, e.held = v.Size, time.Now(), 0, e.held+more
+		})
 		return p, "", err
 	}
 	d.idx.change(v.ID, func(e *entry) {
-		e.v.Size, e.growing, e.touched = want, 0, time.Now() // a look may have come between
+		e.v.Size, e.growing, e.held, e.touched = want, 0, 0, time.Now() // a look may have come between
 		if v.Type != spec.Thin {
 			e.allocated = want
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/lvmvolume/lvm"
+	"github.com/mosdocker/mosdocker/lvmvolume/lvm/lvmtest"
 	"github.com/mosdocker/mosdocker/lvmvolume/plan"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 	"github.com/mosdocker/mosdocker/lvmvolume/stream"
@@ -91,6 +93,57 @@ func TestCallWaitsForSpaceThatIsComing(t *testing.T) {
 	r.wipeAll(t.Context())
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPurgeThatMayFailGivesNoRoom: the space of a purge under way is not promised to
+// another, else all could not be kept when it fails.
+func TestPurgeThatMayFailGivesNoRoom(t *testing.T) {
+	r := newRig(t, noExtend)
+	old := r.make("old", "size", "15g")
+	r.remove("old")
+	purged, ok := r.idx.claimToFree(old.ID, inTrash)
+	if !ok {
+		t.Fatal("it cannot be purged")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := r.create(ctx, request("new", "size", "10g"), false); !errdefs.IsUnavailable(err) {
+		t.Errorf("the call did not wait: %v", err)
+	}
+	r.idx.release(purged) // it failed
+	r.make("new", "size", "10g")
+	if sum, _, _ := r.idx.promised(vg0, spec.Thin); sum > 20*gib {
+		t.Errorf("%d are promised", sum)
+	}
+}
+
+// TestGrowthThatFailedGivesNoRoom until a look tells that it was not done.
+func TestGrowthThatFailedGivesNoRoom(t *testing.T) {
+	for _, typ := range []string{"thin", "linear"} {
+		for _, how := range []lvmtest.Failure{lvmtest.KillAfter, lvmtest.Refuse} {
+			r := newRig(t, noExtend)
+			have := map[string]uint64{"thin": 20, "linear": 59}[typ]
+			r.make("data", "size", "10g", "type", typ)
+			rest := request("more", "size", fmt.Sprint(have-10-4, "g"), "type", typ)
+			r.lvm.FailNext(1, how)
+			if _, _, err := r.resize(t.Context(), resizeRequest("data", "15g")); err == nil {
+				t.Fatal("it grew")
+			}
+			if _, err := r.create(t.Context(), rest, false); !errdefs.IsResourceExhausted(err) {
+				t.Errorf("%s, %s: %v", typ, how, err)
+			}
+			if _, _, err := r.resize(t.Context(), resizeRequest("data", "15g")); err != nil {
+				t.Errorf("%s, %s: asked for again: %v", typ, how, err)
+			}
+			if sum, unborn, _ := r.idx.promised(vg0, spec.Type(typ)); sum != 15*gib || unborn != 0 {
+				t.Errorf("%s, %s: %d are promised, %d to be made", typ, how, sum, unborn)
+			}
+			r.mustLook()
+			if sum, _, _ := r.idx.promised(vg0, spec.Type(typ)); sum != 15*gib {
+				t.Errorf("%s, %s: %d are promised", typ, how, sum)
+			}
+		}
 	}
 }
 

@@ -21,9 +21,11 @@ type Space struct {
 	Size, Growth uint64
 	// Promised is the sum of the sizes of what is there, snapshots included.
 	Promised uint64
-	// Free is what can be had, for places that promise only what they have, and
-	// Coming the part of it that is there only when purges under way are over.
-	Free, Coming uint64
+	// Free is what can be had, for places that promise only what they have.
+	Free uint64
+	// Coming is what is there, or no longer promised, only when purges under way
+	// are over.
+	Coming uint64
 	// Ratio is how much of Size and Growth may be promised; 0 stands for places
 	// where a promise is an allocation.
 	Ratio float64
