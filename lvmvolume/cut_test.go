@@ -331,3 +331,22 @@ func TestPurgedAtTheSecondTry(t *testing.T) {
 	r.wipeNow()
 	r.make("new", "size", "50g", "type", "linear")
 }
+
+// TestRecordThatWasReadWhileInDoubt: a look may have told what it is before it is
+// changed, and what was read before is no longer so.
+func TestRecordThatWasReadWhileInDoubt(t *testing.T) {
+	r := newRig(t)
+	r.make("new", "size", "1g")
+	r.lvm.FailNext(1, lvmtest.KillAfter) // that it is ready
+	r.lvm.FailNext(2, lvmtest.Refuse)    // the look that follows
+	r.recordReady(t.Context(), 0)
+	e, _ := r.idx.named("new")
+	r.mustLook()
+	if _, err := r.trashIt(t.Context(), e, false); err != nil {
+		t.Error(err)
+	}
+	r.mustLook()
+	if len(r.idx.strays) > 0 {
+		t.Errorf("cannot be read: %+v\n%s", r.idx.strays, r.lvm)
+	}
+}

@@ -37,11 +37,15 @@ func (d *Driver) record(ctx context.Context, at place, was, now []spec.Volume) e
 	return err
 }
 
-// sure returns a volume with the record that it has.
+// sure returns a volume with the record that it has. The index knows that better than
+// a caller who may have read it while it was in doubt, but for a volume that is made.
 func (d *Driver) sure(ctx context.Context, v spec.Volume) (spec.Volume, error) {
 	e, ok := d.idx.entry(v.ID)
-	if !ok || e.doubt.IsZero() {
+	if !ok || e.doubt.IsZero() && e.v.State == "" {
 		return v, nil
+	}
+	if e.doubt.IsZero() {
+		return e.v, nil
 	}
 	if err := d.look(ctx); err != nil {
 		return v, fault.Unavailable("what became of the last change of volume %s is not known: %w", v.Title(), err)
