@@ -29,7 +29,7 @@ const (
 func (s *Supervisor) look(ctx context.Context, name string) {
 	s.mu.Lock()
 	m, d, x := s.m, s.declared[name], s.of(name)
-	first, restarted, booting := !x.seen, x.restarted, x.booting
+	first, restarted, booting, beside := !x.seen, x.restarted, x.booting, x.beside
 	s.mu.Unlock()
 	unlock, free, err := m.TryLock(ctx, name)
 	if err != nil || !free {
@@ -93,7 +93,7 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 	for _, member := range replaced {
 		s.held.remove(name, member) // it was stopped for the other
 	}
-	if wait > 0 && d.mark == "" { // a cluster's set is changed by us alone
+	if wait > 0 && d.mark == "" && !beside { // a cluster's set is changed by us alone
 		s.state(name, api.Updating, "a container is being replaced")
 		s.later(name, wait)
 		return
@@ -111,7 +111,7 @@ func booted(o plan.Observed) bool {
 func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, started, boot bool) {
 	held := s.held.of(name)
 	// It never waits for a container with the set's lock in hand: who waits for one that
-	// is not ready is started by a later look.
+	// is not ready is started, and who overlaps one that is not is stopped, by a later look.
 	opt := plan.Options{Heal: true, Leave: append(ended(o, started), held...), Boot: boot, NoWait: true, Ready: map[string]bool{}}
 	p, err := s.plan(ctx, m, name, d, o, opt)
 	for more := true; err == nil && more; {
@@ -132,8 +132,8 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	s.mu.Lock()
 	x := s.of(name)
 	x.booting = boot && len(p.Later) > 0
-	staged := x.staged
-	x.staged = len(p.Later) > 0
+	staged := x.staged && !p.Retries
+	x.staged, x.beside = len(p.Later) > 0, len(p.Beside) > 0
 	s.mu.Unlock()
 	if len(p.Steps) == 0 && len(p.Later) > 0 {
 		s.held.mend(name, false)
@@ -143,7 +143,11 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		}
 		s.state(name, api.Waiting, strings.Join(text, "; "))
 		s.probe(ctx, name, o)
-		s.later(name, askAgain)
+		again := askAgain
+		if len(p.Beside) > 0 {
+			again = unreadyAgain
+		}
+		s.later(name, again)
 		return
 	}
 	if len(p.Steps) == 0 {
@@ -189,7 +193,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	s.note(ctx, "healed", name, "", fmt.Sprintf("%d steps in %v, %d containers started", len(p.Steps), time.Since(begun).Round(time.Millisecond), starts))
-	if d.mark != "" {
+	if d.mark != "" || len(p.Beside) > 0 {
 		s.later(name, 0) // somebody waits for it
 		return
 	}
@@ -391,17 +395,19 @@ func (s *Supervisor) plan(ctx context.Context, m *setmgr.Manager, name string, d
 	return m.Up(*d.set, opt)(ctx, o)
 }
 
-// isReady asks a member that runs its Ready probe, once.
+// isReady asks a member that runs its Ready probe, once; of two containers the new one.
 func (s *Supervisor) isReady(ctx context.Context, m *setmgr.Manager, o plan.Observed, member string) bool {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	var asked plan.Container
+	var probe *spec.Probe
 	for _, c := range o.Members {
 		own, err := spec.DecodeContainer(c.Spec)
-		if err == nil && c.Member == member && c.State == plan.Running && own.Options.Ready != nil {
-			return m.Ask(ctx, *own.Options.Ready, c.ID) == nil
+		if err == nil && c.Member == member && c.State == plan.Running && own.Options.Ready != nil && (probe == nil || c.Rev > asked.Rev) {
+			asked, probe = c, own.Options.Ready
 		}
 	}
-	return false
+	return probe != nil && m.Ask(ctx, *probe, asked.ID) == nil
 }
 
 // state says how a set does.

@@ -90,8 +90,9 @@ type set struct {
 	// restarted says that the Engine was, since the last look.
 	restarted bool
 	// booting says that members that were started too early, at a boot, wait still, and
-	// staged that the last healing left some for later.
-	booting, staged bool
+	// staged that the last healing left some for later, and beside that we have a new
+	// container run beside an old one.
+	booting, staged, beside bool
 	// wish is what a cluster wants of it, and ready says that all its containers serve.
 	wish  declared
 	ready bool

@@ -172,3 +172,61 @@ func TestSetsOfAnotherClusterAreNotOurs(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	h.is(t, api.Right, appRuns, logRuns)
 }
+
+// TestAnOldContainerServesUntilTheNewOneIsReady: when they overlap, in a cluster as by docker set up. An
+// update that is taken back finds the old one as it was.
+func TestAnOldContainerServesUntilTheNewOneIsReady(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.Publish(dockertest.Image{Ref: "app:2"})
+	h := start(t, f, settings(t))
+	update := func(generation int64, image string) {
+		s, err := spec.Decode("web.json", []byte(strings.Replace(fmt.Sprintf(web, `, "Ready": {"Exec": ["test", "-e", "/ok"]}, "Update": {"Strategy": "overlap"}`), "app:1", image, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.s.Wish(t.Context(), "c1", map[string]hostsrv.Wish{"web": {Set: s, UID: "u1", Generation: generation}})
+	}
+	getsReady := func(container string) {
+		t.Helper()
+		if _, _, err := f.Exec(t.Context(), container, []string{"touch", "/ok"}); err != nil {
+			t.Fatalf("%v\n%s", err, f)
+		}
+	}
+	stopped := func() bool {
+		return slices.ContainsFunc(f.Calls(), func(call string) bool { return slices.Equal(strings.Fields(call)[:2], []string{"stop", "web.app"}) })
+	}
+	waits := api.Waiting + " app waits for its new container, which is to be ready"
+	update(1, "app:1")
+	h.is(t, api.Waiting, appRuns)
+	getsReady("web.app")
+	h.tells(t, "web", ready("u1", 1))
+
+	update(2, "app:2")
+	h.is(t, waits, appRuns, "container web.app.r2 sha256:app:2 running")
+	h.tells(t, "web", func(t hostsrv.Told) bool { return !t.Ready && t.Generation == 2 })
+	if err := f.Die("web.app.r2"); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, waits, appRuns, "container web.app.r2 sha256:app:2 running")
+	if stopped() {
+		t.Fatalf("the old one was stopped before the new one was ready:\n%q", f.Calls())
+	}
+	update(3, "app:1")
+	h.tells(t, "web", ready("u1", 3))
+	if s := f.String(); strings.Contains(s, "app:2 running") || stopped() {
+		t.Errorf("after the update was taken back: %q\n%s", f.Calls(), s)
+	}
+
+	update(4, "app:2")
+	h.is(t, waits, appRuns, "sha256:app:2 running")
+	getsReady("web.app.r2")
+	h.tells(t, "web", ready("u1", 4))
+	h.is(t, api.Right, "container web.app sha256:app:2 running", logRuns)
+	if !slices.ContainsFunc(f.Calls(), func(call string) bool { return strings.HasPrefix(call, "stop web.app") }) {
+		t.Errorf("nobody stopped the old one gracefully: %q", f.Calls())
+	}
+	if s := f.String(); strings.Contains(s, "sha256:app:1 running") {
+		t.Errorf("the old one is there still:\n%s", s)
+	}
+}

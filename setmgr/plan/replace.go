@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -37,6 +38,10 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	if err != nil {
 		return err
 	}
+	if strategy == spec.Overlap && !b.takesOver(c, fresh) {
+		b.beside(c, next, fresh, append(needs, there)...)
+		return nil
+	}
 	if strategy != spec.Overlap && strategy != spec.Restart {
 		gone = b.stopOld(old, cause, append(needs, there)...)
 	}
@@ -49,6 +54,36 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	}
 	b.ready[c.Name] = b.touch(Step{Op: RemoveOne, Member: c.Name, Name: old.Name, Target: old.ID, Cause: "it was replaced"}, after)
 	return nil
+}
+
+// takesOver says whether the old container may be stopped by this plan when the new one
+// runs. With NoWait it is only where nothing is to tell that the new one is ready, or did.
+func (b *builder) takesOver(c spec.Container, fresh *Container) bool {
+	has, maybe := b.health(c)
+	if !b.opt.NoWait || c.Options.Ready == nil && !has && !maybe {
+		return true
+	}
+	return fresh != nil && fresh.State == Running && (fresh.Health == "" || fresh.Health == "healthy") &&
+		(c.Options.Ready == nil || b.opt.Ready[c.Name])
+}
+
+// beside has the new container run while the old one serves on; a later plan, by which the
+// new one is ready, goes on.
+func (b *builder) beside(c spec.Container, next Step, fresh *Container, needs ...int) {
+	what := cmp.Or(awaited(c), "is to be healthy")
+	switch {
+	case fresh == nil || fresh.State == Created || fresh.State == Exited:
+		b.p.Retries = b.p.Retries || fresh != nil && fresh.State == Exited
+		b.start(c, next, needs...)
+	case fresh.State == Running && c.Options.Ready != nil && !b.opt.Ready[c.Name]:
+		b.p.Ask = append(b.p.Ask, c.Name)
+	}
+	b.unready[c.Name] = what
+	if b.p.Later == nil {
+		b.p.Later = map[string]string{}
+	}
+	b.p.Later[c.Name] = "its new container, which " + what
+	b.p.Beside = append(b.p.Beside, c.Name)
 }
 
 // exchange is replace in a set that is stopped: nobody is started.

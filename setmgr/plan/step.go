@@ -94,6 +94,10 @@ type Plan struct {
 	// that they wait for Ask are to be asked whether they are ready.
 	Later map[string]string
 	Ask   []string
+	// Beside are members whose new container runs while the old one serves, with NoWait: a
+	// later plan goes on. Retries says that one of them ended and is started again.
+	Beside  []string
+	Retries bool
 	// Warnings are what the user should know and nobody does anything about.
 	Warnings []string
 }
@@ -114,7 +118,8 @@ type Options struct {
 	// Boot says that the Engine has just started all that it found: members that were
 	// started before one that they wait for are started again.
 	Boot bool
-	// NoWait leaves for later who waits for one that is not ready yet: Plan.Later tells.
+	// NoWait leaves for later who waits for one that is not ready yet: Plan.Later tells. So
+	// it leaves the end of the old container when two overlap.
 	NoWait bool
 	// Ready are members that answered their Ready probes just now, with NoWait.
 	Ready map[string]bool
