@@ -52,7 +52,8 @@ func (d *Daemon) authzRes(ctx context.Context, r authorization.Request) (authori
 }
 
 // authzReq answers whether an Engine may serve a request.
-func (d *Daemon) authzReq(ctx context.Context, r authorization.Request) (authorization.Response, error) {
+func (d *Daemon) authzReq(ctx context.Context, t told) (authorization.Response, error) {
+	r := authorization.Request(t)
 	if d.ours(r.RequestHeaders[secretHeader]) {
 		return authorization.Response{Allow: true}, nil
 	}

@@ -31,7 +31,7 @@ func (e *bodyError) Unwrap() []error { return []error{e.err, errdefs.ErrInvalidA
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any, strict bool) error {
 	ctl := http.NewResponseController(w)
 	_ = ctl.SetReadDeadline(time.Now().Add(bodyLimit)) // a recorder has none
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err := readBody(w, r, limit)
 	if err == nil { // else net/http would wait for the rest without an end
 		_ = ctl.SetReadDeadline(time.Time{})
 	}
@@ -39,13 +39,30 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any, strict b
 		err = fmt.Errorf("the body is larger than %d bytes", big.Limit)
 	} else if err != nil {
 		err = fmt.Errorf("the body is cut off after %d bytes: %w", len(body), err)
-	} else {
+	} else if p, ok := v.(Plain); !ok || strict || !p.ReadPlain(body) {
 		err = Decode(body, v, strict)
 	}
 	if err != nil {
 		return &bodyError{err}
 	}
 	return nil
+}
+
+// readBody reads a body of at most limit bytes, at once where its length is known.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	const most = 64 << 10 // that are taken before they are there
+	if n := r.ContentLength; n > 0 && n <= min(limit, most) {
+		body := make([]byte, n)
+		got, err := io.ReadFull(r.Body, body)
+		return body[:got], err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+}
+
+// Plain is a request with a quick way to read its plain form. It gives what [Decode] gives,
+// or says that it is not of that form; then it is read anew.
+type Plain interface {
+	ReadPlain(body []byte) bool
 }
 
 // Decode reads exactly one JSON object into v, a pointer to a struct. An empty
