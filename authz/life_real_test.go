@@ -79,7 +79,9 @@ func ordinaryLife(t *testing.T, b *bench) {
 	}
 	t.Run("stdin", func(t *testing.T) { streams(t, b) })
 	t.Run("copy", func(t *testing.T) { copies(t, b) })
-	t.Run("build", func(t *testing.T) { builds(t, b) })
+	if b.whole() {
+		t.Run("build", func(t *testing.T) { builds(t, b) })
+	}
 	t.Run("events", func(t *testing.T) { events(t, b) })
 	t.Run("apart", func(t *testing.T) { apart(t, b) })
 	if b.whole() {

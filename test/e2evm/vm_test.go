@@ -40,7 +40,7 @@ func bring(t *testing.T, cfg vm.Config) *system {
 	s := &system{vm.Start(t, cfg), t}
 	dir := t.TempDir()
 	for _, argv := range [][]string{
-		{"go", "build", "-o", dir + "/bin/", module + "/cmd/mosbridge", module + "/cmd/mos-lvm", module + "/cmd/mos-authz", module + "/cmd/docker-mos", module + "/cmd/mosd", module + "/cmd/mos-scheduler", module + "/test/e2evm/volumecheck"},
+		{"go", "build", "-ldflags=-s -w", "-o", dir + "/bin/", module + "/cmd/mosbridge", module + "/cmd/mos-lvm", module + "/cmd/mos-authz", module + "/cmd/docker-mos", module + "/cmd/mosd", module + "/cmd/mos-scheduler", module + "/test/e2evm/volumecheck"},
 		{"cp", "-r", "../../deploy", dir + "/deploy"},
 		{"tar", "-C", dir, "-czf", dir + "/mos.tar.gz", "bin", "deploy"},
 	} {
@@ -70,7 +70,12 @@ func long(t *testing.T, step string) {
 
 func (s *system) sh(line string) string {
 	s.t.Helper()
-	return strings.TrimSpace(s.MustRun(s.t, line))
+	start := time.Now()
+	out := s.MustRun(s.t, line)
+	if took := time.Since(start); took > 5*time.Second {
+		s.t.Logf("%v: %.80s", took.Round(time.Second), line)
+	}
+	return strings.TrimSpace(out)
 }
 
 // took is how long a line runs, in the emulated machine's slow time.

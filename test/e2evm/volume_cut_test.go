@@ -25,23 +25,32 @@ import (
 // MOS_ROUNDS is how often the power is cut, MOS_SEED what decides when and what,
 // MOS_FROM the round to begin with.
 func TestVolumesThroughKillsAndPowerCuts(t *testing.T) {
-	testx.Need(t, testx.VM)
+	long(t, "powercuts")
 	rounds, from, seed := number(t, "MOS_ROUNDS", 2), number(t, "MOS_FROM", 1), seed(t)
 	s := installVolumes(t, vm.Config{DisksGiB: []int{10}}, "")
 	s.sh("mos-lvm init /dev/disk/by-id/virtio-pv0")
+	s.cutsOff(seed, from, rounds)
+}
+
+// cutOff is kills and one cut.
+func (s *system) cutOff() { s.cutsOff(seed(s.t), 1, number(s.t, "MOS_ROUNDS", 1)) }
+
+// cutsOff is the kills, if it begins with the first round, and the cuts.
+func (s *system) cutsOff(seed uint64, from, rounds int) {
+	s.t.Helper()
 	if from == 1 {
 		s.kills(seed)
 	}
 	for n := from; n <= rounds; n++ {
 		start := time.Now()
 		said := s.cut(seed + uint64(n))
-		t.Logf("round %d of %d: %s (%v)", n, rounds, said, time.Since(start).Round(time.Second))
-		if t.Failed() {
-			t.Fatalf("MOS_SEED=%d MOS_FROM=%d repeats this round", seed, n)
+		s.t.Logf("round %d of %d: %s (%v)", n, rounds, said, time.Since(start).Round(time.Second))
+		if s.t.Failed() {
+			s.t.Fatalf("MOS_SEED=%d MOS_FROM=%d repeats this round", seed, n)
 		}
 	}
 	s.clean()
-	t.Logf("audit: %s", s.sh("docker mos audit"))
+	s.t.Logf("audit: %s", s.sh("docker mos audit"))
 }
 
 // kills lets calls run while their programs are killed.

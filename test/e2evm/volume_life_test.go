@@ -2,6 +2,7 @@ package e2evm
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -13,12 +14,18 @@ func (s *system) resizes() {
 		count               int
 	}
 	var all []grown
-	for _, typ := range []string{"thin", "linear"} {
-		all = append(all,
-			grown{typ + "-ext4", "-o type=" + typ + " -o size=64m", "25m", "128m", 900},
-			grown{typ + "-xfs", "-o type=" + typ + " -o fs=xfs -o size=320m", "200m", "400m", 1000})
+	for _, kind := range []string{"thin-ext4", "linear-xfs", "striped-ext4", "thin-xfs", "linear-ext4"} {
+		typ, fs, _ := strings.Cut(kind, "-")
+		g := grown{kind, "-o size=64m", "25m", "128m", 900}
+		if fs == "xfs" {
+			g = grown{kind, "-o fs=xfs -o size=320m", "200m", "400m", 1000}
+		}
+		g.opts += " -o type=" + typ
+		all = append(all, g)
 	}
-	all = append(all, grown{"striped-ext4", "-o type=striped -o size=64m", "25m", "128m", 900})
+	if os.Getenv("MOS_FULL") == "" {
+		all = all[:3] // each type, each file system
+	}
 	inContainer := func(name string) bool { return name == "thin-ext4" || name == "linear-xfs" } // each costs emulated seconds
 	for _, g := range all {
 		// The writer needs more than the old size. However slow the machine is, it does not
@@ -65,7 +72,10 @@ func (s *system) resizes() {
 	s.idle()
 	s.sh("docker mos volume resize later 200m")
 	s.want("/opt/mos/bin/volumecheck stat -volume later | awk '{print ($2 > 150)}'", "1")
-	s.sh("docker volume rm later thin-ext4 thin-xfs linear-ext4 linear-xfs striped-ext4 >/dev/null")
+	for _, g := range all {
+		s.sh("docker volume rm " + g.name + " >/dev/null")
+	}
+	s.sh("docker volume rm later >/dev/null")
 }
 
 // bins takes volumes through the recycle bin.

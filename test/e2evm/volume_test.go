@@ -34,6 +34,7 @@ func TestVolumesOnLVM(t *testing.T) {
 		{"many-volumes", (*system).many, true},
 		{"full-pool-loses-nothing-silently", (*system).brim, true},
 		{"power-cut", (*system).comesBack, true},
+		{"calls-are-cut-off", (*system).cutOff, false}, // removes the others' volumes
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			if only := os.Getenv("MOS_PART"); only != "" && !strings.Contains(only+",init", strings.SplitN(part.name, "-", 2)[0]) {

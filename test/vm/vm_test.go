@@ -12,8 +12,8 @@ import (
 	"github.com/mosdocker/mosdocker/test/vm/machine"
 )
 
-// long skips a test of the rig alone, but for MOS_FULL: test/e2evm cuts the power of the
-// same machines, and joins them, each time.
+// long skips a test of the rig alone, but for MOS_FULL: test/e2evm boots the same machines,
+// cuts their power and joins them, and test/ring runs packages in the warm one, each time.
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("MOS_FULL") == "" {
@@ -24,6 +24,7 @@ func long(t *testing.T) {
 // TestBoot shows what the rig promises: systemd, Docker, the kernel datapath of
 // Open vSwitch, thin volumes, cgroup v2.
 func TestBoot(t *testing.T) {
+	long(t)
 	m := vm.Start(t, vm.Config{})
 	image := m.TestImage(t)
 	for _, tt := range []struct{ name, line, want string }{

@@ -38,6 +38,7 @@ func goTest(ctx context.Context, t *testing.T, artifacts, probe string, args ...
 // TestWarmRunsTestBinaries runs a package's tests in the warm VM and looks at
 // what comes back, and at what stays there.
 func TestWarmRunsTestBinaries(t *testing.T) {
+	long(t)
 	testx.Need(t, testx.VM)
 	m, err := machine.Warm(t.Context())
 	if err != nil {
