@@ -70,7 +70,7 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 		}
 		if now.TakenBack() {
 			if !w.counts {
-				return takenBack(ctx, c, now.Name)
+				return takenBack(ctx, c, now)
 			}
 			if why = fmt.Sprintf("%d of %d sets are ready", now.Status.Ready, now.Spec.Replicas); now.Status.Replicas == now.Spec.Replicas && now.Status.Ready == now.Spec.Replicas {
 				return nil
@@ -81,18 +81,23 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 	return nil
 }
 
-// takenBack is why the last update of a service was, as an error.
-func takenBack(ctx context.Context, c *client.Client, service string) error {
+// takenBack is why the last update of a service was, as an error. The event that tells it is
+// stored soon after the service says so.
+func takenBack(ctx context.Context, c *client.Client, s *api.Service) error {
 	why := ""
-	events, err := client.List[api.Event](ctx, c, client.Filter{})
-	var last time.Time
-	for _, e := range events.Items {
-		if err == nil && e.Spec.On.Kind == api.Services && e.Spec.On.Name == service && e.Spec.What == "rolled-back" && e.Created.After(last) {
-			last, why = e.Created, ": "+e.Spec.Cause
+	for end := time.Now().Add(5 * time.Second); why == "" && time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		events, err := client.List[api.Event](ctx, c, client.Filter{})
+		if err != nil {
+			break // that it was taken back is the news
+		}
+		for _, e := range events.Items {
+			if on := e.Spec.On; on.Kind == api.Services && on.Name == s.Name && e.Spec.What == "rolled-back" && strings.HasPrefix(e.Spec.Text, fmt.Sprintf("from generation %d ", s.Generation)) {
+				why = ": " + e.Spec.Cause
+			}
 		}
 	}
-	return hinted(failure(errdefs.ErrAborted, "the update of service %s was taken back%s", service, why),
-		"docker set service update "+service+" with what mends it goes on, docker set service rollout undo "+service+" makes the template before the one that is wished")
+	return hinted(failure(errdefs.ErrAborted, "the update of service %s was taken back%s", s.Name, why),
+		"docker set service update "+s.Name+" with what mends it goes on, docker set service rollout undo "+s.Name+" makes the template before the one that is wished")
 }
 
 // follow gives a resource as it is now, and after each change.
