@@ -86,6 +86,7 @@ func (d *Driver) watch(ctx context.Context, bridge string) {
 		case !e.Up && !slices.Contains(d.bridgeNames(), bridge): // deleted by us
 		case !e.Up:
 			d.log.WarnContext(ctx, "open vswitch does not serve the bridge", "bridge", bridge)
+			d.lose(ctx, bridge)
 		case !e.First:
 			d.log.InfoContext(ctx, "open vswitch serves the bridge again", "bridge", bridge)
 			d.revive(ctx, bridge)
@@ -93,6 +94,17 @@ func (d *Driver) watch(ctx context.Context, bridge string) {
 	})
 	if ctx.Err() == nil {
 		d.log.ErrorContext(ctx, "bridge is not watched", "bridge", bridge, "err", err)
+	}
+}
+
+// lose makes the next start of an ovs-vswitchd that is gone wait, also where it
+// was killed while its wait was being ended: it would drop what the kernel passes.
+func (d *Driver) lose(ctx context.Context, bridge string) {
+	d.fab.forgetRuntime(bridge)
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // it may be back before the database is
+	defer cancel()
+	if d.cfg.RestoreWait {
+		_, _ = d.fab.ovs.ArmRestoreWait(ctx) // the repair tries again
 	}
 }
 
@@ -108,6 +120,9 @@ func (d *Driver) revive(ctx context.Context, bridge string) {
 	leave()
 	if err != nil {
 		d.log.WarnContext(ctx, "flows are not replayed yet", "bridge", bridge, "err", err)
+	} else if len(d.bridgeNames()) == 1 && d.waiting.Swap(false) {
+		// With several, another's may be known to be gone a moment later only.
+		d.restoreWait(ctx, true)
 	}
 	d.Nudge()
 }
@@ -206,6 +221,8 @@ func (d *Driver) restoreWait(ctx context.Context, due bool) {
 	err := fault.Conflict("not all bridges have their flows")
 	if d.fab.played(d.bridgeNames()) {
 		err = d.fab.ovs.ReleaseRestoreWait(ctx)
+	} else {
+		d.armRestoreWait(ctx) // a release may have been cut off by a kill of Open vSwitch
 	}
 	if err != nil {
 		d.waiting.Store(true)

@@ -51,6 +51,59 @@ func TestOneFaultDoesNotKeepBridgesWaiting(t *testing.T) {
 	}
 }
 
+// linked is a host with a network on which two containers reach each other.
+func linked(t *testing.T) (h *host, a, b container) {
+	t.Helper()
+	h = newHost(t)
+	n := h.network("a", "10.9.0.0/24", "10.9.0.1", nil)
+	a, b = h.run(n, "1", "10.9.0.21"), h.run(n, "2", "10.9.0.22")
+	if !h.reconcile(t.Context()) || !a.reaches(b.addr) {
+		t.Fatal("the network does not work from the beginning")
+	}
+	return h, a, b
+}
+
+func TestReplayOfTheOnlyBridgeEndsTheWait(t *testing.T) {
+	h, a, b := linked(t)
+	h.ovs.KillSwitch()
+	h.ovs.StartSwitch()
+	if a.reaches(b.addr) {
+		t.Error("the switch did not wait for its flows")
+	}
+	h.revive(t.Context(), spec.DefaultBridge)
+	if !a.reaches(b.addr) {
+		t.Error("the switch waits for a repair, though all flows are in")
+	}
+}
+
+// TestSwitchKilledWhileItsWaitEndsWaits: the mark is away for a moment then, and a
+// switch that starts without it drops what the kernel had passed.
+func TestSwitchKilledWhileItsWaitEndsWaits(t *testing.T) {
+	for name, after := range map[string]func(*host){
+		"seen-by-the-watch": func(h *host) { h.lose(h.tb.Context(), spec.DefaultBridge) },
+		"seen-by-a-repair": func(h *host) {
+			h.fab.forgetRuntime(spec.DefaultBridge)
+			h.reconcile(h.tb.Context())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, a, b := linked(t)
+			h.ovs.Vsctl("remove", "open_vswitch", ".", "other_config", "flow-restore-wait")
+			h.waiting.Store(true)
+			h.ovs.KillSwitch()
+			after(h)
+			h.ovs.StartSwitch()
+			if got := h.ovs.Vsctl("get", "open_vswitch", ".", "other_config:flow-restore-wait"); got != "\"true\"\n" {
+				t.Errorf("the switch starts without waiting: %s", got)
+			}
+			h.revive(t.Context(), spec.DefaultBridge)
+			if !a.reaches(b.addr) {
+				t.Error("the switch still waits, though its flows are in")
+			}
+		})
+	}
+}
+
 func TestPortsAndBridgesOfOthersStay(t *testing.T) {
 	h := newHost(t)
 	h.network("a", "10.9.0.0/24", "10.9.0.1", nil)
