@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/test/image"
 	"github.com/mosdocker/mosdocker/test/vm"
@@ -33,31 +35,58 @@ func install(t *testing.T, cfg vm.Config) *system {
 	return s
 }
 
+// all is what deploy/install installs, and what tests of volumes need.
+var all = []string{"cmd/mosbridge", "cmd/mos-lvm", "cmd/mos-authz", "cmd/docker-mos", "cmd/mosd", "cmd/mos-scheduler", "test/e2evm/volumecheck"}
+
 // bring is a VM with all that install needs, not installed yet.
 func bring(t *testing.T, cfg vm.Config) *system {
 	t.Helper()
+	return carry(t, cfg, all...)
+}
+
+// carry is a VM with these programs of ours, and with the image of tests. They are
+// built while it boots.
+func carry(t *testing.T, cfg vm.Config, programs ...string) *system {
+	t.Helper()
 	testx.Need(t, testx.VM)
-	s := &system{vm.Start(t, cfg), t}
 	dir := t.TempDir()
-	for _, argv := range [][]string{
-		{"go", "build", "-ldflags=-s -w", "-o", dir + "/bin/", module + "/cmd/mosbridge", module + "/cmd/mos-lvm", module + "/cmd/mos-authz", module + "/cmd/docker-mos", module + "/cmd/mosd", module + "/cmd/mos-scheduler", module + "/test/e2evm/volumecheck"},
-		{"cp", "-r", "../../deploy", dir + "/deploy"},
-		{"tar", "-C", dir, "-czf", dir + "/mos.tar.gz", "bin", "deploy"},
-	} {
-		cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", argv, err, out)
+	var tar string
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		if err := bundle(t.Context(), dir, programs); err != nil {
+			return err
 		}
-	}
-	tar, err := image.Tar(t.Context())
-	if err != nil {
+		tar, err = image.Tar(t.Context())
+		return err
+	})
+	s := &system{vm.Start(t, cfg), t}
+	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	s.MustCopy(t, filepath.Join(dir, "mos.tar.gz"), "/root/mos.tar.gz")
 	s.MustCopy(t, tar, "/root/image.tar")
 	s.sh("mkdir -p /opt/mos && tar -C /opt/mos -xzf /root/mos.tar.gz && docker load -q -i /root/image.tar")
 	return s
+}
+
+// bundle writes to dir/mos.tar.gz programs and what installs them.
+func bundle(ctx context.Context, dir string, programs []string) error {
+	build := []string{"go", "build", "-ldflags=-s -w", "-o", dir + "/bin/"}
+	for _, p := range programs {
+		build = append(build, module+"/"+p)
+	}
+	for _, argv := range [][]string{
+		build,
+		{"cp", "-r", "../../deploy", dir + "/deploy"},
+		{"tar", "-C", dir, "-czf", dir + "/mos.tar.gz", "bin", "deploy"},
+	} {
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w\n%s", argv, err, out)
+		}
+	}
+	return nil
 }
 
 // long skips what takes long here, and is a step of the night.
@@ -100,18 +129,16 @@ func (s *system) settle(limit time.Duration, line string) {
 }
 
 // TestKernelDatapathThroughRestartsAndPowerCut is the life of an installation:
-// traffic, restarts of each daemon, a power cut, and nothing left over.
+// traffic, VLANs, restarts of each daemon, a power cut, and nothing left over.
 func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
-	s := install(t, vm.Config{})
+	testx.Need(t, testx.VM)
+	cable := vm.NewLink(t)
+	s := carry(t, vm.Config{NICs: []machine.NIC{cable.NIC(), cable.NIC()}}, "cmd/mosbridge", "cmd/docker-mos")
+	// What deploy/install does for this daemon; that it does it, other tests tell.
+	s.sh("mkdir -p /usr/local/lib/docker/cli-plugins && cd /opt/mos && cp bin/mosbridge /usr/local/bin/ && cp bin/docker-mos /usr/local/lib/docker/cli-plugins/ && cp deploy/mosbridge.s* /etc/systemd/system/ && systemctl enable --now mosbridge.socket mosbridge.service")
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --ipv6 --subnet 10.9.0.0/24 --subnet fd00:9::/64 red")
 	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.8.0.0/24 blue")
-	for _, c := range []string{
-		"--name web --network red --ip 10.9.0.21 --ip6 fd00:9::21 -p 8000:7000",
-		"--name cli --network red",
-		"--name far --network blue",
-	} {
-		s.sh("docker run -d --restart always " + c + " mos-test:1 netcheck serve :7000")
-	}
+	s.serve("--restart always", "--name web --network red --ip 10.9.0.21 --ip6 fd00:9::21 -p 8000:7000", "--name cli --network red --ip 10.9.0.22", "--name far --network blue")
 	if dp := s.sh("ovs-vsctl get bridge mosbr0 datapath_type"); dp != "system" {
 		t.Errorf("datapath is %s, this kernel has Open vSwitch", dp)
 	}
@@ -119,30 +146,26 @@ func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
 	if out := s.sh("docker exec far netcheck send -timeout 3s tcp 10.9.0.21:7000 10 || echo silent"); !strings.Contains(out, "silent") {
 		t.Errorf("another network was reached: %s", out)
 	}
-
+	t.Run("vlans", s.vlans)
 	t.Run("mosbridge-killed", func(t *testing.T) {
-		out := s.pinging("systemctl kill -s KILL mosbridge.service")
-		lost(t, out, 0)
+		lost(t, s.pinging("systemctl kill -s KILL mosbridge.service; sleep 2; systemctl start mosbridge.service"), 0)
 		s.talks(t)
 	})
 	t.Run("switch-killed", func(t *testing.T) {
 		// The kernel goes on with the flows it knows; the replay is awaited.
-		out := s.pinging("systemctl kill -s KILL ovs-vswitchd.service; sleep 3; systemctl start ovs-vswitchd.service openvswitch-switch.service")
-		lost(t, out, 1)
+		lost(t, s.pinging("systemctl kill -s KILL ovs-vswitchd.service; sleep 3; systemctl start ovs-vswitchd.service openvswitch-switch.service"), 1)
 		s.talks(t)
 	})
 	t.Run("database-killed", func(t *testing.T) {
-		out := s.pinging("systemctl kill -s KILL ovsdb-server.service; sleep 2; systemctl start openvswitch-switch.service")
-		lost(t, out, 1)
+		lost(t, s.pinging("systemctl kill -s KILL ovsdb-server.service; sleep 2; systemctl start openvswitch-switch.service"), 1)
 		s.talks(t)
 	})
 	t.Run("docker-with-the-socket-only", func(t *testing.T) {
-		normal := s.took("systemctl restart docker")
 		s.sh("systemctl stop mosbridge.service && systemctl is-active mosbridge.socket")
-		late := s.took("systemctl restart docker")
-		t.Logf("docker restarts in %v with the driver running, in %v when its socket starts it", normal, late)
-		if late > normal+normal/2+10*time.Second { // two networks would cost 30 s without a socket
-			t.Error("docker waited for the driver")
+		// Two networks would cost 30 s without a socket, of which dockerd tells.
+		waits := s.sh("systemctl restart docker && journalctl -u docker -b _PID=$(systemctl show -P MainPID docker) | grep -F 'retrying in' || true")
+		if waits != "" {
+			t.Errorf("docker waited for the driver: %s", waits)
 		}
 		s.sh("systemctl is-active mosbridge.service")
 		s.talks(t)
@@ -162,9 +185,32 @@ func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
 	}
 }
 
+// vlans joins eth1 by a cable to a neighbor that is not ours, the kernel's own
+// VLANs on eth2: one VLAN talks with its like there, two do not.
+func (s *system) vlans(t *testing.T) {
+	s.sh(`docker cp web:/bin/netcheck /usr/local/bin/ && ip netns add peer && ip link set eth2 netns peer && ip -n peer link set eth2 up
+for id in 100 200; do ip -n peer link add link eth2 name v$id type vlan id $id; ip -n peer link set v$id up; done
+ip -n peer addr add 10.5.0.11/24 dev v100; ip -n peer addr add fd00:5::11/64 dev v100 nodad; ip -n peer addr add 10.6.0.11/24 dev v200
+ip netns exec peer setsid netcheck serve :7000 >/tmp/peer.log 2>&1 </dev/null &`)
+	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --ipv6 --subnet 10.5.0.0/24 --subnet fd00:5::/64 -o mos.uplink=eth1 -o mos.vlan=100 v100")
+	s.sh("docker network create -d mosbridge --ipam-driver mosbridge --subnet 10.6.0.0/24 -o mos.uplink=eth1 -o mos.vlan=200 v200")
+	s.serve("", "--name aa --network v100 --ip 10.5.0.10 --ip6 fd00:5::10", "--name bb --network v200 --ip 10.6.0.10")
+	for _, to := range []string{"tcp 10.5.0.11:7000", "udp 10.5.0.11:7000", "tcp [fd00:5::11]:7000"} {
+		s.settle(time.Minute, "docker exec aa netcheck send "+to+" 1048576")
+	}
+	s.settle(time.Minute, "docker exec bb netcheck send tcp 10.6.0.11:7000 10 && ip netns exec peer netcheck send tcp 10.5.0.10:7000 1048576")
+	for _, line := range []string{"docker exec aa ping -c 2 -W 2 10.6.0.11", "docker exec bb netcheck send -timeout 3s tcp 10.5.0.11:7000 10"} {
+		if out, _, err := s.Run(t.Context(), line); err == nil {
+			t.Errorf("%s crossed VLANs: %s", line, out)
+		}
+	}
+	s.sh("docker rm -f aa bb && docker network rm v100 v200 && pkill netcheck -n; ip netns del peer")
+}
+
 // TestVLANAcrossHostsOnTheKernelDatapath: two hosts in one VLAN talk, in two
 // they do not, through an uplink on each.
 func TestVLANAcrossHostsOnTheKernelDatapath(t *testing.T) {
+	long(t, "hosts")
 	testx.Need(t, testx.VM)
 	cable := vm.NewLink(t)
 	hosts := []*system{
@@ -192,14 +238,23 @@ func TestVLANAcrossHostsOnTheKernelDatapath(t *testing.T) {
 	}
 }
 
+// serve starts containers that answer on port 7000, all at once.
+func (s *system) serve(flags string, containers ...string) {
+	s.t.Helper()
+	var b strings.Builder
+	for _, c := range containers {
+		fmt.Fprintf(&b, "docker run -d %s %s mos-test:1 netcheck serve :7000 & pids=\"$pids $!\"; ", flags, c)
+	}
+	s.sh(b.String() + "for p in $pids; do wait $p || exit 1; done")
+}
+
 // talks checks TCP, UDP and IPv6 between containers and the published port.
 func (s *system) talks(t *testing.T) {
 	t.Helper()
 	s.settle(time.Minute, "docker exec cli netcheck send tcp 10.9.0.21:7000 1048576")
 	for _, line := range []string{
-		"docker exec cli netcheck send udp 10.9.0.21:7000 1048576",
-		"docker exec cli netcheck send tcp '[fd00:9::21]:7000' 1048576",
-		"docker exec far true && python3 -c 1 2>/dev/null; curl -sf --max-time 20 http://127.0.0.1:8000/ >/dev/null",
+		"docker exec cli sh -c \"netcheck send udp 10.9.0.21:7000 1048576 && netcheck send tcp '[fd00:9::21]:7000' 1048576\"",
+		"curl -sf --max-time 20 http://127.0.0.1:8000/ >/dev/null",
 	} {
 		if out, errs, err := s.Run(t.Context(), line); err != nil {
 			t.Errorf("%s: %v: %s %s", line, err, out, errs)
@@ -207,13 +262,31 @@ func (s *system) talks(t *testing.T) {
 	}
 }
 
-// pinging runs a line while a container pings another ten times a second, and
-// returns what ping says.
+// pinging runs a line while a container pings another ten times a second, until
+// the flows are in again and some more, and returns what ping says.
+//
+// The two know each other's MAC for good. Otherwise the kernel would ask for it anew,
+// 20 to 50 s after the last word of TCP, by a flow that its datapath forgot long ago;
+// it gives a neighbor up after 3 s, and an emulated machine takes 15 s to start Open
+// vSwitch again. 117 of 250 pings were lost that way.
 func (s *system) pinging(line string) string {
-	return s.sh("docker exec cli ping -i 0.1 -c 250 10.9.0.21 >/tmp/ping & for i in $(seq 100); do grep -q seq=5 /tmp/ping && break; sleep 0.2; done; " + line + "; wait; tail -3 /tmp/ping")
+	s.t.Helper()
+	return s.sh(`docker inspect -f '{{.State.Pid}} {{.NetworkSettings.Networks.red.IPAddress}} {{.NetworkSettings.Networks.red.MacAddress}}' web cli >/tmp/two
+{ read pid1 ip1 mac1; read pid2 ip2 mac2; } </tmp/two
+nsenter -t $pid1 -n ip neigh replace $ip2 lladdr $mac2 dev eth0 nud permanent && nsenter -t $pid2 -n ip neigh replace $ip1 lladdr $mac1 dev eth0 nud permanent || exit 1
+nsenter -t $pid2 -n busybox ping -i 0.1 $ip1 >/tmp/ping & ping=$!
+until grep -q seq=5 /tmp/ping; do sleep 0.2; done
+` + line + `
+until ovs-ofctl dump-flows mosbr0 2>/dev/null | grep -q arp_spa=$ip1; do sleep 0.2; done
+sleep 3
+kill -INT $ping; wait $ping
+# What follows must find the MAC by itself.
+nsenter -t $pid1 -n ip neigh del $ip2 dev eth0; nsenter -t $pid2 -n ip neigh del $ip1 dev eth0
+cat /tmp/ping`)
 }
 
-// lost reads "150 packets transmitted, 149 packets received" and allows some.
+// lost reads what ping says of each answer and at its end, "150 packets transmitted,
+// 149 packets received", and allows some lost. One under way at the end is not.
 func lost(t *testing.T, out string, allowed int) {
 	t.Helper()
 	var sent, got int
@@ -224,8 +297,11 @@ func lost(t *testing.T, out string, allowed int) {
 	if _, err := fmt.Sscanf(out[strings.LastIndex(before, "\n")+1:], "%d packets transmitted, %d", &sent, &got); err != nil {
 		t.Fatalf("ping said %q: %v", out, err)
 	}
+	if !strings.Contains(out, fmt.Sprintf("seq=%d ", sent-1)) {
+		sent--
+	}
 	t.Logf("%d of %d pings answered", got, sent)
 	if sent-got > allowed {
-		t.Errorf("%d of %d pings lost, %d allowed", sent-got, sent, allowed)
+		t.Errorf("%d of %d pings lost, %d allowed:\n%s", sent-got, sent, allowed, out)
 	}
 }
