@@ -138,6 +138,10 @@ func (h *engine) same(t *testing.T, c render.Create) {
 }
 
 func TestLineMakesTheSameContainerAsTheAPI(t *testing.T) {
+	seeds := 6
+	if os.Getenv("MOS_FULL") != "" {
+		seeds = 24
+	}
 	for _, e := range rig.Engines() {
 		t.Run(string(e), func(t *testing.T) {
 			h := open(t, e)
@@ -164,7 +168,7 @@ func TestLineMakesTheSameContainerAsTheAPI(t *testing.T) {
 					})
 				}
 			}
-			for seed := range 12 {
+			for seed := range seeds {
 				s := anySet().Example(seed)
 				for _, c := range all(t, s, h.facts, infra) {
 					t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {

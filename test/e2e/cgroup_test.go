@@ -88,7 +88,7 @@ func (c *cgroups) device(container, path string) string {
 // TestCgroupSettingsLast: settings that Docker has no option for hold through what
 // would undo them, and are mended in under a second.
 func TestCgroupSettingsLast(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			c := newCgroups(t, engine)
 			c.D("run", "-d", "--name", "web", "--restart", "always", "--stop-timeout", "0", "--cpus", "0.5", "--memory", "256m", "--pids-limit", "200", rig.Image, "sleep", "100000")

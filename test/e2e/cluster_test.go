@@ -31,7 +31,7 @@ func serviceFile(t *testing.T, version string) string {
 // service runs, is scaled up and down, and updated one set at a time; no container minds
 // that both daemons are away.
 func TestOneHostIsACluster(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewSets(t, rig.Config{Engine: engine}).Hosts[0]
 			h.Network("prod", "--subnet", "10.9.0.0/24")

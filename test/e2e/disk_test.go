@@ -31,7 +31,7 @@ func client(socket string) *http.Client {
 // TestDiskIsReported: the store as df sees it, images as docker system df, a volume and
 // its pool as mos-lvm, in the API, the command and the metrics.
 func TestDiskIsReported(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.EngineNew) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewVolumes(t, rig.Config{Engine: engine}).Hosts[0]
 			socket := h.Path("/run/mos/mosd.sock")

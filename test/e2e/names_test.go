@@ -17,7 +17,7 @@ import (
 // and find each other by names, Docker's own first; they go on doing so while the scheduler
 // is away, also after mosd was killed.
 func TestNamesAndAddressesOfTheCluster(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewSets(t, rig.Config{Engine: engine}).Hosts[0]
 			h.Network("prod", "--subnet", "10.9.0.0/24")

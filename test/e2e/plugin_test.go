@@ -48,7 +48,7 @@ func mkdir(t *testing.T, dir string) {
 
 // TestManagedPlugins is the life of both drivers as managed plugins from a registry.
 func TestManagedPlugins(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.EngineNew) {
 		t.Run(string(engine), func(t *testing.T) {
 			h, l := plugins(t, rig.Config{Engine: engine, TSO: true, Outside: true}, "one", "two")
 			if out, err := h.Exec(t.Context(), "netcheck", "send", "tcp", h.IPv4()+":8080", "1024"); err != nil {
@@ -103,7 +103,7 @@ func TestManagedPlugins(t *testing.T) {
 // TestManagedPluginsWithLiveRestore: containers go on while dockerd and the plugins'
 // daemons are away.
 func TestManagedPluginsWithLiveRestore(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			h, l := plugins(t, rig.Config{Engine: engine, LiveRestore: true}, "one")
 			for name, end := range map[string]func(string) error{"dockerd-killed": h.Kill9, "dockerd-stopped": h.Stop} {
@@ -157,7 +157,7 @@ deny = ["container.rename"]
 // shows the trap of this form: who may disable it has switched it off.
 func TestManagedAuthorization(t *testing.T) {
 	testx.Need(t, testx.Registry)
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.EngineNew) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewManaged(t, rig.Config{Engine: engine}, "one")
 			mkdir(t, h.Path("/var/log/mos"))

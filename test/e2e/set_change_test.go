@@ -51,7 +51,7 @@ func askedAt(t *testing.T, h *lab.Host, address, what string, f func()) (failed 
 // and a new one that does not get ready goes for the old one. The bound of an outage
 // is what the slowest machine keeps; the benchmarks tell how long it is.
 func TestMemberIsReplacedInPlace(t *testing.T) {
-	sets(t, func(t *testing.T, h *lab.Host) {
+	sets(t, rig.OneOrAll(rig.EngineNew), func(t *testing.T, h *lab.Host) {
 		web := webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}
 		h.Set("up", web.file(t))
 		others := state(t, h, "web.infra", "web.cache", "web.log")
@@ -194,7 +194,7 @@ func TestSetIsResizedInUse(t *testing.T) {
 	if os.Getenv("MOS_FULL") != "" {
 		rounds = 50
 	}
-	sets(t, func(t *testing.T, h *lab.Host) {
+	sets(t, rig.OneOrAll(rig.Engine20), func(t *testing.T, h *lab.Host) {
 		h.Set("up", webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}.file(t))
 		h.Set("exec", "-d", "web", "app", "sh", "-c", "while :; do :; done")
 		before := state(t, h, "web.infra", "web.app", "web.cache", "web.log")
@@ -235,7 +235,7 @@ func TestSetIsResizedInUse(t *testing.T) {
 // TestSetIsHealed when its infra died and the members are in a dead network, when
 // dockerd was restarted with and without its containers, and when the power was cut.
 func TestSetIsHealed(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewSets(t, rig.Config{Engine: engine}).Hosts[0]
 			h.Network("prod", "--subnet", "10.9.0.0/24")

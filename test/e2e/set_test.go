@@ -14,10 +14,10 @@ import (
 	"github.com/mosdocker/mosdocker/test/rig"
 )
 
-// sets makes a host with mosbridge, mos-lvm and docker set for each engine.
-func sets(t *testing.T, f func(t *testing.T, h *lab.Host)) {
+// sets makes a host with mosbridge, mos-lvm and docker set for each of the engines.
+func sets(t *testing.T, engines []rig.Engine, f func(t *testing.T, h *lab.Host)) {
 	t.Helper()
-	for _, engine := range rig.Engines() {
+	for _, engine := range engines {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewSets(t, rig.Config{Engine: engine, LiveRestore: true}).Hosts[0]
 			h.Network("prod", "--subnet", "10.9.0.0/24")
@@ -75,7 +75,7 @@ func state(t *testing.T, h *lab.Host, names ...string) string {
 // same file changes nothing; what was done to it by hand is shown and repaired; it
 // is stopped, started, and goes without a trace.
 func TestSetLives(t *testing.T) {
-	sets(t, func(t *testing.T, h *lab.Host) {
+	sets(t, rig.Engines(), func(t *testing.T, h *lab.Host) {
 		web := webSet{CPU: "1", App: "1", MEM: "200m", Strategy: "swap", Ready: true}
 		file := web.file(t)
 		if out := h.Set("plan", file); !strings.Contains(out, "docker create --name=web.infra") {
@@ -235,7 +235,7 @@ func parentGone(t *testing.T, h *lab.Host) {
 
 // TestSetRefusals: what cannot be is said, and nothing is left.
 func TestSetRefusals(t *testing.T) {
-	sets(t, func(t *testing.T, h *lab.Host) {
+	sets(t, rig.OneOrAll(rig.EngineNew), func(t *testing.T, h *lab.Host) {
 		file := filepath.Join(t.TempDir(), "bad.json")
 		write := func(text string) string {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

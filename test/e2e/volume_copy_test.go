@@ -19,7 +19,7 @@ import (
 // a pipe to another host, and is the same there; one in use is refused with the
 // reason, and a stream that is damaged or cut off leaves nothing.
 func TestVolumeMovesAsAStream(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.EngineNew) {
 		t.Run(string(engine), func(t *testing.T) {
 			hosts := lab.NewVolumes(t, rig.Config{Hosts: 2, Engine: engine, LiveRestore: true}).Hosts
 			h, far := hosts[0], hosts[1]

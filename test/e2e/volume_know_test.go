@@ -51,7 +51,7 @@ func restart(t *testing.T, h *lab.Host, f func()) {
 // TestDockerForgetsNoVolume: while mos-lvm is down, just starting, or cannot read
 // a place, dockerd keeps the labels and the users of volumes.
 func TestDockerForgetsNoVolume(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.Engines(), func(t *testing.T, h *lab.Host) {
 		t.Parallel() // an engine waits a quarter of a minute for who does not answer
 		for _, v := range []string{"busy", "late"} {
 			h.D("volume", "create", "-d", "mos-lvm", "--label", "a=b", "-o", "size=16m", v)
@@ -141,7 +141,7 @@ func unreadable(t *testing.T, h *lab.Host, f func()) {
 // TestVolumeInUseIsKeptWhateverDockerBelieves: a container that dockerd forgot
 // has its volume still, and rm is refused with its name; when it ends rm works.
 func TestVolumeInUseIsKeptWhateverDockerBelieves(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.Engines(), func(t *testing.T, h *lab.Host) {
 		h.Create("orphaned", "size=16m")
 		id := h.D("run", "-d", "-v", "orphaned:/data", rig.Image, "sleep", "10000")
 		pid := h.D("inspect", "-f", "{{.State.Pid}}", id)

@@ -15,7 +15,7 @@ import (
 // TestNameThatAnotherDriverHas: a container that starts while its volume is in the bin makes
 // Docker have another one of that name, which it gives to all that follow.
 func TestNameThatAnotherDriverHas(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.OneOrAll(rig.Engine20), func(t *testing.T, h *lab.Host) {
 		h.Create("data", "size=16m")
 		h.D("run", "--rm", "-v", "data:/data", rig.Image, "sh", "-c", "echo kept >/data/f")
 		h.D("volume", "rm", "data")
@@ -49,7 +49,7 @@ func nothing(t *testing.T, h *lab.Host, f func()) {
 
 // TestBadVolumesAreRefused: bad input gets a sentence, and nothing is half made.
 func TestBadVolumesAreRefused(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.OneOrAll(rig.EngineNew), func(t *testing.T, h *lab.Host) {
 		h.Create("source", "size=16m")
 		nothing(t, h, func() {
 			for _, c := range []struct {
@@ -120,7 +120,7 @@ func refusedCreate(t *testing.T, h *lab.Host, want, name string, options ...stri
 // TestVolumesNeedTheirTools: without mkfs, or with a full disk, creating a volume
 // is refused with what to do, and leaves nothing.
 func TestVolumesNeedTheirTools(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.OneOrAll(rig.Engine20), func(t *testing.T, h *lab.Host) {
 		if err := h.Stop(lab.Lvm); err != nil {
 			t.Fatal(err)
 		}

@@ -17,14 +17,14 @@ import (
 const shortly = "-linger=300ms"
 
 // volumes makes a host with mos-lvm for each engine.
-func volumes(t *testing.T, f func(t *testing.T, h *lab.Host)) {
+func volumes(t *testing.T, engines []rig.Engine, f func(t *testing.T, h *lab.Host)) {
 	t.Helper()
-	volumesWith(t, nil, f)
+	volumesWith(t, engines, nil, f)
 }
 
-func volumesWith(t *testing.T, args []string, f func(t *testing.T, h *lab.Host)) {
+func volumesWith(t *testing.T, engines []rig.Engine, args []string, f func(t *testing.T, h *lab.Host)) {
 	t.Helper()
-	for _, engine := range rig.Engines() {
+	for _, engine := range engines {
 		t.Run(string(engine), func(t *testing.T) {
 			f(t, lab.NewVolumes(t, rig.Config{Engine: engine, LiveRestore: true}, args...).Hosts[0])
 		})
@@ -34,7 +34,7 @@ func volumesWith(t *testing.T, args []string, f func(t *testing.T, h *lab.Host))
 // TestVolumeIsAHardLimitAndGrowsInUse: a writer gets "no space left" at the
 // volume's size while the host keeps its own, and goes on when the volume grows.
 func TestVolumeIsAHardLimitAndGrowsInUse(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.OneOrAll(rig.EngineNew), func(t *testing.T, h *lab.Host) {
 		h.D("volume", "create", "-d", "mos-lvm", "-o", "size=64m", "small")
 		out, err := h.Docker("run", "--rm", "-v", "small:/data", rig.Image, "dd", "if=/dev/zero", "of=/data/f", "bs=1M", "count=100")
 		if err == nil || !strings.Contains(err.Error()+out, "No space left") {
@@ -71,7 +71,7 @@ func TestVolumeIsAHardLimitAndGrowsInUse(t *testing.T) {
 // TestVolumeThatLingersGrows: its containers are gone, so the refusal to grow ext4 while
 // it is mounted would tell to stop what does not run.
 func TestVolumeThatLingersGrows(t *testing.T) {
-	volumesWith(t, []string{"-linger=1m"}, func(t *testing.T, h *lab.Host) {
+	volumesWith(t, rig.OneOrAll(rig.Engine20), []string{"-linger=1m"}, func(t *testing.T, h *lab.Host) {
 		h.D("volume", "create", "-d", "mos-lvm", "-o", "size=64m", "slack")
 		h.D("run", "--rm", "-v", "slack:/data", rig.Image, "sh", "-c", "echo kept >/data/f")
 		if dry := h.Mos("volume", "resize", "--dry-run", "slack", "128m"); !strings.Contains(dry, "grow-fs") {

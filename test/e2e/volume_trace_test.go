@@ -73,7 +73,7 @@ func (tr *tracer) reborn(end func(string) error, running ...string) {
 // TestVolumeTraces replays each row of the engines' traces: a volume is never
 // unmounted under a running container, and in the end nothing is left mounted.
 func TestVolumeTraces(t *testing.T) {
-	volumesWith(t, []string{shortly}, func(t *testing.T, h *lab.Host) {
+	volumesWith(t, rig.OneOrAll(rig.EngineNew), []string{shortly}, func(t *testing.T, h *lab.Host) {
 		tr := &tracer{t, h, map[string]string{}}
 		for _, v := range []string{"copied", "shared", "solo"} {
 			h.Create(v, "size=20m")
@@ -131,7 +131,7 @@ func TestVolumeTraces(t *testing.T) {
 // TestVolumeTracesWithoutLiveRestore: dockerd takes its containers along, and
 // tells of each unmount once, twice or never.
 func TestVolumeTracesWithoutLiveRestore(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewVolumes(t, rig.Config{Engine: engine}, shortly).Hosts[0]
 			tr := &tracer{t, h, map[string]string{}}

@@ -18,7 +18,7 @@ const secret = "the-words-of-the-tenant-before"
 // the same bytes under the old name or a new one, until it is purged; then the
 // next volume reads zeros where it was.
 func TestVolumeComesBackFromTheBin(t *testing.T) {
-	volumes(t, func(t *testing.T, h *lab.Host) {
+	volumes(t, rig.OneOrAll(rig.Engine20), func(t *testing.T, h *lab.Host) {
 		h.Create("notes", "size=24m")
 		sum := h.D("run", "--rm", "-v", "notes:/data", rig.Image, "sh", "-c",
 			"yes "+secret+" | head -c 8000000 >/data/secret; dd if=/dev/urandom of=/data/f bs=1M count=8 2>/dev/null; sync; sha256sum /data/f /data/secret")

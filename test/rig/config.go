@@ -3,6 +3,7 @@ package rig
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 
@@ -25,6 +26,16 @@ const (
 
 // Engines returns all engines that Docker-facing tests run on.
 func Engines() []Engine { return []Engine{Engine20, EngineNew} }
+
+// OneOrAll is for a long test of what is ours, where other tests see to how the engines
+// differ: this engine, or all of them with MOS_FULL=1. Half of such tests have the one
+// engine, half the other; test/night engines runs them all on both.
+func OneOrAll(e Engine) []Engine {
+	if os.Getenv("MOS_FULL") != "" {
+		return Engines()
+	}
+	return []Engine{e}
+}
 
 // Config says what a rig is made of. The zero value is one host with the
 // distribution's Engine and no Open vSwitch.

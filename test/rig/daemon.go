@@ -23,7 +23,7 @@ const (
 )
 
 const (
-	readyLimit = 30 * time.Second
+	readyLimit = 90 * time.Second
 	stopLimit  = 30 * time.Second
 )
 

@@ -173,7 +173,7 @@ func (r *Rig) boot(ctx context.Context) error {
 	tar := ""
 	if r.cfg.Engine != EngineNone && !r.cfg.NoImage {
 		var err error
-		if tar, err = image.Tar(ctx); err != nil {
+		if tar, err = made.imageTar(ctx); err != nil {
 			return err
 		}
 	}
@@ -205,7 +205,12 @@ func (r *Rig) boot(ctx context.Context) error {
 // nodes find them.
 func (r *Rig) addPrograms(ctx context.Context) error {
 	bin := filepath.Join(r.dir, "bin")
-	if err := image.Netcheck(ctx, filepath.Join(bin, "netcheck")); err != nil {
+	netcheck := filepath.Join(bin, "netcheck")
+	program, err := made.program(ctx, netcheck)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(netcheck, program, 0o755); err != nil {
 		return err
 	}
 	busybox, err := exec.LookPath("busybox")
@@ -218,6 +223,43 @@ func (r *Rig) addPrograms(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// made is what rigs are filled with. Even with Go's cache each build takes a second.
+var made builds
+
+// builds are done once a process.
+type builds struct {
+	mu       sync.Mutex // guards all below
+	netcheck []byte
+	tar      string
+}
+
+// program is netcheck; a build goes to a file that will be its own.
+func (b *builds) program(ctx context.Context, file string) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.netcheck != nil {
+		return b.netcheck, nil
+	}
+	if err := image.Netcheck(ctx, file); err != nil {
+		return nil, err
+	}
+	var err error
+	b.netcheck, err = os.ReadFile(file)
+	return b.netcheck, err
+}
+
+// imageTar is the path of the image.
+func (b *builds) imageTar(ctx context.Context) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := os.Stat(b.tar); err == nil {
+		return b.tar, nil
+	}
+	var err error
+	b.tar, err = image.Tar(ctx)
+	return b.tar, err
 }
 
 func (r *Rig) newHost(i int) (*Host, error) {

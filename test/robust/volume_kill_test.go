@@ -32,7 +32,7 @@ func TestVolumesSurviveKills(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewVolumes(t, rig.Config{Engine: engine, LiveRestore: true}).Hosts[0]
-			b := &siege{t: t, h: h, seed: s, rounds: number(t, "MOS_ROUNDS", 20), synced: map[string]files{}}
+			b := &siege{t: t, h: h, seed: s, rounds: number(t, "MOS_ROUNDS", 15), synced: map[string]files{}}
 			b.run()
 			b.whole()
 			b.empty()

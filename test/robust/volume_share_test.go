@@ -21,7 +21,7 @@ func TestVolumeIsSharedThroughRestarts(t *testing.T) {
 		rounds = 50
 	}
 	rounds = number(t, "MOS_ROUNDS", rounds)
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.Engine20) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewVolumes(t, rig.Config{Engine: engine, LiveRestore: true}, "-linger=300ms").Hosts[0]
 			h.Create("shared", "size=32m")
@@ -91,7 +91,7 @@ func TestVolumeIsSharedThroughRestarts(t *testing.T) {
 // TestVolumesServeWithoutTheDaemon: who writes while mos-lvm is killed sees no
 // error; afterwards it knows everything again, in less than 100 ms.
 func TestVolumesServeWithoutTheDaemon(t *testing.T) {
-	for _, engine := range rig.Engines() {
+	for _, engine := range rig.OneOrAll(rig.EngineNew) {
 		t.Run(string(engine), func(t *testing.T) {
 			h := lab.NewVolumes(t, rig.Config{Engine: engine, LiveRestore: true}, "-linger=300ms").Hosts[0]
 			const volumes = 20
