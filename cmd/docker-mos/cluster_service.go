@@ -85,8 +85,10 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 // stored soon after the service says so.
 func takenBack(ctx context.Context, c *client.Client, s *api.Service) error {
 	why := ""
-	for end := time.Now().Add(5 * time.Second); why == "" && time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
-		events, err := client.List[api.Event](ctx, c, client.Filter{})
+	soon, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for why == "" && soon.Err() == nil {
+		events, err := client.List[api.Event](soon, c, client.Filter{})
 		if err != nil {
 			break // that it was taken back is the news
 		}
@@ -94,6 +96,10 @@ func takenBack(ctx context.Context, c *client.Client, s *api.Service) error {
 			if on := e.Spec.On; on.Kind == api.Services && on.Name == s.Name && e.Spec.What == "rolled-back" && strings.HasPrefix(e.Spec.Text, fmt.Sprintf("from generation %d ", s.Generation)) {
 				why = ": " + e.Spec.Cause
 			}
+		}
+		select {
+		case <-soon.Done():
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 	return hinted(failure(errdefs.ErrAborted, "the update of service %s was taken back%s", s.Name, why),

@@ -40,8 +40,11 @@ type server struct {
 }
 
 func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
+	err := os.MkdirAll(filepath.Dir(cfg.Sets.State), 0o755) //nolint:gosec // the sockets lie there, which have their own rights
+	if err != nil {
+		return nil, err
+	}
 	d := &server{cfg: cfg, log: log, sinks: new(running), sets: newSupervisor(cfg.Sets, log.Logger)}
-	var err error
 	if d.agent, err = agent.Open(cfg.Agent, log.Logger); err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func TestTheDaemonServesUntilItIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, []string{"-config=" + file, "-socket=" + socket, "-cluster.state=" + dir, "-cluster.endpoints=", "-listen=127.0.0.1:0", "-agent.interval=100ms", "-agent.slow_interval=100ms"}, nil)
+		done <- run(ctx, []string{"-config=" + file, "-socket=" + socket, "-sets.state=" + dir + "/run/mosd", "-cluster.state=" + dir, "-cluster.endpoints=", "-listen=127.0.0.1:0", "-agent.interval=100ms", "-agent.slow_interval=100ms"}, nil)
 	}()
 	scrape := func() (string, error) {
 		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -103,6 +103,9 @@ func TestTheDaemonServesUntilItIsTold(t *testing.T) {
 		})
 	}
 	shows("mos_host_memory_total_bytes ", "mos_agent_")
+	if info, err := os.Stat(dir + "/run"); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the folder of all sockets is %v, %v: others must get through", info, err)
+	}
 	reload := func(text string) {
 		write(text)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
