@@ -188,7 +188,8 @@ func TestKernelDatapathThroughRestartsAndPowerCut(t *testing.T) {
 // vlans joins eth1 by a cable to a neighbor that is not ours, the kernel's own
 // VLANs on eth2: one VLAN talks with its like there, two do not.
 func (s *system) vlans(t *testing.T) {
-	s.sh(`docker cp web:/bin/netcheck /usr/local/bin/ && ip netns add peer && ip link set eth2 netns peer && ip -n peer link set eth2 up
+	s = s.in(t)
+	s.sh(`docker cp web:/bin/netcheck /usr/local/bin/ && ip netns add peer && ip -n peer link set lo up && ip link set eth2 netns peer && ip -n peer link set eth2 up
 for id in 100 200; do ip -n peer link add link eth2 name v$id type vlan id $id; ip -n peer link set v$id up; done
 ip -n peer addr add 10.5.0.11/24 dev v100; ip -n peer addr add fd00:5::11/64 dev v100 nodad; ip -n peer addr add 10.6.0.11/24 dev v200
 ip netns exec peer setsid netcheck serve :7000 >/tmp/peer.log 2>&1 </dev/null &`)
@@ -204,7 +205,7 @@ ip netns exec peer setsid netcheck serve :7000 >/tmp/peer.log 2>&1 </dev/null &`
 			t.Errorf("%s crossed VLANs: %s", line, out)
 		}
 	}
-	s.sh("docker rm -f aa bb && docker network rm v100 v200 && pkill netcheck -n; ip netns del peer")
+	s.sh("docker rm -f aa bb && docker network rm v100 v200; kill $(ip netns pids peer); ip netns del peer")
 }
 
 // TestVLANAcrossHostsOnTheKernelDatapath: two hosts in one VLAN talk, in two
@@ -251,6 +252,7 @@ func (s *system) serve(flags string, containers ...string) {
 // talks checks TCP, UDP and IPv6 between containers and the published port.
 func (s *system) talks(t *testing.T) {
 	t.Helper()
+	s = s.in(t)
 	s.settle(time.Minute, "docker exec cli netcheck send tcp 10.9.0.21:7000 1048576")
 	for _, line := range []string{
 		"docker exec cli sh -c \"netcheck send udp 10.9.0.21:7000 1048576 && netcheck send tcp '[fd00:9::21]:7000' 1048576\"",

@@ -55,7 +55,7 @@ func (s *system) cutsOff(seed uint64, from, rounds int) {
 
 // kills lets calls run while their programs are killed.
 func (s *system) kills(seed uint64) {
-	long := time.Duration(number(s.t, "MOS_KILL_SECONDS", 40)) * time.Second
+	long := time.Duration(number(s.t, "MOS_KILL_SECONDS", 25)) * time.Second
 	journal := s.sh(fmt.Sprintf("timeout %d /opt/mos/bin/volumecheck churn -seed %d -for %v -kill mos-lvm,lvm,lvm,mkfs.ext4,mkfs.xfs,lvm -pause 7s || true", int((long + 100*time.Second).Seconds()), seed, long))
 	s.t.Logf("kills: %s; %s", tally(journal), s.judge(journal))
 }
