@@ -195,12 +195,12 @@ func (c *call) run(ctx context.Context, f func(context.Context) (any, error)) (a
 	done := make(chan outcome, 1)
 	c.s.open.add(1)
 	go func() {
-		defer c.s.open.add(-1)
 		var o outcome
 		o.err = c.guard(func() (err error) {
 			o.resp, err = f(ctx)
 			return err
 		})
+		c.s.open.add(-1) // before its answer is out: a stop then counts it no more
 		done <- o
 	}()
 	late := time.NewTimer(limit + Grace)

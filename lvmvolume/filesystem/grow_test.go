@@ -1,10 +1,12 @@
 package filesystem_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -72,9 +74,13 @@ func grows(t *testing.T, typ filesystem.Type) {
 	if err := filesystem.Unmount(mnt); err != nil {
 		t.Fatal(err)
 	}
-	if err := filesystem.Mount(device, mnt, typ, filesystem.Options{}, false); err == nil {
-		t.Error("the device outlives its last unmount")
-	}
+	// udev may look into it at this moment, and the kernel waits for that.
+	testx.Eventually(t, 10*time.Second, func() error {
+		if filesystem.Mount(device, mnt, typ, filesystem.Options{}, false) == nil {
+			return errors.Join(errors.New("the device outlives its last unmount"), filesystem.Unmount(mnt))
+		}
+		return nil
+	})
 }
 
 func TestGrowOnlineXFS(t *testing.T) {

@@ -46,17 +46,12 @@ func startTime(pid int) (uint64, error) {
 	// The program's name is in parentheses and may hold anything.
 	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
 	fields := strings.Fields(rest)
-	if len(fields) < 20 || (fields[0] == "Z" || fields[0] == "X") && !hasThreads(pid) {
+	// Threads may end still whose first one is at its end, field 20 counts them: until
+	// they have, files and the locks on them are held.
+	if len(fields) < 20 || (fields[0] == "Z" || fields[0] == "X") && (fields[17] == "0" || fields[17] == "1") {
 		return 0, fmt.Errorf("process %d: %w", pid, errGone)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
-}
-
-// hasThreads says whether threads of a process still end whose first one is at its
-// end: until they have, files and the locks on them are held.
-func hasThreads(pid int) bool {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	return err == nil && len(threads) > 1
 }
 
 func (p process) alive() bool {

@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
 )
 
 // TestKillHitsNoStranger gives kill the id of a process that started at another
@@ -94,5 +98,44 @@ func TestStartDiesWithUs(t *testing.T) {
 	defer cancel()
 	if err := poll(ctx, 10*time.Millisecond, func() (bool, error) { return !p.alive(), nil }); err != nil {
 		t.Errorf("process %d outlives its parent: %v", p.PID, err)
+	}
+}
+
+// TestGoneStaysGone: threads end one by one, and while they do, lists of them come
+// short. Who then calls the process gone boots a second one on the same disks.
+func TestGoneStaysGone(t *testing.T) {
+	if os.Getenv("MOS_THREADS") != "" {
+		for range 6 {
+			go func() { runtime.LockOSThread(); _ = syscall.Pause() }()
+		}
+		_ = syscall.Pause()
+	}
+	for range 30 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestGoneStaysGone$")
+		cmd.Env = append(os.Environ(), "MOS_THREADS=1")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		testx.Eventually(t, 20*time.Second, func() error {
+			if n, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", cmd.Process.Pid)); err != nil || len(n) < 7 {
+				return fmt.Errorf("%d threads, %w", len(n), err)
+			}
+			return nil
+		})
+		p, err := newProcess(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for p.alive() {
+		}
+		for range 1000 {
+			if p.alive() {
+				t.Fatal("alive again")
+			}
+		}
+		_ = cmd.Wait() // it was killed
 	}
 }
