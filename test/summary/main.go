@@ -2,16 +2,24 @@
 // its output and what skipped with its reason, and counts.
 //
 //	summary -ring NAME FILE     the failures of one ring, and its counts
+//	summary -again FILE         the failures that are worth a second try, PACKAGE TEST each
 //	summary -total FILE...      one closing line over several rings
+//
+// What a second try printed is in FILE.again. A test that failed and passed there counts
+// as passed, and is named.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,100 +31,180 @@ type event struct {
 	Elapsed float64 `json:"Elapsed"`
 }
 
-type counts struct{ passed, failed, skipped int }
-
 func main() {
 	ring := flag.String("ring", "", "name of the ring whose failures are shown")
 	total := flag.Bool("total", false, "print the closing line only")
+	tries := flag.Bool("again", false, "print the failures that are worth a second try, fail when a failure is not")
 	flag.Parse()
-	c, err := summarize(os.Stdout, *total, flag.Args())
+	var err error
+	if *tries {
+		err = again(os.Stdout, flag.Args())
+	} else {
+		err = report(os.Stdout, *ring, *total, flag.Args())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "summary:", err)
 		os.Exit(1)
 	}
-	if *ring != "" {
-		fmt.Fprintf(os.Stdout, "ring %s: ", *ring)
-	}
-	fmt.Fprintf(os.Stdout, "%d passed, %d failed, %d skipped\n", c.passed, c.failed, c.skipped)
-	if c.failed > 0 || c.passed == 0 {
-		os.Exit(1)
-	}
 }
 
-func summarize(w io.Writer, quiet bool, files []string) (counts, error) {
-	var c counts
+// report shows the failures of some files and counts. Its error is that some failed, or
+// that none passed.
+func report(w io.Writer, ring string, quiet bool, files []string) error {
+	var passed, failed, skipped int
 	for _, name := range files {
-		f, err := os.Open(name)
+		r, err := read(name)
 		if err != nil {
-			return c, err
+			return err
 		}
-		err = read(w, f, quiet, &c)
-		if cerr := f.Close(); err == nil {
-			err = cerr
+		second, err := read(name + ".again")
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
-		if err != nil {
-			return c, fmt.Errorf("%s: %w", name, err)
+		passed += r.passed
+		skipped += len(r.skipped)
+		if !quiet {
+			for _, l := range r.loose {
+				fmt.Fprintln(w, l)
+			}
+			for _, f := range r.skipped {
+				if reason := f.needs(); !strings.Contains(reason, "not in the unit ring") {
+					fmt.Fprintf(w, "SKIP %s: %s\n", f.key(), reason)
+				}
+			}
 		}
-	}
-	return c, nil
-}
-
-// read counts the tests of one file, sub-tests not apart, and packages that
-// failed without a failing test, such as those that do not compile.
-func read(w io.Writer, r io.Reader, quiet bool, c *counts) error {
-	output := map[string][]string{}
-	failedIn := map[string]bool{}
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, 1<<24)
-	for s.Scan() {
-		var e event
-		if json.Unmarshal(s.Bytes(), &e) != nil {
+		for _, f := range r.failed {
+			if second.ok[f.key()] {
+				passed++
+				fmt.Fprintf(w, "%s failed and passed when it was run again, alone: look into it\n", f.key())
+			} else {
+				failed++
+			}
 			if !quiet {
-				fmt.Fprintln(w, s.Text()) // of the compiler
+				f.show(w)
 			}
-			continue
 		}
-		key := e.Package + " " + e.Test
-		top, _, sub := strings.Cut(e.Test, "/")
-		if sub {
-			key = e.Package + " " + top
-		}
-		switch {
-		case e.Action == "output" || e.Action == "build-output":
-			output[key] = append(output[key], e.Output)
-		case e.Action == "pass" && e.Test != "" && !sub:
-			c.passed++
-			delete(output, key)
-		case e.Action == "skip" && e.Test != "" && !sub:
-			c.skipped++
-			show(w, quiet, "SKIP", key, e.Elapsed, reason(output[key]))
-		case e.Action == "fail" && !sub:
-			if e.Test == "" && failedIn[e.Package] {
-				continue
+		for _, f := range second.failed {
+			if !quiet {
+				fmt.Fprint(w, "AGAIN ")
+				f.show(w)
 			}
-			failedIn[e.Package] = true
-			c.failed++
-			show(w, quiet, "FAIL", key, e.Elapsed, output[key])
 		}
 	}
-	return s.Err()
-}
-
-func reason(lines []string) []string {
-	for _, l := range lines {
-		if strings.Contains(l, "needs ") {
-			return []string{l}
-		}
+	if ring != "" {
+		fmt.Fprintf(w, "ring %s: ", ring)
+	}
+	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	if failed > 0 || passed == 0 {
+		return errors.New("not all is well")
 	}
 	return nil
 }
 
-func show(w io.Writer, quiet bool, verdict, test string, took float64, lines []string) {
-	if quiet {
-		return
+// most is how many tests of a ring may fail by chance: more of them have a cause.
+const most = 2
+
+// certain is what a test says whose failure is never a matter of chance: a race, a panic, a
+// limit, or a course that is drawn by a seed and may not be met a second time.
+var certain = regexp.MustCompile(`(?im)DATA RACE|race detected|^panic:|test timed out|(?:\b|_)seed[ =]|\[rapid\]`)
+
+// again prints the failures of a ring that are worth a second try. Its error is that one
+// is not, or that there are too many.
+func again(w io.Writer, files []string) error {
+	var all []result
+	for _, name := range files {
+		r, err := read(name)
+		if err != nil {
+			return err
+		}
+		for _, f := range r.failed {
+			if f.test == "" || certain.MatchString(strings.Join(f.output, "")) {
+				return fmt.Errorf("%s is not tried again: its failure is no matter of chance", f.key())
+			}
+		}
+		all = append(all, r.failed...)
 	}
-	fmt.Fprintf(w, "%s %s (%.1f s)\n", verdict, test, took)
-	for _, l := range lines {
+	if len(all) == 0 || len(all) > most {
+		return fmt.Errorf("%d failures are not tried again", len(all))
+	}
+	for _, f := range all {
+		fmt.Fprintln(w, f.pkg, f.test)
+	}
+	return nil
+}
+
+// result is how a test ended that did not pass.
+type result struct {
+	pkg, test string // test is empty for a package that failed without a failing test
+	took      float64
+	output    []string
+}
+
+func (r result) key() string { return strings.TrimSpace(r.pkg + " " + r.test) }
+
+func (r result) needs() string {
+	for _, l := range r.output {
+		if strings.Contains(l, "needs ") {
+			return strings.TrimSpace(l)
+		}
+	}
+	return ""
+}
+
+func (r result) show(w io.Writer) {
+	fmt.Fprintf(w, "FAIL %s (%.1f s)\n", r.key(), r.took)
+	for _, l := range r.output {
 		fmt.Fprint(w, "    ", l)
 	}
+}
+
+// run is what one file of go test tells: sub-tests are not apart from their test.
+type run struct {
+	passed          int
+	ok              map[string]bool // by key, what passed and nothing of its package failed
+	failed, skipped []result
+	loose           []string // lines that are no JSON: of the compiler
+}
+
+func read(name string) (run, error) {
+	r := run{ok: map[string]bool{}}
+	f, err := os.Open(name)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	output := map[string][]string{}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<24)
+	for s.Scan() {
+		var e event
+		if json.Unmarshal(s.Bytes(), &e) != nil {
+			r.loose = append(r.loose, s.Text())
+			continue
+		}
+		top, _, sub := strings.Cut(e.Test, "/")
+		t := result{pkg: e.Package, test: top, took: e.Elapsed}
+		key := t.key()
+		t.output = output[key]
+		switch {
+		case e.Action == "output" || e.Action == "build-output":
+			output[key] = append(output[key], e.Output)
+		case sub:
+		case e.Action == "pass" && e.Test != "":
+			r.passed++
+			r.ok[key] = true
+			delete(output, key)
+		case e.Action == "skip" && e.Test != "":
+			r.skipped = append(r.skipped, t)
+		case e.Action == "fail" && (e.Test != "" || !slices.ContainsFunc(r.failed, func(f result) bool { return f.pkg == e.Package })):
+			r.failed = append(r.failed, t)
+		}
+	}
+	for _, f := range r.failed {
+		maps.DeleteFunc(r.ok, func(key string, _ bool) bool { return strings.HasPrefix(key, f.pkg+" ") })
+	}
+	if err := s.Err(); err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
 }
