@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/docker/go-units"
+	"github.com/moby/sys/capability"
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/mosdocker/mosdocker/authz/request"
@@ -321,6 +322,11 @@ func (c *checker) limits(key string, l *Limits) {
 	for _, n := range l.HostNamespaces {
 		if !slices.Contains([]string{"network", "pid", "ipc", "uts", "user", "cgroup"}, n) {
 			c.fault(key+".host_namespaces", "there is no namespace %q; there are network, pid, ipc, uts, user, cgroup", n)
+		}
+	}
+	for _, n := range l.Capabilities {
+		if n != "ALL" && !slices.ContainsFunc(capability.ListKnown(), func(c capability.Cap) bool { return Fits(n, strings.ToUpper(c.String())) }) {
+			c.fault(key+".capabilities", "there is no capability %q; they are named as docker run --cap-add does it: NET_ADMIN, SYS_PTRACE", n)
 		}
 	}
 	if l.CPUs != nil && *l.CPUs <= 0 {

@@ -169,6 +169,7 @@ func TestFaultsHaveTheirPlace(t *testing.T) {
 		{"version = 1\n[profile.p.limits]\nconnections=-2", "p.toml:3:1: want 0 connections"},
 		{"version = 1\n[profile.p.limits]\ncpus='two'", "p.toml:3:6: profile.p.limits.cpus: want a number, not a string"},
 		{"version = 1\n[[profile.p.rule]]\nallow='*'", "p.toml:3:7: profile.p.rule.allow: want a list in brackets, not a string"},
+		{"version = 1\n[profile.p.limits]\ncapabilities=['ALL', 'SYS_*', 'CAP_CHOWN', 'KILL']", "p.toml:3:1: there is no capability \"CAP_CHOWN\""},
 		{"version = 1\n[profile.p.limits]\nhost_namespaces=['net']", "p.toml:3:1: there is no namespace \"net\""},
 		{"version = 1\n[profile.p.limits]\nbinds=['srv/*']", "p.toml:3:1: \"srv/*\" is no absolute path"},
 		{"version = 1\n[[who]]\nname='x'\nuid=[-1]\nprofile='open'", "p.toml:4:"},
