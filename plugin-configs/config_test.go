@@ -63,3 +63,42 @@ func TestSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsMountedOverTheHost: of a plugin with a propagated mount, all that it is given
+// of the host stays shared with it unless it is said otherwise, and the Engine's own mounts
+// inside then come to lie over the host's, that on /run/docker/plugins over all plugins.
+func TestNothingIsMountedOverTheHost(t *testing.T) {
+	files, err := filepath.Glob("*/config.json")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	propagates := 0
+	for _, name := range files {
+		var plugin struct {
+			Propagated string `json:"propagatedmount"`
+			Mounts     []struct {
+				Name    string   `json:"name"`
+				Options []string `json:"options"`
+			} `json:"mounts"`
+		}
+		text, err := os.ReadFile(name)
+		if err == nil {
+			err = json.Unmarshal(text, &plugin)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plugin.Propagated == "" {
+			continue
+		}
+		propagates++
+		for _, m := range plugin.Mounts {
+			if !slices.Contains(m.Options, "rslave") {
+				t.Errorf("%s: mount %s is shared with the host: %q", name, m.Name, m.Options)
+			}
+		}
+	}
+	if propagates != 1 {
+		t.Errorf("%d plugins propagate a mount", propagates)
+	}
+}

@@ -130,6 +130,15 @@ func (c *cluster) serviceCreate() *cobra.Command {
 
 // printForecast prints where sets would go. Sets that no host takes are bad news.
 func printForecast(w io.Writer, f *api.Forecast) error {
+	for _, u := range f.Updates {
+		how := "changed in place"
+		if u.Leaves != "" {
+			how = "leaves it: " + u.Leaves
+		}
+		if _, err := fmt.Fprintf(w, "%s on %s, %s\n", u.Set, u.Host, how); err != nil {
+			return err
+		}
+	}
 	for _, p := range f.Placed {
 		if _, err := fmt.Fprintf(w, "%s on %s\n", p.Set, p.Host); err != nil {
 			return err
@@ -356,20 +365,29 @@ func (c *cluster) serviceScale() *cobra.Command {
 // forecastScale says what would become of a service of another number of sets.
 func forecastScale(ctx context.Context, out io.Writer, cl *client.Client, arg string) error {
 	name, n, _ := scaled(arg)
+	return forecastUpdate(ctx, out, cl, name, func(s *api.Service) error { s.Spec.Replicas = n; return nil })
+}
+
+// forecastUpdate says what would become of a service that is changed.
+func forecastUpdate(ctx context.Context, out io.Writer, cl *client.Client, name string, change func(*api.Service) error) error {
 	s, err := client.Get[api.Service](ctx, cl, name)
 	if err != nil {
 		return err
 	}
-	if n <= s.Spec.Replicas {
-		_, err := fmt.Fprintf(out, "%s: %d sets fewer\n", name, s.Spec.Replicas-n)
+	had := s.Spec.Replicas
+	if err := change(s); err != nil {
 		return err
 	}
-	s.Spec.Replicas = n
 	f, err := cl.Plan(ctx, s)
 	if err != nil {
 		return err
 	}
-	return printForecast(out, f)
+	if fewer := had - s.Spec.Replicas; fewer > 0 {
+		_, err = fmt.Fprintf(out, "%s: %d sets fewer\n", name, fewer)
+	} else if fewer == 0 && len(f.Updates)+len(f.Placed)+f.Unplaced == 0 {
+		_, err = fmt.Fprintf(out, "%s: no set is changed\n", name)
+	}
+	return errors.Join(err, printForecast(out, f))
 }
 
 func scaled(arg string) (string, int, error) {
@@ -400,6 +418,8 @@ func (c *cluster) serviceUpdate() *cobra.Command {
 	f.IntVar(&u.replicas, "replicas", 0, "How many sets")
 	f.IntVar(&u.partition, "partition", 0, "How many sets stay as they are, for now")
 	f.IntVar(&u.most, "max-unavailable", 0, "How many sets are changed at one time")
+	var dry bool
+	f.BoolVar(&dry, "dry-run", false, "Say which sets would be changed, and where more would go; change nothing")
 	u.wait = waitFlags(cmd)
 	_ = cmd.MarkFlagFilename("file", "json", "yaml", "yml") // the flag is there
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -408,6 +428,9 @@ func (c *cluster) serviceUpdate() *cobra.Command {
 			return err
 		}
 		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
+			if dry {
+				return forecastUpdate(ctx, cmd.OutOrStdout(), cl, args[0], change)
+			}
 			s, err := changeService(ctx, cl, args[0], change)
 			if err != nil {
 				return err

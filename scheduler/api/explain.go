@@ -41,10 +41,21 @@ type Reason struct {
 
 // Forecast is what would become of a service if it were stored now.
 type Forecast struct {
+	// Updates are the sets that the template would come to, in that order.
+	Updates []SetChange `json:"updates,omitzero"`
 	Placed   []Placing `json:"placed,omitzero"`
 	Unplaced int       `json:"unplaced,omitzero"`
 	// Why is about the first set that is not placed, or about one more.
 	Why *Explanation `json:"why,omitzero"`
+}
+
+// SetChange is a set that is changed, on its host.
+type SetChange struct {
+	Set  string `json:"set"`
+	Host string `json:"host"`
+	// Leaves is why the host cannot hold the new template, so that the set goes to another;
+	// it is empty of one that is changed in place.
+	Leaves string `json:"leaves,omitzero"`
 }
 
 // Placing is a set and its host.

@@ -217,6 +217,46 @@ func TestWhatDoesNotFitSaysWhy(t *testing.T) {
 	r.settled()
 }
 
+// TestAnUpdateIsForetold shows the sets that a template would come to, the one whose host
+// cannot hold it, and that nothing of it is done or kept.
+func TestAnUpdateIsForetold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.lead("c1")
+	s := service("web", 3)
+	s.Spec.Set.CPU = 2 // of 8
+	r.create(s)
+	r.ready("web")
+	c := r.controllers[0]
+	tell := func(change func(*api.Service)) string {
+		t.Helper()
+		s, err := state.Get[api.Service](t.Context(), r.store, "web")
+		must(t, err)
+		change(s)
+		f, err := c.DryRun(t.Context(), s)
+		must(t, err)
+		var b strings.Builder
+		for _, u := range f.Updates {
+			fmt.Fprintf(&b, "%s %s %q, ", u.Set, u.Host, u.Leaves)
+		}
+		return fmt.Sprint(b.String(), len(f.Placed), " more, ", f.Unplaced, " nowhere")
+	}
+	for range 2 { // the same again: the host has what it had
+		for want, change := range map[string]func(*api.Service){
+			`0 more, 0 nowhere`: func(*api.Service) {},
+			`web-3 h1 "", web-2 h1 "", web-1 h1 "", 0 more, 0 nowhere`:                      func(s *api.Service) { image(s, "shop/app:2") },
+			`web-3 h1 "", 0 more, 0 nowhere`:                                                func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Partition = 2 },
+			`1 more, 1 nowhere`:                                                             func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Paused = true; s.Spec.Replicas = 5 },
+			`web-3 h1 "", web-2 h1 "", web-1 h1 "3 needed, 2 of 8 free", 0 more, 0 nowhere`: func(s *api.Service) { s.Spec.Set.CPU = 3 },
+		} {
+			if got := tell(change); got != want {
+				t.Errorf("got %s\nwant %s", got, want)
+			}
+		}
+	}
+	r.settled()
+}
+
 // TestEventsExpire shows that old events go.
 func TestEventsExpire(t *testing.T) {
 	t.Parallel()

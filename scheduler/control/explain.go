@@ -1,12 +1,16 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/mosdocker/mosdocker/scheduler"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/place"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // Explain says what becomes of one more set of a service, on all hosts, and where one is
@@ -47,8 +51,9 @@ func explanation(e place.Explanation) *api.Explanation {
 	return to
 }
 
-// DryRun says where the sets would go that a service lacks, if it were stored now: all of
-// one that is new, those that are more of one that is there.
+// DryRun says what would become of a service if it were stored now: which of its sets would
+// get another template, and where those would go that it lacks: all of one that is new, those
+// that are more of one that is there.
 func (c *Controller) DryRun(_ context.Context, s *api.Service) (*api.Forecast, error) {
 	a, err := scheduler.Ask(s, &s.Spec.Set.Set)
 	if err != nil {
@@ -58,23 +63,38 @@ func (c *Controller) DryRun(_ context.Context, s *api.Service) (*api.Forecast, e
 		return nil, err
 	}
 	defer c.cache.mu.Unlock()
-	taken, have := map[int]bool{}, 0
+	f := &api.Forecast{}
+	var have []*set
 	if of := c.cache.services[s.Name]; of != nil {
-		for _, m := range of.sets {
-			taken[m.Spec.Slot] = true
-			if m.Deleted.IsZero() {
-				have++
-			}
-		}
+		have = slices.SortedFunc(maps.Values(of.sets), func(a, b *set) int { return cmp.Compare(b.Spec.Slot, a.Spec.Slot) })
 	}
+	taken := map[int]bool{}
+	for _, m := range have {
+		taken[m.Spec.Slot] = true // also of one that is asked to go, until it is gone
+	}
+	have = slices.DeleteFunc(have, func(m *set) bool { return !m.Deleted.IsZero() })
+	old := c.cache.updates(s, have)
+	for _, m := range old {
+		c.cache.cluster.Remove(id(m.Name))
+		why := cannotHold(c.cache.cluster, a, m.Spec.Host)
+		if why == "" {
+			_ = c.cache.cluster.Add(id(m.Name), a, place.HostID(m.Spec.Host)) // the host is known: it was asked
+		}
+		f.Updates = append(f.Updates, api.SetChange{Set: m.Name, Host: m.Spec.Host, Leaves: why})
+	}
+	defer func() {
+		for _, m := range old {
+			c.cache.book(m)
+		}
+	}()
 	var names []place.SetID
-	for slot := 1; have+len(names) < s.Spec.Replicas; slot++ {
+	for slot := 1; len(have)+len(names) < s.Spec.Replicas; slot++ {
 		if !taken[slot] {
 			names = append(names, id(s.Named(slot).Name))
 		}
 	}
 	placed, err := c.cache.cluster.Place(a, names...)
-	f := &api.Forecast{Unplaced: len(names) - len(placed)}
+	f.Unplaced = len(names) - len(placed)
 	if refused, is := errors.AsType[*place.RefusedError](err); is {
 		f.Why, err = explanation(refused.Why), nil
 	} else if err == nil {
@@ -85,4 +105,20 @@ func (c *Controller) DryRun(_ context.Context, s *api.Service) (*api.Forecast, e
 		f.Placed = append(f.Placed, api.Placing{Set: string(p.Set), Host: string(p.Host)})
 	}
 	return f, err
+}
+
+// updates are those of a service's sets, the highest slot first, that its template would
+// come to.
+func (c *cache) updates(s *api.Service, have []*set) []*set {
+	hash, u := spec.Hash(s.Spec.Set.Set), s.Spec.Update
+	var old []*set
+	for _, m := range have {
+		if m.hash != hash && m.Spec.Host != "" && !m.Spec.Leaving {
+			old = append(old, m)
+		}
+	}
+	if u.Paused {
+		return nil
+	}
+	return old[:max(min(len(old), s.Spec.Replicas-u.Partition-(len(have)-len(old))), 0)]
 }

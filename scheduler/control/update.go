@@ -156,16 +156,9 @@ func (k *look) inPlace(m *member, own []api.SetAddress) string {
 		return err.Error()
 	}
 	k.cluster.Remove(id(m.Name))
-	v, err := k.cluster.Why(a, place.HostID(m.Spec.Host))
-	if err != nil {
-		return err.Error()
-	}
-	for _, r := range v.Reasons {
-		switch r.Filter { //nolint:exhaustive // the others are about where a set is put
-		case place.FilterNetwork, place.FilterAddress, place.FilterPort, place.FilterCPU, place.FilterMemory, place.FilterDisk:
-			k.book(m.was)
-			return r.Text
-		}
+	if why := cannotHold(k.cluster, a, m.Spec.Host); why != "" {
+		k.book(m.was)
+		return why
 	}
 	_ = k.cluster.Add(id(m.Name), a, place.HostID(m.Spec.Host)) // the host is known: it was asked
 	had := addresses(m.SetInstance)
@@ -177,6 +170,22 @@ func (k *look) inPlace(m *member, own []api.SetAddress) string {
 	}
 	m.edit().Spec.Addresses = own
 	k.say("updated", "", m.Name)
+	return ""
+}
+
+// cannotHold says why a set that is on a host, but not booked there, cannot be changed in
+// place to what is asked; "" when it can.
+func cannotHold(c *place.Cluster, a *place.Ask, host string) string {
+	v, err := c.Why(a, place.HostID(host))
+	if err != nil {
+		return err.Error()
+	}
+	for _, r := range v.Reasons {
+		switch r.Filter { //nolint:exhaustive // the others are about where a set is put
+		case place.FilterNetwork, place.FilterAddress, place.FilterPort, place.FilterCPU, place.FilterMemory, place.FilterDisk:
+			return r.Text
+		}
+	}
 	return ""
 }
 
