@@ -42,9 +42,9 @@ type Reason struct {
 // Forecast is what would become of a service if it were stored now.
 type Forecast struct {
 	// Updates are the sets that the template would come to, in that order.
-	Updates []SetChange `json:"updates,omitzero"`
-	Placed   []Placing `json:"placed,omitzero"`
-	Unplaced int       `json:"unplaced,omitzero"`
+	Updates  []SetChange `json:"updates,omitzero"`
+	Placed   []Placing   `json:"placed,omitzero"`
+	Unplaced int         `json:"unplaced,omitzero"`
 	// Why is about the first set that is not placed, or about one more.
 	Why *Explanation `json:"why,omitzero"`
 }
