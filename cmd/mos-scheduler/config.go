@@ -17,7 +17,7 @@ type Config struct {
 	Name         string          `toml:"name" doc:"Name of this process among those of the cluster; empty is the host's."`
 	Socket       string          `toml:"socket" doc:"Unix socket of the API. Whoever may open it is an admin; ignored when systemd hands one over."`
 	Listen       string          `toml:"listen" doc:"Address, such as 0.0.0.0:7443, on which the API is served by TLS to hosts and users; empty is none."`
-	Names        []string        `toml:"names" doc:"More names and addresses by which others reach it, for its certificate."`
+	Names        []string        `toml:"names" doc:"Names and addresses by which others reach it: its certificate has them, and hosts that joined at one mos-scheduler are told those of all, with the port of listen."`
 	Data         string          `toml:"data" doc:"Folder of the state: etcd's, unless etcd is elsewhere."`
 	Etcd         []string        `toml:"etcd" doc:"Endpoints of an etcd elsewhere, https://HOST:PORT; empty runs one in this process."`
 	EtcdCA       string          `toml:"etcd_ca" doc:"File of who signed the certificates of that etcd."`

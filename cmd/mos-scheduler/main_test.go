@@ -133,7 +133,7 @@ func (h *host) join(t *testing.T, endpoint string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
-	c := &link.Client{Endpoints: []string{endpoint}, Log: testx.Logger(t)}
+	c := &link.Client{Endpoints: func() []string { return []string{endpoint} }, Log: testx.Logger(t)}
 	work.Go(func() { c.Run(ctx, h) })
 	t.Cleanup(func() { cancel(); work.Wait() })
 }

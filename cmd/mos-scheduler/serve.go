@@ -67,7 +67,7 @@ func serveStore(ctx context.Context, cfg Config, log *logx.Logger, s *store) err
 	}
 	controller := control.New(s.Store, control.Config{
 		Name: cfg.Name, Log: log.Logger, Heartbeat: cfg.Heartbeat.Duration, Lease: cfg.Lease.Duration, Events: cfg.Events.Duration,
-		NoPreemption: !cfg.Preemption, Yield: cfg.PreemptAfter.Duration,
+		Endpoints: endpoints(cfg), NoPreemption: !cfg.Preemption, Yield: cfg.PreemptAfter.Duration,
 	})
 	hosts := link.NewServer(link.Config{Cluster: authority.Cluster(), Controller: controller, Who: server.Who, Authority: authority, Log: log.Logger})
 	api, err := server.New(ctx, server.Config{
@@ -115,6 +115,19 @@ func names(cfg Config) []string {
 		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
 			all = append(all, n.IP.String())
 		}
+	}
+	return all
+}
+
+// endpoints are where all hosts are told that they reach this process.
+func endpoints(cfg Config) []string {
+	_, port, err := net.SplitHostPort(cfg.Listen)
+	if err != nil || port == "0" {
+		return nil
+	}
+	var all []string
+	for _, name := range cfg.Names {
+		all = append(all, "https://"+net.JoinHostPort(name, port))
 	}
 	return all
 }

@@ -186,7 +186,7 @@ func (h *Host) left(rec *record, force bool) error {
 	case n > 0 && !force:
 		return fault.Conflict("cluster %s has %d sets here: docker set host drain moves them away; --force leaves with them, and they stay as this host's own", rec.Cluster, n)
 	}
-	rec.Name, rec.Endpoints, rec.Cluster, rec.Assignment = "", nil, "", link.Assignment{}
+	rec.Name, rec.Endpoints, rec.Peers, rec.Cluster, rec.Assignment = "", nil, nil, "", link.Assignment{}
 	return nil
 }
 

@@ -130,8 +130,8 @@ func (h *Host) Run(ctx context.Context) {
 				stop()
 			}
 		})
-		c := link.Client{Endpoints: h.endpoints(), TLS: h.tls, Log: h.log}
-		if len(c.Endpoints) == 0 {
+		c := link.Client{Endpoints: h.endpoints, TLS: h.tls, Log: h.log}
+		if len(h.endpoints()) == 0 {
 			<-one.Done()
 		} else {
 			c.Run(one, h)
@@ -144,7 +144,7 @@ func (h *Host) endpoints() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.rec.Endpoints) > 0 {
-		return slices.Clone(h.rec.Endpoints)
+		return slices.Concat(h.rec.Endpoints, h.rec.Peers)
 	}
 	return h.cfg.Endpoints
 }
@@ -337,6 +337,35 @@ func (h *Host) Linked(endpoint string, lease link.Lease, err error) {
 		h.since = time.Now()
 	}
 	h.linked, h.lease, h.err = endpoint, lease, err
+	if err == nil {
+		h.hear(lease.Endpoints)
+	}
+}
+
+// mostPeers is how many endpoints are kept beside those of the join.
+const mostPeers = 16
+
+// hear keeps the endpoints that a leader tells a host which joined. One that is told no more
+// may come back: it is kept until as many others are told. The caller holds mu.
+func (h *Host) hear(told []string) {
+	rec := h.rec
+	told = slices.DeleteFunc(slices.Clone(told), func(e string) bool {
+		return slices.Contains(rec.Endpoints, e) || !strings.HasPrefix(e, "https://") || link.CheckEndpoint(e) != nil
+	})
+	known := func(e string) bool { return slices.Contains(rec.Peers, e) }
+	if len(rec.Endpoints) == 0 || !slices.ContainsFunc(told, func(e string) bool { return !known(e) }) {
+		return
+	}
+	if len(told) < len(rec.Peers) {
+		told = append(slices.DeleteFunc(told, known), rec.Peers...)
+	}
+	rec.Peers = told[:min(len(told), mostPeers)]
+	if err := rec.save(h.cfg.State); err != nil {
+		h.log.Warn("endpoints of the cluster are not kept on disk", "err", err)
+		return
+	}
+	h.rec = rec
+	h.log.Info("the cluster told where it is reached", "endpoints", rec.Peers)
 }
 
 // watch passes on what changes, and asks again what the host has.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +39,27 @@ type controllers struct {
 
 func newControllers(t *testing.T) *controllers {
 	t.Helper()
+	c := &controllers{}
+	c.begin(t)
+	one, _ := c.add(t, "c")
+	c.endpoint = one.Endpoints[0]
+	leads(t, one)
+	return c
+}
+
+func leads(t *testing.T, c *control.Controller) {
+	t.Helper()
+	testx.Eventually(t, 20*time.Second, func() error {
+		if !c.Leads() {
+			return errors.New(c.Name + " does not lead yet")
+		}
+		return nil
+	})
+}
+
+// begin makes the store and the authority.
+func (c *controllers) begin(t *testing.T) {
+	t.Helper()
 	must := func(err error) {
 		if err != nil {
 			t.Helper()
@@ -50,37 +73,36 @@ func newControllers(t *testing.T) *controllers {
 			t.Error(err)
 		}
 	})
-	c := &controllers{}
 	c.store, err = state.Open(t.Context(), etcd.Client(), state.Options{})
 	must(err)
 	t.Cleanup(c.store.Close)
 	c.authority, err = ca.Open(t.Context(), c.store, func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) })
 	must(err)
-	leader := control.New(c.store, control.Config{Name: "c", Log: testx.Logger(t)})
+}
+
+// add runs one more controller, until it is stopped.
+func (c *controllers) add(t *testing.T, name string) (one *control.Controller, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one = control.New(c.store, control.Config{Name: name, Log: testx.Logger(t), Endpoints: []string{"https://" + l.Addr().String()}, Heartbeat: 200 * time.Millisecond})
 	ctx, end := context.WithCancel(t.Context())
 	var work sync.WaitGroup
-	t.Cleanup(func() { end(); work.Wait() })
 	work.Go(func() {
-		if err := leader.Run(ctx); err != nil {
+		if err := one.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	c.endpoint = "https://" + l.Addr().String()
 	srv := &http.Server{
-		Handler:  link.NewServer(link.Config{Cluster: c.authority.Cluster(), Controller: leader, Who: server.Who, Authority: c.authority, Log: testx.Logger(t)}),
+		Handler:  link.NewServer(link.Config{Cluster: c.authority.Cluster(), Controller: one, Who: server.Who, Authority: c.authority, Log: testx.Logger(t)}),
 		ErrorLog: log.New(testWriter{t}, "", 0), BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	go func() { _ = srv.Serve(tls.NewListener(l, c.authority.Server([]string{"127.0.0.1"}))) }()
-	t.Cleanup(func() { _ = srv.Close() })
-	testx.Eventually(t, 20*time.Second, func() error {
-		if !leader.Leads() {
-			return errors.New("nobody leads yet")
-		}
-		return nil
-	})
-	return c
+	work.Go(func() { _ = srv.Serve(tls.NewListener(l, c.authority.Server([]string{"127.0.0.1"}))) })
+	stop = sync.OnceFunc(func() { end(); _ = srv.Close(); work.Wait() })
+	t.Cleanup(stop)
+	return one, stop
 }
 
 type testWriter struct{ t *testing.T }
@@ -176,6 +198,51 @@ func TestJoinOverTLS(t *testing.T) {
 	}
 	if _, err := os.Stat(h.cfg.State + "/" + certFile); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the certificate of a host that left is there: %v", err)
+	}
+}
+
+// TestAHostFindsAllControllers: one that joined at a single endpoint is told the others, goes
+// on with them when that one is gone, also after a start, and keeps none of what nobody tells.
+func TestAHostFindsAllControllers(t *testing.T) {
+	c := &controllers{}
+	c.begin(t)
+	first, stop := c.add(t, "c1")
+	c.endpoint = first.Endpoints[0]
+	leads(t, first)
+	second, _ := c.add(t, "c2")
+	dir := t.TempDir()
+	h, _ := open(t, dir)
+	if err := h.Join(t.Context(), hostapi.ClusterJoin{Token: c.token(t, api.OfHost, "hosts"), Endpoints: []string{c.endpoint}}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, h)
+	all := []string{first.Endpoints[0], second.Endpoints[0]}
+	testx.Eventually(t, 20*time.Second, func() error {
+		if got := h.Status().Endpoints; !slices.Equal(got, all) {
+			return fmt.Errorf("it knows %q of %q", got, all)
+		}
+		return nil
+	})
+	stop()
+	leads(t, second)
+	testx.Eventually(t, 20*time.Second, func() error {
+		if got := h.Status().Linked; got != all[1] {
+			return fmt.Errorf("it is linked to %q", got)
+		}
+		return nil
+	})
+	again, _ := open(t, dir)
+	if got := again.Status().Endpoints; !slices.Equal(got, all) {
+		t.Errorf("after a start it knows %q of %q", got, all)
+	}
+	again.hear([]string{"https://b:1", "http://c:1", "unix:///run/s", "nothing", all[0]})
+	if got := again.rec.Peers; !slices.Equal(got, []string{"https://b:1"}) {
+		t.Errorf("another in place of one: %q", got)
+	}
+	again.hear([]string{"https://d:1", "https://b:1"})
+	again.hear([]string{"https://b:1"})
+	if got := again.rec.Peers; !slices.Equal(got, []string{"https://d:1", "https://b:1"}) {
+		t.Errorf("one that is away is not kept: %q", got)
 	}
 }
 

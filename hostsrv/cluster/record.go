@@ -29,6 +29,9 @@ type record struct {
 	// Name and Endpoints are those of a join.
 	Name      string   `json:"name,omitzero"`
 	Endpoints []string `json:"endpoints,omitzero"`
+	// Peers are where leaders said that controllers are, the latest first. One that is away
+	// is kept for a while.
+	Peers []string `json:"peers,omitzero"`
 	// Assignment is the last one.
 	Assignment link.Assignment `json:"assignment,omitzero"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 type Config struct {
 	Name string // of this process among those that share the store
 	Log  *slog.Logger
+
+	Endpoints []string // at which hosts reach this process; those of all are told to all hosts
 
 	Heartbeat time.Duration // within which a host reports, 2 s by default
 	Lease     time.Duration // of silence, after which a host is lost; 8 s by default
@@ -81,6 +84,8 @@ type lead struct {
 	news  chan struct{} // has one after a report that says anything new
 	beats map[string]*beat
 	fresh map[string]bool // hosts whose reports were not looked at
+
+	endpoints []string // of all controllers
 }
 
 // beat is what was last heard of a host.
@@ -134,7 +139,7 @@ func (c *Controller) candidate(ctx context.Context) error {
 	if err := c.leave(ctx); err != nil {
 		return err
 	}
-	m, err := c.store.Join(ctx, c.Name, c.Term)
+	m, err := c.store.Join(ctx, c.Name, c.Term, c.Endpoints...)
 	if err != nil {
 		return err
 	}
@@ -181,11 +186,32 @@ func (c *Controller) candidate(ctx context.Context) error {
 		close(l.over)
 	}()
 	c.Log.InfoContext(ctx, "leading", "epoch", term.Epoch)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	all.Go(func() { c.meet(ctx, l) })
 	err = newLeader(c, l, term).run(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = fault.Unavailable("the term of this process ended")
 	}
 	return err
+}
+
+// meet keeps the endpoints of all controllers, with a look at them each term.
+func (c *Controller) meet(ctx context.Context, l *lead) {
+	for ctx.Err() == nil {
+		if all, _, err := c.store.Members(ctx); err == nil { // else the look after this
+			var at []string
+			for _, m := range all {
+				at = append(at, m.Endpoints...)
+			}
+			slices.Sort(at)
+			c.mu.Lock()
+			l.endpoints = at
+			c.mu.Unlock()
+		}
+		pause(ctx, c.Term)
+	}
 }
 
 // leave ends what is left of a term before.

@@ -101,7 +101,7 @@ func (c *Controller) Report(ctx context.Context, r link.Report) (link.Lease, err
 	if l == nil {
 		return link.Lease{}, fault.Unavailable("this process does not lead: report to another controller")
 	}
-	lease := link.Lease{Epoch: l.epoch, TTL: config.Duration{Duration: c.Lease}, Heartbeat: config.Duration{Duration: c.Heartbeat}}
+	lease := link.Lease{Epoch: l.epoch, TTL: config.Duration{Duration: c.Lease}, Heartbeat: config.Duration{Duration: c.Heartbeat}, Endpoints: l.endpoints}
 	b := l.beats[r.Host]
 	if b == nil {
 		b = &beat{}

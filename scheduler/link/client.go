@@ -54,8 +54,8 @@ type Host interface {
 // Client is a host's way to the controllers.
 type Client struct {
 	// Endpoints are of mos-schedulers, any of them: unix:///run/mos/scheduler.sock, or
-	// https://HOST:PORT.
-	Endpoints []string
+	// https://HOST:PORT. They are asked for before each round, and are one at least.
+	Endpoints func() []string
 	// TLS is for https; it is asked for each connection, so that a renewed certificate is
 	// taken.
 	TLS func() (*tls.Config, error)
@@ -75,24 +75,25 @@ func CheckEndpoint(endpoint string) error {
 // Run keeps a host linked until ctx ends: it goes from one endpoint to the next until one
 // leads, and begins anew, later and later, when none does.
 func (c *Client) Run(ctx context.Context, h Host) {
-	backoff, said, last := firstBackoff, "", -1
+	backoff, said, last := firstBackoff, "", ""
 	for ctx.Err() == nil {
-		order := rand.Perm(len(c.Endpoints)) //nolint:gosec // jitter
+		order := slices.Clone(c.Endpoints())
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // jitter
 		// One that fell silent may hold each call for as long as one may take: it comes last.
 		if at := slices.Index(order, last); at >= 0 {
 			order = append(slices.Delete(order, at, at+1), last)
 		}
-		for _, i := range order {
-			well, err := c.session(ctx, c.Endpoints[i], h)
+		for _, endpoint := range order {
+			well, err := c.session(ctx, endpoint, h)
 			if ctx.Err() != nil {
 				return
 			}
 			if well {
-				backoff, last = firstBackoff, i
+				backoff, last = firstBackoff, endpoint
 				break // somebody leads soon: ask all again
 			}
-			if text := fmt.Sprint(c.Endpoints[i], err); text != said {
-				c.Log.InfoContext(ctx, "not linked", "endpoint", c.Endpoints[i], "err", err)
+			if text := fmt.Sprint(endpoint, err); text != said {
+				c.Log.InfoContext(ctx, "not linked", "endpoint", endpoint, "err", err)
 				said = text
 			}
 		}

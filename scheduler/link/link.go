@@ -96,6 +96,9 @@ type Lease struct {
 	// report is due at the latest.
 	TTL       config.Duration `json:"ttl"`
 	Heartbeat config.Duration `json:"heartbeat"`
+	// Endpoints are where the cluster's controllers are reached, so that a host that joined
+	// at one finds the others.
+	Endpoints []string `json:"endpoints,omitzero"`
 }
 
 // Controller is what the link's server asks of the process that it runs in. On one that

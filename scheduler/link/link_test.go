@@ -30,7 +30,7 @@ func TestWireFormIsKept(t *testing.T) {
 		Status: api.HostStatus{Capacity: api.Amounts{CPU: 4000}, Engine: "29.7.2", Machine: "m1"},
 		Sets:   []SetReport{{"web-0", "u0", 2, api.Ready, at, "all is well", false}, {Name: "web-1", UID: "u1", Gone: true}},
 	})
-	form(t, "lease", Lease{7, config.Duration{Duration: 8 * time.Second}, config.Duration{Duration: 2 * time.Second}})
+	form(t, "lease", Lease{7, config.Duration{Duration: 8 * time.Second}, config.Duration{Duration: 2 * time.Second}, []string{"https://c1:7443"}})
 }
 
 func form[T any](t *testing.T, name string, v T) {

@@ -162,7 +162,7 @@ func start(t *testing.T, machine string, endpoints ...string) *box {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		(&link.Client{Endpoints: endpoints, Log: slog.New(slog.DiscardHandler)}).Run(ctx, b)
+		(&link.Client{Endpoints: func() []string { return endpoints }, Log: slog.New(slog.DiscardHandler)}).Run(ctx, b)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return b

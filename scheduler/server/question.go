@@ -78,8 +78,13 @@ func (s *Server) status(ctx context.Context) (*api.ClusterStatus, error) {
 	if st.Leader, st.Epoch, err = s.cfg.Store.Leader(ctx); err != nil {
 		st.Leader = ""
 	}
-	if st.Controllers, st.Revision, err = s.cfg.Store.Members(ctx); err != nil {
+	members, revision, err := s.cfg.Store.Members(ctx)
+	if err != nil {
 		return nil, fault.Unavailable("etcd does not answer: %w", err)
+	}
+	st.Revision = revision
+	for _, m := range members {
+		st.Controllers = append(st.Controllers, m.Name)
 	}
 	h, err := s.cfg.Store.Health(ctx)
 	if err != nil {

@@ -90,7 +90,7 @@ func reachable(t *testing.T, c server.Config, h *carrier) *rig {
 	linked := make(chan struct{})
 	go func() {
 		defer close(linked)
-		(&link.Client{Endpoints: []string{"unix://" + r.socket}, Log: testx.Logger(t)}).Run(ctx, h)
+		(&link.Client{Endpoints: func() []string { return []string{"unix://" + r.socket} }, Log: testx.Logger(t)}).Run(ctx, h)
 	}()
 	t.Cleanup(func() { stop(); <-linked })
 

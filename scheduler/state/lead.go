@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -25,8 +26,9 @@ type Member struct {
 
 // Join makes this process a member under a name that none has. Its lease ends ttl after
 // the process did (in whole seconds; etcd makes it 2 s at least), which others see by
-// [Store.Watch] of [Members]. Leave it, or end ctx, which lets the lease expire.
-func (s *Store) Join(ctx context.Context, name string, ttl time.Duration) (*Member, error) {
+// [Store.Watch] of [Members]. Leave it, or end ctx, which lets the lease expire. Others are
+// told at which endpoints it is reached.
+func (s *Store) Join(ctx context.Context, name string, ttl time.Duration, endpoints ...string) (*Member, error) {
 	if name == "" || strings.ContainsAny(name, "/\x00") || ttl < time.Second {
 		return nil, fault.Invalid("join as %q for %s: it needs a name without slashes, and a second at least", name, ttl)
 	}
@@ -43,10 +45,14 @@ func (s *Store) Join(ctx context.Context, name string, ttl time.Duration) (*Memb
 		return nil, explain(err, "join as %s", name)
 	}
 	m := &Member{store: s, name: name, session: session, cancel: cancel}
-	key := s.keys.resource(Members, name)
+	key, at := s.keys.resource(Members, name), ""
+	if len(endpoints) > 0 {
+		b, _ := json.Marshal(endpoints) // of strings, which cannot fail
+		at = string(b)
+	}
 	r, err := s.etcd.Txn(short).
 		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, "", clientv3.WithLease(lease.ID))).Commit()
+		Then(clientv3.OpPut(key, at, clientv3.WithLease(lease.ID))).Commit()
 	switch {
 	case err != nil:
 		err = explain(err, "join as %s", name)
@@ -150,16 +156,28 @@ func (s *Store) Leader(ctx context.Context) (name string, epoch int64, err error
 	return string(r.Kvs[0].Value), r.Kvs[0].CreateRevision, nil
 }
 
-// Members are the names of those that are there, and the revision to watch after.
-func (s *Store) Members(ctx context.Context) ([]string, int64, error) {
-	var names []string
+// Process is a member as others see it.
+type Process struct {
+	Name      string
+	Endpoints []string // at which it is reached, if it told any
+}
+
+// Members are those that are there, and the revision to watch after.
+func (s *Store) Members(ctx context.Context) ([]Process, int64, error) {
+	var all []Process
 	revision, _, err := s.list(ctx, s.keys.kind(Members), Page{}, func(kv *mvccpb.KeyValue) error {
-		_, name := s.keys.split(string(kv.Key))
-		names = append(names, name)
+		var p Process
+		_, p.Name = s.keys.split(string(kv.Key))
+		if len(kv.Value) > 0 {
+			if err := json.Unmarshal(kv.Value, &p.Endpoints); err != nil {
+				return fmt.Errorf("endpoints of %s: %w", p.Name, err)
+			}
+		}
+		all = append(all, p)
 		return nil
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("look who is there: %w", err)
 	}
-	return names, revision, nil
+	return all, revision, nil
 }

@@ -262,12 +262,13 @@ func (f *fleet) host(name string) {
 	must(f.t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(cert.Authority))
-	c := &link.Client{Log: testx.Logger(f.t), TLS: func() (*tls.Config, error) {
+	var endpoints []string
+	for _, s := range f.schedulers {
+		endpoints = append(endpoints, "https://"+s.address)
+	}
+	c := &link.Client{Endpoints: func() []string { return endpoints }, Log: testx.Logger(f.t), TLS: func() (*tls.Config, error) {
 		return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{pair}}, nil
 	}}
-	for _, s := range f.schedulers {
-		c.Endpoints = append(c.Endpoints, "https://"+s.address)
-	}
 	f.hosts[name] = h
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,14 +97,14 @@ func formerLeadersWriteNothing(t *testing.T, s *state.Store) {
 func membersExpire(t *testing.T, s *state.Store) {
 	ctx := t.Context()
 	process, end := context.WithCancel(ctx)
-	m, err := s.Join(process, "a", 2*time.Second)
+	m, err := s.Join(process, "a", 2*time.Second, "https://a:7443", "https://10.0.0.1:7443")
 	must(t, err)
 	term, err := m.Lead(ctx)
 	must(t, err)
-	names, revision, err := s.Members(ctx)
+	members, revision, err := s.Members(ctx)
 	must(t, err)
-	if strings.Join(names, " ") != "a" {
-		t.Errorf("members: %q", names)
+	if fmt.Sprint(members) != "[{a [https://a:7443 https://10.0.0.1:7443]}]" {
+		t.Errorf("members: %v", members)
 	}
 	watch, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
