@@ -51,6 +51,10 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.failed(ctx, name, fmt.Errorf("look: %w", err))
 		return
 	}
+	s.mu.Lock()
+	x.takes = takes(o)
+	_, x.clusters = s.wishes.has(o.Cluster())
+	s.mu.Unlock()
 	d, over := s.wished(ctx, m, name, o, d)
 	if over {
 		return

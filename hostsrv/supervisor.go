@@ -12,6 +12,7 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/xexec"
 	"github.com/mosdocker/mosdocker/setmgr"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
 )
 
 // Engine is what a supervisor needs of an Engine beside what a set manager does.
@@ -93,6 +94,9 @@ type set struct {
 	// staged that the last healing left some for later, and beside that we have a new
 	// container run beside an old one.
 	booting, staged, beside bool
+	// takes is what it takes of the host, and clusters says that our cluster has it here.
+	takes    plan.Limits
+	clusters bool
 	// wish is what a cluster wants of it, and ready says that all its containers serve.
 	wish  declared
 	ready bool

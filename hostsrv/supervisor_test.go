@@ -91,15 +91,20 @@ func (h host) up(t *testing.T, options string) spec.Set {
 	return *s
 }
 
-// do runs a verb as docker set does.
+// do runs a verb as docker set does, for the set web.
 func (h host) do(t *testing.T, c setmgr.Change, want *spec.Set) {
 	t.Helper()
-	unlock, err := h.m.Lock(t.Context(), "web")
+	h.doTo(t, "web", c, want)
+}
+
+func (h host) doTo(t *testing.T, name string, c setmgr.Change, want *spec.Set) {
+	t.Helper()
+	unlock, err := h.m.Lock(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	p, err := h.m.Plan(t.Context(), "web", want, c)
+	p, err := h.m.Plan(t.Context(), name, want, c)
 	if err == nil {
 		err = h.m.Run(t.Context(), p)
 	}

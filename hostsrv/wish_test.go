@@ -11,6 +11,7 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/setmgr/docker/dockertest"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -117,6 +118,42 @@ func TestOldSetsGoBeforeOthersStart(t *testing.T) {
 	first := slices.IndexFunc(order, func(s string) bool { return strings.HasPrefix(s, "create") })
 	if last < 0 || first < last {
 		t.Errorf("old ones go first, not %q", order)
+	}
+}
+
+// TestOwnSetsTakeOfTheHost: what a cluster has here does not count, what was stopped neither.
+func TestOwnSetsTakeOfTheHost(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.Publish(dockertest.Image{Ref: "app:2"})
+	h := start(t, f, settings(t))
+	own := func(want plan.Limits) {
+		t.Helper()
+		testx.Eventually(t, 15*time.Second, func() error {
+			if got := h.s.Own(); got != want {
+				return fmt.Errorf("own sets take %+v, want %+v", got, want)
+			}
+			return nil
+		})
+	}
+	h.s.Wish(t.Context(), "c1", wish(t, "u1", 1, "app:1"))
+	h.tells(t, "web", ready("u1", 1))
+	own(plan.Limits{})
+	for name, limits := range map[string]string{"whole": `"CPU": 2, "MEM": "1g"`, "parts": `"Network": {"Name": "none"}`} {
+		s, err := spec.Decode("own.json", []byte(`{"Name": "`+name+`", `+limits+`, "Containers": [
+			{"Name": "aa", "Image": "app:1", "Options": {"Cores": 0.5, "Memory": "256m"}}, {"Name": "bb", "Image": "app:2", "Options": {"Cores": 0.25, "Memory": "256m"}}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.doTo(t, name, h.m.Up(*s, plan.Options{}), s)
+	}
+	own(plan.Limits{CPU: 2.75, MEM: 1536 << 20})
+	h.doTo(t, "parts", h.m.Stop("parts"), nil)
+	own(plan.Limits{CPU: 2, MEM: 1 << 30})
+	h.doTo(t, "whole", h.m.Remove("whole", true, false), nil)
+	own(plan.Limits{})
+	if got := h.s.Told()["web"]; !got.Ready {
+		t.Errorf("the cluster's set is %+v", got)
 	}
 }
 

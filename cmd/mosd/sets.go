@@ -41,7 +41,7 @@ func newSupervisor(cfg hostsrv.Config, log *slog.Logger) *hostsrv.Supervisor {
 func newHost(cfg Config, sets *hostsrv.Supervisor, log *slog.Logger) (*cluster.Host, error) {
 	var h *cluster.Host
 	open := sync.OnceValues(func() (*docker.Engine, error) { return docker.Open(cfg.Sets.Engine) })
-	facts := cluster.FactsOf(open, volume.New(""), func() map[string]bool { return h.Volumes() })
+	facts := cluster.FactsOf(open, volume.New(""), func() map[string]bool { return h.Volumes() }, sets.Own)
 	engine := func() (names.Engine, error) { return open() }
 	h, err := cluster.Open(cfg.Cluster, sets, facts, engine, log.With("component", "cluster"))
 	if err == nil {

@@ -2,19 +2,22 @@ package cluster
 
 import (
 	"context"
+	"math"
 
 	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
+	"github.com/mosdocker/mosdocker/setmgr/plan"
 	"github.com/mosdocker/mosdocker/setmgr/render"
 )
 
 const milli = 1000 // of a core
 
-// FactsOf asks an Engine and mos-lvm. Disk is what the default pool of mos-lvm may give to
-// sets: what is free there and what volumes of ours have already; 0 without mos-lvm.
-func FactsOf(open func() (*docker.Engine, error), volumes *volume.Client, ours func() map[string]bool) Facts {
+// FactsOf asks an Engine and mos-lvm. Cores and memory are without what the host's own sets
+// take. Disk is what the default pool of mos-lvm may give to sets: what is free there and what
+// volumes of ours have already; 0 without mos-lvm.
+func FactsOf(open func() (*docker.Engine, error), volumes *volume.Client, ours func() map[string]bool, own func() plan.Limits) Facts {
 	return func(ctx context.Context) (api.HostStatus, error) {
 		e, err := open()
 		if err != nil {
@@ -25,11 +28,19 @@ func FactsOf(open func() (*docker.Engine, error), volumes *volume.Client, ours f
 			return api.HostStatus{}, err
 		}
 		s := api.HostStatus{
-			Capacity: api.Amounts{CPU: int64(d.Facts.CPUs) * milli, Memory: int64(min(d.Facts.Memory, 1<<50))},
+			Capacity: left(int64(d.Facts.CPUs)*milli, int64(min(d.Facts.Memory, 1<<50)), own()),
 			Networks: d.Networks, Volumes: d.Volumes, Engine: d.Version,
 		}
 		s.Capacity.Disk = disk(ctx, volumes, ours())
 		return s, nil
+	}
+}
+
+// left is what a host has for a cluster beside its own sets.
+func left(cpu, memory int64, own plan.Limits) api.Amounts {
+	return api.Amounts{
+		CPU:    max(cpu-int64(math.Ceil(float64(own.CPU)*milli-1e-6)), 0),
+		Memory: max(memory-int64(min(own.MEM, 1<<50)), 0),
 	}
 }
 
