@@ -31,6 +31,7 @@ type Agent struct {
 	tree  cgroup.Tree
 	dirs  docker.Dirs
 	watch *cgroup.Watch // nil where the kernel gives none
+	links chan struct{} // of capacity 1: the host has others
 
 	// OnKill, unless nil, hears of each process that was killed for want of memory. It is
 	// set before Run.
@@ -39,6 +40,7 @@ type Agent struct {
 	mu      sync.Mutex // guards all below
 	buf     read.Buffer
 	host    *read.Source
+	ends    *read.Ends
 	self    *read.Source
 	targets map[string]*target // by cgroup path
 	sample  metric.Sample
@@ -78,16 +80,20 @@ func Open(cfg Config, log *slog.Logger) (*Agent, error) {
 
 func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
 	a := &Agent{
-		cfg: cfg, log: log, tree: tree, targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{}, kills: map[string]*kills{},
+		cfg: cfg, log: log, tree: tree, links: make(chan struct{}, 1), targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{}, kills: map[string]*kills{},
 		dirs: cfg.Engine(),
 	}
 	name := cfg.host()
 	a.sample.Host = name
-	a.self = read.NewAgent(&metric.Object{Scope: metric.Agent, ID: name, Name: name})
-	if err := a.openHost(); err != nil {
+	var err error
+	if a.ends, err = read.NewEnds(); err != nil {
 		return nil, err
 	}
-	var err error
+	a.self = read.NewAgent(&metric.Object{Scope: metric.Agent, ID: name, Name: name})
+	if err := a.openHost(); err != nil {
+		a.ends.Close()
+		return nil, err
+	}
 	if a.watch, err = cgroup.NewWatch(); err != nil {
 		log.Warn("containers that start are seen at the next look only", "err", err)
 	}
@@ -106,6 +112,7 @@ func (a *Agent) openHost() (err error) {
 	if a.host, err = read.NewHost(a.tree, &metric.Object{Scope: metric.Host, ID: name, Name: name}); err != nil {
 		return err
 	}
+	a.ends.Follow(a.host)
 	if local(a.dirs.Root) {
 		a.host.AddFileSystem(read.FileSystem{Name: a.dirs.Root, Path: a.dirs.Root})
 	}
@@ -125,6 +132,7 @@ func (a *Agent) close() error {
 	}
 	clear(a.targets)
 	a.host.Close()
+	a.ends.Close()
 	a.self.Close()
 	if a.watch == nil {
 		return nil
@@ -183,6 +191,7 @@ func (a *Agent) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { a.tellKills(ctx) })
+	work.Go(func() { a.listEnds(ctx) })
 	tick := time.NewTicker(a.cfg.Interval.Duration)
 	defer tick.Stop()
 	rescan := time.NewTimer(again)
@@ -252,6 +261,30 @@ func (a *Agent) warn(key, msg string, err error) {
 	}
 }
 
+// listEnds keeps the list of the host's ends of links that of the links it has.
+func (a *Agent) listEnds(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.links:
+		}
+		a.mu.Lock()
+		names, _ := a.ends.Names()
+		a.mu.Unlock()
+		list, err := read.ListEnds()
+		a.mu.Lock()
+		if now, _ := a.ends.Names(); err == nil && now == names {
+			a.ends.Know(names, list)
+		}
+		a.mu.Unlock()
+		if err != nil {
+			a.log.DebugContext(ctx, "links of containers are all read", "err", err)
+			wait(ctx, again)
+		}
+	}
+}
+
 // measure takes the values of all objects.
 func (a *Agent) measure(now time.Time) (ended bool) {
 	slow := now.Sub(a.slow) >= a.cfg.SlowInterval.Duration-a.cfg.Interval.Duration/2 || now.Before(a.slow)
@@ -259,6 +292,13 @@ func (a *Agent) measure(now time.Time) (ended bool) {
 		a.slow = now
 	}
 	begin := time.Now()
+	a.host.Sample(&a.buf, now, slow) // first: by it is known which links of others are quiet
+	if _, known := a.ends.Names(); !known {
+		select {
+		case a.links <- struct{}{}:
+		default:
+		}
+	}
 	for _, t := range a.targets {
 		if !t.measure(&a.buf, now, slow) {
 			ended = true
@@ -275,7 +315,6 @@ func (a *Agent) measure(now time.Time) (ended bool) {
 	if ended {
 		a.arrange()
 	}
-	a.host.Sample(&a.buf, now, slow)
 	a.hostKills.put(a.host.Point)
 	a.told.put(a.host.Point)
 	if slow && a.host.Stale() {

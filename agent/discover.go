@@ -190,7 +190,7 @@ func (a *Agent) networks() {
 		if pid == 0 || !ok || owned[ino] {
 			continue
 		}
-		if err := t.source.AddNet(pid); err != nil {
+		if err := t.source.AddNet(pid, a.ends); err != nil {
 			if !errors.Is(err, os.ErrNotExist) {
 				a.warn("net "+t.found.ID, "the network of a container is not counted", err)
 			}
@@ -258,7 +258,7 @@ func (a *Agent) set(parent string, infra *target) *target {
 	}
 	t := &target{source: source, found: cgroup.Found{Path: parent}}
 	if infra.netns != 0 {
-		if err := source.AddNet(a.pid(infra)); err == nil {
+		if err := source.AddNet(a.pid(infra), a.ends); err == nil {
 			t.netns = infra.netns
 		}
 	}

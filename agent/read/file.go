@@ -25,6 +25,7 @@ const (
 	slow        // those of the slow interval
 	ran         // when the cgroup used CPU time since the last sample, and the slow ones
 	moved       // as ran, and when its memory is not what it was
+	linked      // as ran, and when the other ends of its links moved or are not known; see Ends
 )
 
 // kept is an open file.

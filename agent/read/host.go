@@ -43,7 +43,7 @@ func NewHost(t cgroup.Tree, o *metric.Object) (*Source, error) {
 			return nil, err
 		}
 	}
-	if err := s.AddNet(os.Getpid()); err != nil {
+	if err := s.AddNet(os.Getpid(), nil); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -16,10 +16,15 @@ import (
 type link struct {
 	name string
 	base int
+	// Of the host: in which round it was there last, what it counted then, and whether that
+	// was news.
+	seen  uint64
+	count uint64
+	moved bool
 }
 
 var netFiles = []file{ //nolint:gochecknoglobals // a constant table
-	{name: "dev", many: true, parse: netDev},
+	{name: "dev", many: true, when: linked, parse: netDev},
 	{name: "sockstat", many: true, when: slow, parse: sockStat},
 	{name: "sockstat6", many: true, when: slow, parse: sockStat},
 	{name: "snmp", many: true, when: slow, parse: snmp},
@@ -27,8 +32,10 @@ var netFiles = []file{ //nolint:gochecknoglobals // a constant table
 
 // AddNet lets the source also count what the network namespace of a process does.
 // Nothing enters the namespace but, once, a thread that opens a socket in it for
-// the states of TCP. The namespace lives as long as the source is open.
-func (s *Source) AddNet(pid int) error {
+// the states of TCP. The namespace lives as long as the source is open. By ends, unless
+// nil, is known when its links need not be read.
+func (s *Source) AddNet(pid int, ends *Ends) error {
+	s.ends = ends
 	dir := "/proc/" + strconv.Itoa(pid)
 	before := len(s.kept)
 	err := s.tcp.open(dir + "/ns/net")
@@ -52,7 +59,8 @@ func (s *Source) AddNet(pid int) error {
 func netDev(s *Source, data []byte) {
 	_, data = cut(data, '\n')
 	_, data = cut(data, '\n')
-	at := 0
+	at, names := 0, mixOfNothing
+	s.dev, s.own = s.round, 0
 	for len(data) > 0 {
 		var line []byte
 		line, data = cut(data, '\n')
@@ -62,9 +70,15 @@ func netDev(s *Source, data []byte) {
 		}
 		l := s.link(name, at)
 		at++
+		names = mix(mix(names, name), []byte{'/'})
+		if !s.group {
+			l.see(s.round, mix(mixOfNothing, rest))
+		}
+		l.seen = s.round
 		if l.base < 0 {
 			continue
 		}
+		s.own++
 		for i := range 16 {
 			v, r, ok := number(rest)
 			if !ok {
@@ -76,6 +90,33 @@ func netDev(s *Source, data []byte) {
 			}
 		}
 	}
+	s.names = names
+}
+
+// see notes what an interface counts.
+func (l *link) see(round, count uint64) {
+	l.moved = count != l.count || l.seen == 0 || l.seen != round-1
+	l.count = count
+}
+
+// keepLinks leaves the values of the interfaces that were there last as they are.
+func (s *Source) keepLinks() {
+	for i := range s.links {
+		l := &s.links[i]
+		for j := 0; l.base >= 0 && l.seen == s.dev && j < 8; j++ {
+			s.Point.Series[l.base+j].OK = true
+		}
+	}
+}
+
+const mixOfNothing uint64 = 14695981039346656037
+
+// mix is FNV-1a, which tells what changed from what did not.
+func mix(of uint64, data []byte) uint64 {
+	for _, c := range data {
+		of = (of ^ uint64(c)) * 1099511628211
+	}
+	return of
 }
 
 // link returns the interface of a name, which it adds when it is not known. Lines

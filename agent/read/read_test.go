@@ -185,7 +185,7 @@ func TestSamplesAllocateNothing(t *testing.T) {
 	for _, name := range []string{"v1", "v2"} {
 		s, _ := fixture(t, name)
 		s.kept = append(s.kept, kept{&file{many: true, when: slow, parse: processes}, ownPids(t)})
-		if err := s.AddNet(os.Getpid()); err != nil {
+		if err := s.AddNet(os.Getpid(), nil); err != nil {
 			t.Fatal(err)
 		}
 		sources = append(sources, s)
@@ -228,7 +228,7 @@ func TestSourcesReadIntoOneBuffer(t *testing.T) {
 	buf, sources := new(Buffer), make([]*Source, 9)
 	for i := range sources {
 		s, _ := fixture(t, "v1")
-		if err := s.AddNet(os.Getpid()); err != nil {
+		if err := s.AddNet(os.Getpid(), nil); err != nil {
 			t.Fatal(err)
 		}
 		sources[i] = s

@@ -27,8 +27,17 @@ type Source struct {
 	links   []link
 	mounts  []mounted
 	tcp     states
-	quota   uint64
-	last    struct {
+	ends    *Ends
+	round   uint64 // number of the sample
+	dev     uint64 // round in which the links were read last
+	own     int    // links that there were then, without lo
+	names   uint64 // of all links there were then
+	// namespace is one more than the host's id of the network namespace, 0 for none, for which
+	// it was asked at this list of ends.
+	namespace int32
+	asked     uint64
+	quota     uint64
+	last      struct {
 		at    time.Time
 		usage float64
 	}
@@ -92,11 +101,16 @@ func (s *Source) Close() {
 // ended: its values then mean nothing, and the caller closes the source.
 func (s *Source) Sample(b *Buffer, now time.Time, all bool) (alive bool) {
 	busy := all || !s.group
+	s.round++
 	memory := s.Point.Series[metric.MemUsage].Value
 	s.Point.Forget(all, busy)
 	for i := 0; i < len(s.kept); i++ {
 		k := &s.kept[i]
 		if k.when == slow && !all || k.when == ran && !busy || k.when == moved && !busy && s.Point.Series[metric.MemUsage].Value == memory {
+			continue
+		}
+		if k.when == linked && !busy && s.ends.quiet(s) {
+			s.keepLinks()
 			continue
 		}
 		data, err := b.pread(k)
