@@ -2,14 +2,14 @@ package hostsrv
 
 import "github.com/mosdocker/mosdocker/setmgr/plan"
 
-// Own is what the host's own sets take of it, as they were last looked at: those that no
-// cluster wants here, and that nobody stopped.
+// Own is what the host's own sets take of it, as they were last looked at: those that our
+// cluster does not have here, and that nobody stopped.
 func (s *Supervisor) Own() plan.Limits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var sum plan.Limits
-	for name, x := range s.sets {
-		if _, wanted := s.wishes.all[name]; wanted && x.clusters {
+	for _, x := range s.sets {
+		if x.clusters {
 			continue
 		}
 		sum.CPU += x.takes.CPU
