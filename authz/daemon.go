@@ -201,6 +201,9 @@ func (d *Daemon) status(ctx context.Context) api.Status {
 	if f := d.inForce.Load(); f != nil {
 		s.Hash, s.Since = f.hash, f.since
 	}
+	if d.cfg.Listen != "" {
+		s.Shut = shut(d.cfg.Listen, d.cfg.Group)
+	}
 	d.mu.Lock()
 	if d.broken != nil {
 		s.Error = d.broken.Error()

@@ -21,6 +21,7 @@ type Status struct {
 	Since   time.Time `json:"since,omitzero"`    // when it came into force
 	Error   string    `json:"error,omitempty"`   // why the file's last change is not in force
 	Listen  string    `json:"listen,omitempty"`  // the guarded socket
+	Shut    string    `json:"shut,omitempty"`    // why its group does not reach the guarded socket, and what to do
 	Audit   string    `json:"audit,omitempty"`   // the audit log
 	Engine  string    `json:"engine,omitempty"`  // version of the Engine
 	Warning string    `json:"warning,omitempty"` // what the plugin alone cannot guard there

@@ -242,6 +242,9 @@ func (g *guard) status() *cobra.Command {
 		if s.Error != "" {
 			rows = append(rows, [2]string{"not in force", s.Error})
 		}
+		if s.Shut != "" {
+			rows = append(rows, [2]string{"group kept out", s.Shut})
+		}
 		if s.Warning != "" {
 			rows = append(rows, [2]string{"warning", s.Warning})
 		}
