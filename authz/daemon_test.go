@@ -74,11 +74,15 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"Id":"%064d","Name":"/x","Image":"sha256:abc","Config":{"Labels":{"mos.owner":%q}}}`, 1, owner)
 	case r.URL.Path == "/images/sha256:abc/json":
 		_, _ = io.WriteString(w, `{"Id":"sha256:abc"}`)
-	case r.URL.Path == "/volumes/create":
-		_, _ = io.WriteString(w, `{"Labels":{"mos.owner":"a"}}`)
+	case strings.HasSuffix(r.URL.Path, "/volumes/create"):
+		w.WriteHeader(http.StatusCreated)
+		if strings.Contains(string(body), "raced") {
+			owner = "b"
+		}
+		fmt.Fprintf(w, `{"Name":"v","Labels":{"mos.owner":%q,"l":"s3cret"}}`, owner)
 	case strings.HasSuffix(r.URL.Path, "/images/json"):
 		_, _ = io.WriteString(w, `[{"Id":"1","Labels":null},{"Id":"2","Labels":{"mos.builder":"b"}},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]`)
-	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"):
+	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"), r.URL.Path == "/volumes/raced":
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"message":"no such thing"}`)
 	case r.URL.Path == "/version":
@@ -326,6 +330,66 @@ func TestAnImageThatChangesMeanwhileMakesNothing(t *testing.T) {
 	// What makes no container is not looked at.
 	if _, bodies := h.ask(t, h.cfg.Socket, call("POST", "/AuthZPlugin.AuthZRes", `{"RequestUri":"/_ping`), 1); !strings.Contains(bodies[0], `"Allow":true`) {
 		t.Error(bodies[0])
+	}
+}
+
+// TestAVolumeOfAnotherIsNotTold: an Engine answers the making of a volume that is there with
+// that volume, and it may be there only since the lookup.
+func TestAVolumeOfAnotherIsNotTold(t *testing.T) {
+	h := open(t, policyOfMe())
+	for name, want := range map[string]int{"missing": http.StatusCreated, "raced": http.StatusConflict} {
+		codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.45/volumes/create", `{"Name":"`+name+`"}`), 1)
+		if codes[0] != want || strings.Contains(bodies[0], "s3cret") != (want == http.StatusCreated) {
+			t.Errorf("%s: %d %s", name, codes[0], bodies[0])
+		}
+		owner := map[int]string{http.StatusCreated: "a", http.StatusConflict: "b"}[want]
+		told := authorization.Request{
+			RequestMethod: "POST", RequestURI: "/v1.45/volumes/create", RequestHeaders: map[string]string{"Content-Type": "application/json"},
+			RequestBody:        []byte(`{"Name":"` + name + `","Labels":{"mos.owner":"a"}}`),
+			ResponseStatusCode: http.StatusCreated, ResponseBody: []byte(`{"Name":"v","Labels":{"mos.owner":"` + owner + `"}}`),
+		}
+		told.RequestHeaders["Content-Length"] = strconv.Itoa(len(told.RequestBody))
+		text, err := json.Marshal(told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, bodies = h.ask(t, h.cfg.Socket, call("POST", "/AuthZPlugin.AuthZRes", string(text)), 1); strings.Contains(bodies[0], `"Allow":true`) != (owner == "a") {
+			t.Errorf("%s by the plugin: %s", name, bodies[0])
+		}
+	}
+}
+
+// TestInspectGoesOnToTheNextKind: docker inspect asks for one kind after the other, until
+// something else than that there is none.
+func TestInspectGoesOnToTheNextKind(t *testing.T) {
+	h := open(t, policyOfMe())
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.45/plugins/x/json", ""), 1); codes[0] != http.StatusNotFound {
+		t.Errorf("got %d %s", codes[0], bodies[0])
+	}
+	for _, uri := range []string{"/v1.45/plugins/x/json", "/v1.45/volumes/missing"} {
+		told := `{"RequestMethod":"GET","RequestUri":"` + uri + `"}`
+		if _, bodies := h.ask(t, h.cfg.Socket, call("POST", "/AuthZPlugin.AuthZReq", told), 1); !strings.Contains(bodies[0], `"Allow":false`) || !strings.Contains(bodies[0], "not supported") {
+			t.Errorf("%s: got %s", uri, bodies[0])
+		}
+	}
+}
+
+// TestWhatAContainerJoinsAtAStart is by an id before a name, as Engines find it.
+func TestWhatAContainerJoinsAtAStart(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"HostConfig":{"NetworkMode":"net"}}`:                                                                             "[net] []",
+		`{"HostConfig":{"NetworkMode":"net"},"NetworkSettings":{"Networks":{"net":{"NetworkID":""}}}}`:                     "[net] []",
+		`{"HostConfig":{"NetworkMode":"net"},"NetworkSettings":{"Networks":{"net":{"NetworkID":"other"}}}}`:                "[other] []",
+		`{"HostConfig":{"NetworkMode":"default"},"NetworkSettings":{"Networks":{"bridge":{"NetworkID":"gone"}}}}`:          "[bridge] []",
+		`{"HostConfig":{"NetworkMode":"container:x","IpcMode":"container:y","PidMode":"host","Links":["/db:/web/alias"]}}`: "[] [x y /db]",
+	} {
+		var j joins
+		if err := json.Unmarshal([]byte(text), &j); err != nil {
+			t.Fatal(err)
+		}
+		if nets, peers := j.joined(); fmt.Sprint(nets, " ", peers) != want {
+			t.Errorf("%s: %v %v, want %s", text, nets, peers, want)
+		}
 	}
 }
 

@@ -140,14 +140,24 @@ const verifyLimit = 30 * time.Second
 
 // makeVolume makes a volume with its owner's label.
 func (e *engine) makeVolume(ctx context.Context, v request.VolumeCreate) error {
-	var made struct {
-		Labels map[string]string `json:"Labels"`
-	}
+	var made json.RawMessage
 	if err := e.do(ctx, http.MethodPost, "/volumes/create", v, &made); err != nil {
 		return err
 	}
-	// An Engine that has a volume of the name by now answers with that one.
-	if got, want := made.Labels[judge.OwnerLabel], v.Labels[judge.OwnerLabel]; got != want {
+	return ownVolume(made, v.Labels[judge.OwnerLabel])
+}
+
+// ownVolume looks whose the volume is that an Engine says it made: one that has a volume of
+// the name by now answers with that.
+func ownVolume(made []byte, owner string) error {
+	var v struct {
+		Name   string            `json:"Name"`
+		Labels map[string]string `json:"Labels"`
+	}
+	if err := json.Unmarshal(made, &v); err != nil {
+		return fmt.Errorf("the new volume: %w", err)
+	}
+	if v.Labels[judge.OwnerLabel] != owner {
 		return fault.Exists("volume %s was made by somebody else just now", v.Name)
 	}
 	return nil
@@ -196,15 +206,63 @@ func (a *asker) Container(ref string) (judge.Found, error) {
 		Name   string
 		Image  string
 		Config struct{ Labels map[string]string }
+		joins
 	}
 	if err := a.named("container", ref, "/containers/"+ref+"/json", &c); err != nil {
 		return judge.Found{}, err
 	}
 	f := judge.Found{ID: c.ID, Object: object("container", strings.TrimPrefix(c.Name, "/"), c.Config.Labels)}
+	f.Nets, f.Peers = c.joined()
 	if f.Owner != "" && a.makesOwners(c.Image) {
 		f.Owner = ""
 	}
 	return f, nil
+}
+
+// joins is what a container joins when it starts.
+type joins struct {
+	HostConfig struct {
+		NetworkMode string   `json:"NetworkMode"`
+		IpcMode     string   `json:"IpcMode"`
+		PidMode     string   `json:"PidMode"`
+		Links       []string `json:"Links"`
+	} `json:"HostConfig"`
+	NetworkSettings struct {
+		Networks map[string]*struct {
+			NetworkID string `json:"NetworkID"`
+		} `json:"Networks"`
+	} `json:"NetworkSettings"`
+}
+
+// joined are the networks and containers as an Engine finds them: by an id before a name.
+func (j *joins) joined() (nets, peers []string) {
+	h := j.HostConfig
+	for _, mode := range []string{h.NetworkMode, h.IpcMode, h.PidMode} {
+		if ref, ok := strings.CutPrefix(mode, "container:"); ok {
+			peers = append(peers, ref)
+		}
+	}
+	for _, l := range h.Links {
+		ref, _, _ := strings.Cut(l, ":")
+		peers = append(peers, ref)
+	}
+	if strings.HasPrefix(h.NetworkMode, "container:") {
+		return nil, peers
+	}
+	for name, e := range j.NetworkSettings.Networks {
+		switch name {
+		case "default", "bridge", "none", "host":
+		default:
+			if e != nil && e.NetworkID != "" {
+				name = e.NetworkID
+			}
+		}
+		nets = append(nets, name)
+	}
+	if len(nets) == 0 {
+		nets = append(nets, h.NetworkMode)
+	}
+	return nets, peers
 }
 
 // makesOwners says whether an image gives its containers an owner, which then is

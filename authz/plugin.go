@@ -24,10 +24,12 @@ func (d *Daemon) register(s *pluginsrv.Server) {
 	// The answer has had its effect, and all that could be refused is the telling; but a new
 	// container can be taken back before anybody has its name.
 	pluginsrv.Mostly(s, "/"+authorization.AuthZApiResponse, authorization.Response{Allow: true},
-		func(head []byte) bool { return bytes.Contains(head, []byte("/containers/create")) }, d.authzRes)
+		func(head []byte) bool {
+			return bytes.Contains(head, []byte("/containers/create")) || bytes.Contains(head, []byte("/volumes/create"))
+		}, d.authzRes)
 }
 
-// authzRes looks at a container that was made, see [engine.verify].
+// authzRes looks at a container that was made, see [engine.verify], or a volume, see [ownVolume].
 func (d *Daemon) authzRes(ctx context.Context, r authorization.Request) (authorization.Response, error) {
 	fine := authorization.Response{Allow: true}
 	f := d.inForce.Load()
@@ -35,7 +37,16 @@ func (d *Daemon) authzRes(ctx context.Context, r authorization.Request) (authori
 		return fine, nil
 	}
 	v := judge.Judge(f.Policy, judge.Plugin, tlsClient(r), raw(r), judge.Things{})
-	if v.Edit.Ours == nil || v.Mode != policy.Enforce {
+	if v.Mode != policy.Enforce {
+		return fine, nil
+	}
+	if v.Edit.Made != "" {
+		if err := ownVolume(r.ResponseBody, v.Edit.Made); err != nil {
+			return authorization.Response{}, err
+		}
+		return fine, nil
+	}
+	if v.Edit.Ours == nil {
 		return fine, nil
 	}
 	var made struct {
@@ -59,6 +70,9 @@ func (d *Daemon) authzReq(ctx context.Context, t told) (authorization.Response, 
 	}
 	v := d.decide(ctx, judge.Plugin, tlsClient(r), raw(r))
 	if !v.Allow {
+		if v.Missing != nil { // docker inspect goes on to the next kind of object after "not supported", as after 404
+			v.Reason += " (status 404 is not supported by authorization plugins)"
+		}
 		return authorization.Response{Msg: v.Reason + " [" + v.Rule + "]"}, nil
 	}
 	return authorization.Response{Allow: true}, nil

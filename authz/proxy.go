@@ -37,6 +37,7 @@ type passage struct {
 	show string // of a list of images, see judge.Edit
 	// labels are those of ours that a new container is to have, nil for what makes none.
 	labels map[string]string
+	made   string // owner of a volume, see judge.Edit
 }
 
 type passageKey struct{}
@@ -144,7 +145,7 @@ func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err erro
 			return fmt.Errorf("make volume %s: %w", vol.Name, err)
 		}
 	}
-	pass.show = e.Shown
+	pass.show, pass.made = e.Shown, e.Made
 	if pass.labels = e.Ours; pass.labels != nil && e.Label != "" {
 		pass.labels[judge.OwnerLabel] = e.Label
 	}
@@ -181,6 +182,15 @@ func (p *proxy) modify(resp *http.Response) error {
 		return nil
 	case pass.show != "" && resp.StatusCode == http.StatusOK:
 		return replace(resp, func(text []byte) ([]byte, error) { return narrowed(text, pass.show) })
+	case pass.made != "" && resp.StatusCode == http.StatusCreated:
+		return replace(resp, func(text []byte) ([]byte, error) {
+			err := ownVolume(text, pass.made)
+			if err == nil {
+				return text, nil
+			}
+			resp.StatusCode, resp.Status = http.StatusConflict, ""
+			return json.Marshal(map[string]string{"message": "authorization denied by mos-authz: " + err.Error()})
+		})
 	case pass.labels != nil && resp.StatusCode == http.StatusCreated:
 		return replace(resp, func(text []byte) ([]byte, error) {
 			var made struct {

@@ -94,6 +94,7 @@ func TestEngines(t *testing.T) {
 			if b.major >= 29 {
 				t.Run("NoGRPCPassesTheGuardedSocket", func(t *testing.T) { noGRPC(t, b) })
 			}
+			t.Run("OthersAreNotReachedByTheirNames", func(t *testing.T) { namesHold(t, b) })
 			t.Run("SetsOfATenant", func(t *testing.T) { setsOfATenant(t, b) })
 			t.Run("SharesHold", func(t *testing.T) { sharesHold(t, b) })
 			if b.major >= 29 {

@@ -30,7 +30,7 @@ func (j *judge) create() *denial {
 	if j.unlimited() {
 		return j.named()
 	}
-	if d := j.name(c.Param("name")); d != nil {
+	if d := j.name("container", c.Param("name")); d != nil {
 		return d
 	}
 	set, d := j.shape(image)

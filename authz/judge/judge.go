@@ -13,6 +13,7 @@ import (
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
 	"github.com/mosdocker/mosdocker/internal/drivername"
+	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/label"
 )
 
@@ -35,6 +36,8 @@ type Found struct {
 	Users  []string // of a volume, at its driver's last look: the beginnings of containers' ids, and others
 	Names  []string // of an image: its tags and digests
 	Paths  []string // of an image: where its containers have volumes without a name
+	Nets   []string // of a container: ids or names of the networks that a start puts it into
+	Peers  []string // of a container: those whose namespaces it gets at a start
 }
 
 // Lookup asks an Engine. A missing object is an error of class NotFound; any
@@ -80,6 +83,7 @@ type Edit struct {
 	// Ours are the labels of ours that a new container is to have, and no others; nil where
 	// it may have any.
 	Ours map[string]string
+	Made string // owner of a volume that an Engine says it made, "" for any: it may have had one of the name
 }
 
 // Front says which front asks.
@@ -281,8 +285,10 @@ func (j *judge) onContainer() *denial {
 		return nil
 	}
 	switch {
+	case c.Action == "container.start", c.Action == "container.restart":
+		return j.start(f)
 	case c.Action == "container.rename":
-		return j.name(c.Param("name"))
+		return j.name("container", c.Param("name"))
 	case c.Exec != nil && c.Exec.Privileged && !policy.Is(j.l.Privileged):
 		return deny("limits.privileged", "privileged exec is not allowed")
 	case c.Update != nil:
@@ -291,12 +297,44 @@ func (j *judge) onContainer() *denial {
 	return nil
 }
 
-// name refuses what looks like an id.
-func (j *judge) name(name string) *denial {
-	if name != "" && strings.Trim(strings.TrimPrefix(name, "/"), "0123456789abcdefABCDEF") == "" {
-		return deny("builtin: name", "container name %.80s could be the beginning of an id: choose one with other letters than a to f", name)
+// start decides once more on what a container joins: an Engine finds that by name at a
+// start, and what had the name when the container was made may be gone, and another's have it.
+func (j *judge) start(f Found) *denial {
+	for _, n := range f.Nets {
+		if d := j.networkUse(n); d != nil {
+			return d
+		}
+	}
+	for _, p := range f.Peers {
+		if _, d := j.container("container.join", p); d != nil {
+			return d
+		}
 	}
 	return nil
+}
+
+// name refuses what looks like an id.
+func (j *judge) name(kind, name string) *denial {
+	if name != "" && strings.Trim(strings.TrimPrefix(name, "/"), "0123456789abcdefABCDEF") == "" {
+		return deny("builtin: name", "%s name %.80s could be the beginning of an id: choose one with other letters than a to f", kind, name)
+	}
+	return nil
+}
+
+// free refuses the name of another's object, about which an Engine may tell who asks for a
+// new one of it, or whose user then could not use it by name.
+func (j *judge) free(kind, name string, f Found, err error) *denial {
+	switch {
+	case err == nil && f.Name == name && f.Owner != j.self:
+		whose := "is nobody's"
+		if f.Owner != "" {
+			whose = "belongs to " + f.Owner
+		}
+		return deny("builtin: name", "there is a %s %.80s, which %.80s: choose another name", kind, name, whose)
+	case err == nil || errdefs.IsNotFound(err):
+		return nil
+	}
+	return j.found(kind, name, err)
 }
 
 func (j *judge) onImage() *denial {
@@ -372,7 +410,7 @@ func (j *judge) onNothing() *denial {
 	case c.Action == "container.commit":
 		return j.commit()
 	case c.Volume != nil:
-		return j.volume(*c.Volume)
+		return j.newVolume(*c.Volume)
 	case c.Network != nil:
 		return j.network()
 	case c.Action == "image.pull":
@@ -390,7 +428,12 @@ func (j *judge) onNothing() *denial {
 			}
 		}
 	}
-	return j.may(c.Action, policy.Object{Name: c.Ref})
+	d := j.may(c.Action, policy.Object{Name: c.Ref})
+	if d != nil && strings.HasSuffix(c.Action, ".inspect") && c.Ref != "" {
+		// docker inspect asks for all kinds by one name, and goes on to the next after this only.
+		d.missing = fault.NotFound("no such %s: %.80s", strings.TrimSuffix(c.Action, ".inspect"), c.Ref)
+	}
+	return d
 }
 
 // list is about calls that list or prune: a tenant's see what is his.

@@ -29,6 +29,16 @@ func (j *judge) volume(v request.VolumeCreate) *denial {
 	return j.driver(v.Driver, v.DriverOpts)
 }
 
+// newVolume decides on a volume that is asked for by itself.
+func (j *judge) newVolume(v request.VolumeCreate) *denial {
+	if d := j.volume(v); d != nil || j.unlimited() || v.Name == "" {
+		return d
+	}
+	j.edit.Made = j.self
+	f, err := j.look.Volume(v.Name)
+	return j.free("volume", v.Name, f, err)
+}
+
 // driver compares a volume's driver and options with the limits.
 func (j *judge) driver(driver string, options map[string]string) *denial {
 	if driver == "" {
@@ -112,7 +122,14 @@ func (j *judge) network() *denial {
 	if d := j.subnets(); d != nil {
 		return d
 	}
-	return j.networkOptions(options...)
+	if d := j.networkOptions(options...); d != nil {
+		return d
+	}
+	if d := j.name("network", n.Name); d != nil {
+		return d
+	}
+	f, err := j.look.Network(n.Name)
+	return j.free("network", n.Name, f, err)
 }
 
 // subnets compares those of a new network with the limits: the host sends there
@@ -150,7 +167,15 @@ func (j *judge) networkOptions(maps ...map[string]string) *denial {
 
 // endpoint compares what a container wants of a network with the limits.
 func (j *judge) endpoint(e *network.EndpointSettings) *denial {
-	if e == nil || j.unlimited() {
+	if e == nil {
+		return nil
+	}
+	if e.NetworkID != "" { // which Engines heed before the name
+		if d := j.networkUse(e.NetworkID); d != nil {
+			return d
+		}
+	}
+	if j.unlimited() {
 		return nil
 	}
 	if d := j.links(e.Links); d != nil {

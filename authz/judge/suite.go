@@ -210,10 +210,14 @@ func (r *reader) object(text string) error {
 			o.Driver = v
 		case "path":
 			o.Paths = append(o.Paths, v)
+		case "net":
+			o.Nets = append(o.Nets, v)
+		case "peer":
+			o.Peers = append(o.Peers, v)
 		case "users":
 			o.Users = append(o.Users, strings.FieldsFunc(v, func(r rune) bool { return r == ',' })...)
 		default:
-			return fmt.Errorf("%q is none of id=, owner=, label=, driver=, users=, path=, container=", w)
+			return fmt.Errorf("%q is none of id=, owner=, label=, driver=, users=, path=, container=, net=, peer=", w)
 		}
 	}
 	r.things = append(r.things, o)
