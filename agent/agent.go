@@ -42,7 +42,8 @@ type Agent struct {
 	host    *read.Source
 	ends    *read.Ends
 	self    *read.Source
-	targets map[string]*target // by cgroup path
+	targets map[string]*target      // by cgroup path
+	arounds map[string]*read.Source // of cgroups with many containers, by their path
 	sample  metric.Sample
 	slow    time.Time // of the last slow sample
 	samples uint64
@@ -80,7 +81,7 @@ func Open(cfg Config, log *slog.Logger) (*Agent, error) {
 
 func open(cfg Config, tree cgroup.Tree, log *slog.Logger) (*Agent, error) {
 	a := &Agent{
-		cfg: cfg, log: log, tree: tree, links: make(chan struct{}, 1), targets: map[string]*target{}, warned: map[string]bool{}, seen: map[string]*metric.Object{}, kills: map[string]*kills{},
+		cfg: cfg, log: log, tree: tree, links: make(chan struct{}, 1), targets: map[string]*target{}, arounds: map[string]*read.Source{}, warned: map[string]bool{}, seen: map[string]*metric.Object{}, kills: map[string]*kills{},
 		dirs: cfg.Engine(),
 	}
 	name := cfg.host()
@@ -131,6 +132,9 @@ func (a *Agent) close() error {
 		t.source.Close()
 	}
 	clear(a.targets)
+	for _, s := range a.arounds {
+		s.Close()
+	}
 	a.host.Close()
 	a.ends.Close()
 	a.self.Close()
@@ -299,19 +303,13 @@ func (a *Agent) measure(now time.Time) (ended bool) {
 		default:
 		}
 	}
-	for _, t := range a.targets {
-		if !t.measure(&a.buf, now, slow) {
-			ended = true
-			a.drop(t)
-			continue
-		}
-		if slow {
-			t.putSpaces(a.spaces)
-		}
-		if k := a.kills[t.source.Point.Object.ID]; k != nil {
-			k.put(t.source.Point)
+	for _, s := range a.arounds {
+		if !s.Sample(&a.buf, now, slow) {
+			s.Close() // it has ended; the look that follows takes it away
 		}
 	}
+	ended = a.measureAll(metric.Set, now, slow) // the cgroups around those of containers first
+	ended = a.measureAll(metric.Container, now, slow) || ended
 	if ended {
 		a.arrange()
 	}
@@ -326,6 +324,27 @@ func (a *Agent) measure(now time.Time) (ended bool) {
 	if n := a.countSeries(); n != a.series {
 		a.series = n
 		a.sample.Generation++
+	}
+	return ended
+}
+
+func (a *Agent) measureAll(scope metric.Scope, now time.Time, slow bool) (ended bool) {
+	for _, t := range a.targets {
+		o := t.source.Point.Object
+		if o.Scope != scope {
+			continue
+		}
+		if !t.measure(&a.buf, now, slow) {
+			ended = true
+			a.drop(t)
+			continue
+		}
+		if slow {
+			t.putSpaces(a.spaces)
+		}
+		if k := a.kills[o.ID]; k != nil {
+			k.put(t.source.Point)
+		}
 	}
 	return ended
 }

@@ -280,6 +280,55 @@ func TestASetIsItsCgroup(t *testing.T) {
 	}
 }
 
+// Where nothing runs in the cgroup around many, what they used stays as it is; where
+// something does, they are read.
+func TestContainersOfOneCgroupAreReadWhenSomethingRunsInIt(t *testing.T) {
+	k := newKernel(t)
+	a := k.open()
+	before := openFiles(t)
+	var all []string
+	for n := range 5 {
+		all = append(all, k.container("many", n, "c"+strconv.Itoa(n), `{}`))
+	}
+	a.look()
+	if len(a.arounds) != 1 || a.arounds["/many"] == nil {
+		t.Fatalf("arounds %v", a.arounds)
+	}
+	used := func(name string) float64 {
+		a.round(time.Now())
+		p := point(a, metric.Container, name)
+		if p == nil {
+			t.Fatalf("no %s", name)
+		}
+		v, ok := p.Get(metric.CPUUsage)
+		if _, ok2 := p.Get(metric.MemUsage); !ok || !ok2 {
+			t.Fatalf("%s: CPU time %v, memory %v", name, ok, ok2)
+		}
+		return v
+	}
+	for range 3 {
+		used("c1")
+	}
+	kill := k.run(all[3], "sh", "-c", "while :; do :; done")
+	testx.Eventually(t, 20*time.Second, func() error {
+		if v := used("c3"); v < 0.1 {
+			return fmt.Errorf("the busy one has used %v s", v)
+		}
+		return nil
+	})
+	if v := used("c1"); v != 0 {
+		t.Errorf("the idle one has used %v s", v)
+	}
+	kill()
+	for _, cg := range all {
+		k.remove(cg)
+	}
+	a.look()
+	if after := openFiles(t); len(a.arounds) > 0 || after != before {
+		t.Errorf("arounds %v, %d open files, before %d", a.arounds, after, before)
+	}
+}
+
 func TestCgroupsThatVanishWhileTheyAreReadLeaveNothing(t *testing.T) {
 	k := newKernel(t)
 	a := k.open()

@@ -74,7 +74,44 @@ func (a *Agent) scan() (fresh bool, err error) {
 	if a.sets() || changed {
 		a.arrange()
 	}
+	a.surround()
 	return fresh, nil
+}
+
+// many is how many containers are worth two files of the cgroup around them.
+const many = 4
+
+// surround tells containers of the cgroup around them: of those of a set the set, and of many
+// with one parent that.
+func (a *Agent) surround() {
+	in := map[string]int{}
+	for _, t := range a.targets {
+		if t.source.Point.Object.Scope == metric.Container {
+			in[path.Dir(t.found.Path)]++
+		}
+	}
+	for p, s := range a.arounds {
+		if in[p] < many || a.targets[p] != nil || !s.Open() {
+			s.Close()
+			delete(a.arounds, p)
+		}
+	}
+	for p, n := range in {
+		if n < many || p == "/" || a.targets[p] != nil || a.arounds[p] != nil {
+			continue
+		}
+		if s, err := read.NewAround(a.tree, &metric.Object{Scope: metric.Set, Cgroup: p}); err == nil { // without it all are read
+			a.arounds[p] = s
+		}
+	}
+	for _, t := range a.targets {
+		p := path.Dir(t.found.Path)
+		around := a.arounds[p]
+		if set := a.targets[p]; set != nil {
+			around = set.source
+		}
+		t.source.Within(around)
+	}
 }
 
 // find scans the tree until nothing can have been missed: folders that were not

@@ -24,6 +24,7 @@ const (
 	always when = iota
 	slow        // those of the slow interval
 	ran         // when the cgroup used CPU time since the last sample, and the slow ones
+	within      // when something moved in the cgroup around, if that is known; see Source.Within
 	moved       // as ran, and when its memory is not what it was
 	linked      // as ran, and when the other ends of its links moved or are not known; see Ends
 )

@@ -14,12 +14,12 @@ const controllerProcs = "procs"
 // IO to who asks for it, who runs then; version 2 also what is written back later.
 var (
 	version1 = []file{ //nolint:gochecknoglobals // a constant table
-		{controller: "cpuacct", name: "cpuacct.usage", parse: single(metric.CPUUsage, nano)},
+		{controller: "cpuacct", name: "cpuacct.usage", when: within, parse: single(metric.CPUUsage, nano)},
 		{controller: "cpuacct", name: "cpuacct.stat", when: ran, parse: func(s *Source, data []byte) { fields(s, data, cpuacctStat) }},
 		{controller: "cpu", name: "cpu.stat", when: ran, parse: func(s *Source, data []byte) { fields(s, data, cpuStat1) }},
 		{controller: "cpu", name: "cpu.cfs_quota_us", when: slow, parse: quota},
 		{controller: "cpu", name: "cpu.cfs_period_us", when: slow, parse: period},
-		{controller: "memory", name: "memory.usage_in_bytes", parse: single(metric.MemUsage, 1)},
+		{controller: "memory", name: "memory.usage_in_bytes", when: within, parse: single(metric.MemUsage, 1)},
 		{controller: "memory", name: "memory.stat", when: moved, parse: memoryStat1},
 		{controller: "memory", name: "memory.kmem.usage_in_bytes", when: ran, parse: single(metric.MemKernel, 1)},
 		{controller: "memory", name: "memory.failcnt", when: ran, parse: single(metric.MemLimitHits, 1)},
@@ -41,9 +41,9 @@ var (
 	}
 
 	version2 = []file{ //nolint:gochecknoglobals // a constant table
-		{controller: "cpu", name: "cpu.stat", parse: func(s *Source, data []byte) { fields(s, data, cpuStat2) }},
+		{controller: "cpu", name: "cpu.stat", when: within, parse: func(s *Source, data []byte) { fields(s, data, cpuStat2) }},
 		{controller: "cpu", name: "cpu.max", when: slow, parse: cpuMax},
-		{controller: "memory", name: "memory.current", parse: single(metric.MemUsage, 1)},
+		{controller: "memory", name: "memory.current", when: within, parse: single(metric.MemUsage, 1)},
 		{controller: "memory", name: "memory.stat", when: moved, parse: memoryStat2},
 		{controller: "memory", name: "memory.swap.current", when: moved, parse: single(metric.MemSwap, 1)},
 		{controller: "memory", name: "memory.events", when: ran, parse: func(s *Source, data []byte) { fields(s, data, memoryEvents) }},

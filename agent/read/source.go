@@ -27,6 +27,9 @@ type Source struct {
 	links   []link
 	mounts  []mounted
 	tcp     states
+	around  *Source // of the cgroup around it; see Within
+	sums    bool    // it counts all that is in it
+	still   bool    // and nothing of that moved at the last sample
 	ends    *Ends
 	round   uint64 // number of the sample
 	dev     uint64 // round in which the links were read last
@@ -46,7 +49,7 @@ type Source struct {
 // NewContainer keeps the files of a container's or set's cgroup open. Files that
 // the host's kernel does not have are left out.
 func NewContainer(t cgroup.Tree, o *metric.Object) (*Source, error) {
-	s := &Source{Point: metric.NewPoint(o), group: true}
+	s := &Source{Point: metric.NewPoint(o), group: true, sums: o.Scope == metric.Set && sums(t, o.Cgroup)}
 	files := version1
 	if t.Unified {
 		files = version2
@@ -92,7 +95,7 @@ func (s *Source) Close() {
 	for _, k := range s.kept {
 		_ = unix.Close(k.fd) // it was only read
 	}
-	s.kept = nil
+	s.kept, s.still = nil, false
 	s.tcp.close()
 }
 
@@ -102,11 +105,15 @@ func (s *Source) Close() {
 func (s *Source) Sample(b *Buffer, now time.Time, all bool) (alive bool) {
 	busy := all || !s.group
 	s.round++
-	memory := s.Point.Series[metric.MemUsage].Value
+	usage, memory, calm := s.Point.Series[metric.CPUUsage], s.Point.Series[metric.MemUsage], !all && s.calm()
+	s.still = false
 	s.Point.Forget(all, busy)
+	if calm {
+		s.Point.Series[metric.CPUUsage], s.Point.Series[metric.MemUsage] = usage, memory
+	}
 	for i := 0; i < len(s.kept); i++ {
 		k := &s.kept[i]
-		if k.when == slow && !all || k.when == ran && !busy || k.when == moved && !busy && s.Point.Series[metric.MemUsage].Value == memory {
+		if k.when == slow && !all || k.when == within && calm || k.when == ran && !busy || k.when == moved && !busy && s.Point.Series[metric.MemUsage].Value == memory.Value {
 			continue
 		}
 		if k.when == linked && !busy && s.ends.quiet(s) {
@@ -137,6 +144,7 @@ func (s *Source) Sample(b *Buffer, now time.Time, all bool) (alive bool) {
 		s.space()
 	}
 	s.derive(now)
+	s.still = s.isStill(usage, memory)
 	return true
 }
 
