@@ -172,7 +172,7 @@ func (j *judge) mounts() *denial {
 		}
 	}
 	for _, options := range h.Tmpfs {
-		if d := j.tmpfs(strings.Split(options, ",")); d != nil {
+		if d := j.tmpfs([]string{options}); d != nil {
 			return d
 		}
 	}
@@ -260,10 +260,12 @@ func (j *judge) mount(m *mount.Mount, driver string) *denial {
 
 func (j *judge) tmpfs(options []string) *denial {
 	for _, o := range options {
-		switch o {
-		case "exec", "suid", "dev":
-			if !policy.Is(j.l.TmpfsExec) {
-				return deny("limits.tmpfs_exec", "option %s of a tmpfs is not allowed", o)
+		for word := range strings.SplitSeq(o, ",") { // Engines join them by that
+			switch word {
+			case "exec", "suid", "dev":
+				if !policy.Is(j.l.TmpfsExec) {
+					return deny("limits.tmpfs_exec", "option %s of a tmpfs is not allowed", word)
+				}
 			}
 		}
 	}
@@ -381,7 +383,7 @@ func (j *judge) port(text string) *denial {
 		last = first
 	}
 	for _, n := range []string{first, last} {
-		if v, ok := number(n); !ok || v != 0 && v < *j.l.MinPort {
+		if v, ok := number(n); !ok || v < *j.l.MinPort && (v != 0 || isRange) {
 			return deny("limits.min_port", "port %.20s of the host is not allowed, from %d on they are", text, *j.l.MinPort)
 		}
 	}

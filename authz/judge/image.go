@@ -59,7 +59,14 @@ func (j *judge) listed(names ...string) *denial {
 
 func (j *judge) pull() *denial {
 	c := j.call
-	return j.imageName(c.Action, withTag(c.Param("fromImage"), c.Param("tag")))
+	name := withTag(c.Param("fromImage"), c.Param("tag"))
+	if n, err := reference.ParseNormalizedNamed(name); err == nil && reference.IsNameOnly(n) && !j.unlimited() {
+		// All tags are pulled, which such a pattern stands for, too.
+		if d := j.listed(n.String() + ":*"); d != nil {
+			return d
+		}
+	}
+	return j.imageName(c.Action, name)
 }
 
 // use decides on the image of a new container. One that is not there yet will be
@@ -166,6 +173,10 @@ func (j *judge) build() *denial {
 	if d := j.buildLimits(); d != nil {
 		return d
 	}
+	net, d := j.network(c.Param("networkmode"))
+	if d != nil {
+		return d
+	}
 	for _, t := range c.Params["t"] {
 		if d := j.tag(t); d != nil {
 			return d
@@ -181,6 +192,9 @@ func (j *judge) build() *denial {
 	}
 	j.edit.Params = copyParams(c.Params)
 	j.edit.Params["labels"] = []string{string(text)}
+	if net != "" { // each step of the build looks for the network anew
+		j.edit.Params["networkmode"] = []string{net}
+	}
 	return nil
 }
 
@@ -189,12 +203,8 @@ func (j *judge) buildLimits() *denial {
 	if c.Param("remote") != "" && !policy.Is(j.l.BuildRemote) {
 		return deny("limits.build_remote", "the Engine may not fetch a build context: send it")
 	}
-	mode := c.Param("networkmode")
-	if strings.Contains(mode, ":") {
+	if mode := c.Param("networkmode"); strings.Contains(mode, ":") {
 		return deny("limits.host_namespaces", "a build may not join %.80q", mode)
-	}
-	if d := j.networkUse(mode); d != nil {
-		return d
 	}
 	for _, e := range []struct{ param, rule string }{{"cgroupparent", "limits.cgroup_parents"}, {"securityopt", "limits.security_opts"}, {"ulimits", "limits.ulimits"}, {"outputs", "limits"}} {
 		switch c.Param(e.param) {

@@ -412,7 +412,7 @@ func (j *judge) onNothing() *denial {
 	case c.Volume != nil:
 		return j.newVolume(*c.Volume)
 	case c.Network != nil:
-		return j.network()
+		return j.newNetwork()
 	case c.Action == "image.pull":
 		return j.pull()
 	case c.Action == "image.build":

@@ -155,3 +155,33 @@ func BenchmarkPing(b *testing.B) {
 		}
 	}
 }
+
+// TestAPullWithoutATagIsOfAllTags, which must then be all allowed.
+func TestAPullWithoutATagIsOfAllTags(t *testing.T) {
+	for image, want := range map[string]string{"docker.io/library/busybox:latest": "deny", "docker.io/library/busybox:*": "allow", "docker.io/*": "allow"} {
+		p, err := policy.Parse("p", []byte("version = 1\n[[who]]\nname = 'a'\nlocal = true\nprofile = 'p'\n[profile.p]\nbased = 'tenant'\n[profile.p.limits]\nimages = ['"+image+"']\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ParseSuite("s", "who local\ncall POST /v1.45/images/create?fromImage=busybox\nwant "+want+"\ncall POST /v1.45/images/create?fromImage=busybox&tag=latest\nwant allow\ncall POST /v1.45/images/create?fromImage=busybox:latest\nwant allow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range s.Run(p) {
+			if !r.OK {
+				t.Errorf("images %s: %s: %s", image, r.Raw.URI, r.Reason)
+			}
+		}
+	}
+}
+
+// TestABuildJoinsANetworkByItsID: its steps take what they are told one after the other, and a
+// name may be another's by then.
+func TestABuildJoinsANetworkByItsID(t *testing.T) {
+	if e := one(t, "call POST /v1.45/build?t=a/x&networkmode=net").Edit; len(e.Params["networkmode"]) != 1 || e.Params["networkmode"][0] != "nnnn1" {
+		t.Errorf("got %+v", e.Params)
+	}
+	if e := one(t, "call POST /v1.45/build?t=a/x&networkmode=none").Edit; len(e.Params["networkmode"]) != 1 || e.Params["networkmode"][0] != "none" {
+		t.Errorf("got %+v", e.Params)
+	}
+}

@@ -31,10 +31,12 @@ func (j *judge) volume(v request.VolumeCreate) *denial {
 
 // newVolume decides on a volume that is asked for by itself.
 func (j *judge) newVolume(v request.VolumeCreate) *denial {
+	if !j.unlimited() {
+		j.edit.Made = j.self
+	}
 	if d := j.volume(v); d != nil || j.unlimited() || v.Name == "" {
 		return d
 	}
-	j.edit.Made = j.self
 	f, err := j.look.Volume(v.Name)
 	return j.free("volume", v.Name, f, err)
 }
@@ -96,8 +98,8 @@ func (j *judge) volumeUse(v request.VolumeCreate) *denial {
 	return nil
 }
 
-// network decides on a new network.
-func (j *judge) network() *denial {
+// newNetwork decides on a new network.
+func (j *judge) newNetwork() *denial {
 	n := j.call.Network
 	if d := j.reserved(n.Labels); d != nil {
 		return d
@@ -197,25 +199,31 @@ func (j *judge) links(links []string) *denial {
 
 // networkUse decides on a network that a container, or a step of a build, joins.
 func (j *judge) networkUse(name string) *denial {
+	_, d := j.network(name)
+	return d
+}
+
+// network is [judge.networkUse], with the network's id, or the name of one that is always there.
+func (j *judge) network(name string) (string, *denial) {
 	switch name {
 	case "", "default", "bridge":
-		return j.may("network.use", policy.Object{Kind: "network", Name: "bridge"})
+		return name, j.may("network.use", policy.Object{Kind: "network", Name: "bridge"})
 	case "none":
-		return j.may("network.use", policy.Object{Kind: "network", Name: name})
+		return name, j.may("network.use", policy.Object{Kind: "network", Name: name})
 	case "host":
 		if j.unlimited() || policy.In(j.l.HostNamespaces, "network") {
-			return nil
+			return name, nil
 		}
-		return deny("limits.host_namespaces", "the host's network is not allowed")
+		return name, deny("limits.host_namespaces", "the host's network is not allowed")
 	}
 	f, err := j.look.Network(name)
 	if d := j.found("network", name, err); d != nil {
-		return d
+		return name, d
 	}
 	if f.Name == "host" {
-		return j.networkUse("host")
+		return j.network("host")
 	}
-	return j.may("network.use", f.Object)
+	return f.ID, j.may("network.use", f.Object)
 }
 
 // networkMode is [judge.networkUse], with the namespaces of other containers.
