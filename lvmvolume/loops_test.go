@@ -14,6 +14,7 @@ import (
 	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/lvmvolume/api"
+	"github.com/mosdocker/mosdocker/lvmvolume/loop"
 	"github.com/mosdocker/mosdocker/lvmvolume/spec"
 )
 
@@ -325,6 +326,50 @@ func TestMountWithoutARecord(t *testing.T) {
 	}
 	if _, err := r.certain(t.Context(), "v"); !errdefs.IsNotFound(err) {
 		t.Errorf("with the mount gone it says %v", err)
+	}
+}
+
+// attachedDisk is a disk on which each image is attached as one device.
+type attachedDisk struct {
+	*fakeDisk
+	device string
+}
+
+func (d attachedDisk) image(string) (loop.Info, error) { return loop.Info{Device: d.device}, nil }
+
+// TestMountWithoutItsDirectory: a cut between the mount of a volume and its directory
+// does not keep containers from it for as long as the mount stays.
+func TestMountWithoutItsDirectory(t *testing.T) {
+	testx.Need(t, testx.Root)
+	r := bareRig(t)
+	v := image(r, "a", "copy", spec.Ready)
+	v.UID, v.GID, v.Mode, v.Chown = 5, 6, 0o750, "ugm"
+	if err := errors.Join(r.loops.make(t.Context(), v, nil), os.MkdirAll(r.dirOf(v), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", r.dirOf(v), "tmpfs", 0, ""); err != nil {
+		t.Skip("nothing can be mounted here:", err)
+	}
+	defer func() { _ = unix.Unmount(r.dirOf(v), unix.MNT_DETACH) }()
+	var st unix.Stat_t
+	device := filepath.Join(t.TempDir(), "device")
+	if err := unix.Stat(r.dirOf(v), &st); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mknod(device, unix.S_IFBLK, int(st.Dev)); err != nil {
+		t.Skip("no device can be made here:", err)
+	}
+	r.loops.disk = attachedDisk{r.disk, device}
+	r.mustLook()
+	dir, err := r.mount(t.Context(), "copy", "id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Stat(dir, &st); err != nil || st.Uid != 5 || st.Gid != 6 || st.Mode&0o777 != 0o750 {
+		t.Errorf("%s is %d:%d %o, %v", dir, st.Uid, st.Gid, st.Mode&0o777, err)
+	}
+	if got := r.volume("copy"); got.Chown != "" {
+		t.Errorf("its owner is to be set again at the next mount: %q", got.Chown)
 	}
 }
 

@@ -157,7 +157,12 @@ func (d *Driver) mountLocked(ctx context.Context, e entry) error {
 		}
 	}
 	p := plan.MountIt(e.v, u, time.Now())
-	if !u.Mounted {
+	if u.Mounted {
+		// A cut, or an error, may have come between the mount and its directory.
+		if err := d.makeData(e.v); err != nil {
+			return fmt.Errorf("directory of volume %s: %w", e.v.Name, err)
+		}
+	} else {
 		at, err := d.idx.placeOf(e.v)
 		if err != nil {
 			return err

@@ -61,6 +61,7 @@ func verbs() []struct {
 		{"mount of one that was hurt", MountIt(thin, Use{Attached: true, FSShort: true, Sick: "the kernel recorded errors in it"}, day(1))},
 		{"mount of a grown xfs", MountIt(xfs, Use{FSShort: true}, day(1))},
 		{"first mount of a copy with an owner of its own", MountIt(owned, Use{Attached: true}, day(1))},
+		{"mount of one whose first mount was cut off", MountIt(owned, on, day(1))},
 		{"release", Release(thin, on, "no container has it")},
 		{"release of a volume that is away", Release(thin, off, "no container has it")},
 		{"resize while mounted", Resize(thin, 30*gib, on, "")},

@@ -69,6 +69,12 @@ func MountIt(v spec.Volume, u Use, now time.Time) Plan {
 		p = append(p, Step{Op: Record, Volume: v.In(spec.Ready, now), Was: v, Cause: "it is to be mounted"})
 		v = v.In(spec.Ready, now)
 	}
+	owned := v
+	owned.Chown = ""
+	own := Step{Op: Record, Volume: owned, Was: v, Cause: "its directory has the owner and mode that were asked for"}
+	if u.Mounted && v.Chown != "" {
+		return append(p, own) // an earlier mount came no further
+	}
 	if u.Mounted {
 		return p
 	}
@@ -83,9 +89,7 @@ func MountIt(v spec.Volume, u Use, now time.Time) Plan {
 	}
 	p = append(p, Step{Op: Mount, Volume: v, Cause: "a container wants it"})
 	if v.Chown != "" {
-		owned := v
-		owned.Chown = ""
-		p = append(p, Step{Op: Record, Volume: owned, Was: v, Cause: "its directory has the owner and mode that were asked for"})
+		p = append(p, own)
 	}
 	if u.FSShort && v.FS == spec.XFS {
 		p = append(p, Step{Op: GrowFS, Volume: v, Cause: "its blocks were grown"})
