@@ -97,7 +97,7 @@ func TestManagedPluginsOnLVM(t *testing.T) {
 	})
 	l.Step("volumes", func() {
 		l.Must(l.Mos + " volume resize data 200m")
-		s.want("docker exec web df -m /data | awk 'END {print ($2 > 150)}'", "1")
+		s.want("docker exec web df -mP /data | awk 'END {print ($2 > 150)}'", "1")
 		l.Must(l.Mos + " volume snapshot create data then && docker exec web sh -c 'echo new >/data/file && sync'")
 		s.want("/opt/mos/bin/docker-mos mos volume clone data@then copy >/dev/null && docker run --rm -v copy:/data mos-test:1 cat /data/file && docker exec web sh -c 'cat /data/file; echo kept >/data/file && sync'", "kept\nnew")
 		l.Must("docker volume rm copy && " + l.Mos + " volume trash purge --force copy && " + l.Mos + " volume snapshot rm data@then")
