@@ -323,6 +323,9 @@ func setsOfATenant(t *testing.T, b *bench) {
 		return b.run("DOCKER_HOST=unix:///run/mos/docker.sock", uid, gid, "", append([]string{program, "set"}, args...)...)
 	}
 	b.write(t, "/tmp/web.json", `{"Name":"web","CPU":1,"MEM":"128m","Volume":{"Driver":"local","Path":"/data"},"Containers":[{"Index":0,"Name":"app","Image":"`+rig.Image+`","Options":{"CPU":50,"MEM":50,"Command":["sleep","1000"],"Stop":{"Grace":"0s"}}}]}`)
+	if out, err := set(1000, 2000, "up", "/tmp/web.json"); err == nil || !strings.Contains(err.Error(), "any docker set up of whoever runs the host loads the image") {
+		t.Errorf("the first set is a tenant's: %s %v", out, err)
+	}
 	// An operator's first set brings the image of infra containers.
 	if out, err := set(4000, 4000, "up", "/tmp/web.json"); err != nil {
 		t.Fatal(out, err)
