@@ -104,7 +104,7 @@ func (l *Life) Works() {
 		} else if strings.Count(out, "true") != 2 {
 			return fmt.Errorf("whether the containers run is %q", out)
 		}
-		_, err := l.Sh("docker exec cli ping -c1 -W3 10.9.0.21 && for p in tcp udp; do docker exec cli netcheck send $p 10.9.0.21:7000 1048576 || exit; done")
+		_, err := l.Sh("docker exec cli ping -c1 -W3 10.9.0.21 && for p in tcp udp; do docker exec cli netcheck send $p 10.9.0.21:7000 131072 || exit; done")
 		return err
 	})
 	if out := l.Must("docker exec web cat /data/file"); out != "kept" {
