@@ -25,17 +25,18 @@ func file(t *testing.T, text string) string {
 
 func TestWhatIsTriedAgain(t *testing.T) {
 	failed := ended("fail", "p", "TestA", "x") + ended("fail", "p", "", "FAIL")
-	for text, want := range map[string]string{
-		failed: "p TestA",
-		ended("fail", "p", "TestA/sub", "x") + failed + ended("fail", "q", "TestB", "y"): "p TestA\nq TestB",
-		ended("pass", "p", "TestA", "x"):                                                 "0 failures",
-		ended("fail", "p", "TestA/sub", "MOS_SEED=7") + failed:                           "no matter of chance",
-		ended("fail", "p", "TestA", "    a_test.go:1: seed 7"):                           "no matter of chance",
-		ended("fail", "p", "TestA", "WARNING: DATA RACE"):                                "no matter of chance",
-		ended("fail", "p", "TestA", "panic: test timed out after 1m"):                    "no matter of chance",
-		ended("fail", "p", "", "does not compile"):                                       "no matter of chance",
-		failed + ended("fail", "q", "TestB", "") + ended("fail", "q", "TestC", ""):       "3 failures",
+	for _, row := range [][2]string{
+		{failed, "p TestA"},
+		{ended("fail", "p", "TestA/sub", "x") + failed + ended("fail", "q", "TestB", "y"), "p TestA\nq TestB"},
+		{ended("pass", "p", "TestA", "x"), "0 failures"},
+		{ended("fail", "p", "TestA/sub", "MOS_SEED=7") + failed, "no matter of chance"},
+		{ended("fail", "p", "TestA", "    a_test.go:1: seed 7"), "no matter of chance"},
+		{ended("fail", "p", "TestA", "WARNING: DATA RACE"), "no matter of chance"},
+		{ended("fail", "p", "TestA", "panic: test timed out after 1m"), "no matter of chance"},
+		{ended("fail", "p", "", "does not compile"), "no matter of chance"},
+		{failed + ended("fail", "q", "TestB", "") + ended("fail", "q", "TestC", ""), "3 failures"},
 	} {
+		text, want := row[0], row[1]
 		var out strings.Builder
 		err := again(&out, []string{file(t, text)})
 		got := strings.TrimSpace(out.String())
