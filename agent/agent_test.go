@@ -402,7 +402,8 @@ func TestValuesMoveOnlyWithTheGeneration(t *testing.T) {
 			}
 		})
 	}
-	for n := range 3 { // the second look opens young containers anew
+	for n := range 3 { // the second look opens fresh containers anew
+		age(a)
 		look()
 		a.look()
 		look()
@@ -411,6 +412,46 @@ func TestValuesMoveOnlyWithTheGeneration(t *testing.T) {
 	}
 	if p := point(a, metric.Container, "one"); !strings.Contains(p.String(), "tcp.states") {
 		t.Error("its network is not counted, so no series came late and this test shows nothing")
+	}
+}
+
+// age has all containers be as old as wants a second look.
+func age(a *Agent) {
+	for _, t := range a.targets {
+		if !t.fresh.IsZero() {
+			t.fresh = t.fresh.Add(-again)
+		}
+	}
+}
+
+// TestLimitsThatComeLateAreSeen: a cgroup is there before its limits are, and others that
+// start have it looked at sooner.
+func TestLimitsThatComeLateAreSeen(t *testing.T) {
+	k := newKernel(t)
+	a := k.open()
+	a.cfg.SlowInterval.Duration = time.Hour
+	cg := k.container("docker", 1, "late", `{}`)
+	if wait := a.look(); wait != again {
+		t.Errorf("the second look comes after %v", wait)
+	}
+	file := "memory.limit_in_bytes"
+	if k.tree.Unified {
+		file = "memory.max"
+	}
+	if err := os.WriteFile(filepath.Join(k.tree.Dir("memory", cg), file), []byte("67108864"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	limit := func() float64 {
+		a.round(time.Now())
+		v, _ := point(a, metric.Container, "late").Get(metric.MemLimit)
+		return v
+	}
+	if wait := a.look(); wait != again || limit() == 64<<20 {
+		t.Errorf("a look that comes too soon counts as the second: the next comes after %v", wait)
+	}
+	age(a)
+	if wait := a.look(); wait == again || limit() != 64<<20 {
+		t.Errorf("after the second look the limit is %v, and the next comes after %v", limit(), wait)
 	}
 }
 
@@ -433,6 +474,7 @@ func TestKillsAreCountedByTheirReason(t *testing.T) {
 	a.killed(t.Context(), oom.Kill{Process: "sshd", Pid: 8, Cgroup: "/system.slice", Limit: "/system.slice"}) // is nobody's here
 	k.remove(web)
 	k.container("mosset-web.slice", 1, "web", `{"mos.set":"web","mos.role":"infra"}`)
+	a.round(time.Now()) // the one before has ended
 	a.look()
 	kill(top + web)
 	for range 2 { // the second has the same places

@@ -28,7 +28,9 @@ type target struct {
 	known  docker.Container
 	netns  uint64 // inode of the network namespace that is counted here, 0 for none
 	seen   uint64 // number of the scan that saw it
-	young  bool   // seen once: some of its folders may have been made since
+	// fresh is when it was found, until it was looked at a second time: some of its folders, and its
+	// limits, may have been made since.
+	fresh time.Time
 }
 
 // measure takes the values; false says that it has ended.
@@ -141,24 +143,29 @@ func (a *Agent) container(f cgroup.Found) (fresh, changed bool) {
 	stamp := a.dirs.Stamp(f.ID)
 	if t != nil {
 		t.seen = a.scans
-		if t.young && t.source.Missing > 0 {
+		switch {
+		case t.fresh.IsZero():
+		case time.Since(t.fresh) < again: // others had us look sooner
+			fresh = true
+		case t.source.Missing > 0 || !t.measure(&a.buf, time.Now(), true):
 			a.drop(t)
 			a.container(f)
 			if t := a.targets[f.Path]; t != nil {
-				t.young = false
+				t.fresh = time.Time{}
 			}
 			return false, true
+		default:
+			t.fresh = time.Time{}
 		}
-		t.young = false
 		if stamp == t.stamp || stamp == (docker.Stamp{}) {
-			return false, false
+			return fresh, false
 		}
 	}
 	known, err := a.dirs.Read(f.ID)
 	switch {
 	case err == nil:
 	case t != nil: // it is being removed, or written
-		return false, false
+		return fresh, false
 	default:
 		known.Name = f.ID[:12]
 		if !errors.Is(err, os.ErrNotExist) {
@@ -172,7 +179,7 @@ func (a *Agent) container(f cgroup.Found) (fresh, changed bool) {
 	a.remember(o)
 	if t != nil {
 		t.stamp, t.known, t.source.Point.Object = stamp, known, o
-		return false, true
+		return fresh, true
 	}
 	source, err := read.NewContainer(a.tree, o)
 	if err != nil {
@@ -186,7 +193,7 @@ func (a *Agent) container(f cgroup.Found) (fresh, changed bool) {
 			source.AddFileSystem(read.FileSystem{Name: v.Name, Path: v.Source})
 		}
 	}
-	t = &target{source: source, found: f, stamp: stamp, known: known, seen: a.scans, young: true}
+	t = &target{source: source, found: f, stamp: stamp, known: known, seen: a.scans, fresh: time.Now()}
 	if !t.measure(&a.buf, time.Now(), true) {
 		source.Close()
 		return false, false
