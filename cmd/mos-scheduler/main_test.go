@@ -63,7 +63,7 @@ func start(t *testing.T, dir string) *running {
 	ended := make(chan error, 1)
 	go func() { // ends by stop
 		ended <- run(ctx, []string{
-			"-data", filepath.Join(dir, "data"), "-socket", p.socket, "-listen", p.address, "-name", "c1", "-config", os.DevNull,
+			"-data", filepath.Join(dir, "data"), "-socket", p.socket, "-listen", p.address, "-name", "c1", "-names", "127.0.0.1", "-config", os.DevNull,
 			"-heartbeat", "200ms", "-lease", "1s", "-log.level", "warn",
 		}, nil, io.Discard)
 	}()
@@ -93,14 +93,19 @@ type host struct {
 	name    string
 	changed chan struct{}
 
-	mu  sync.Mutex // guards all below
-	seq int64
-	got link.Assignment
+	mu    sync.Mutex // guards all below
+	seq   int64
+	got   link.Assignment
+	lease link.Lease // the last one
 }
 
-func (h *host) Name() string                         { return h.name }
-func (h *host) Changed() <-chan struct{}             { return h.changed }
-func (*host) Linked(_ string, _ link.Lease, _ error) {}
+func (h *host) Name() string             { return h.name }
+func (h *host) Changed() <-chan struct{} { return h.changed }
+func (h *host) Linked(_ string, l link.Lease, _ error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lease = l
+}
 func (h *host) Assign(_ context.Context, a link.Assignment) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -155,6 +160,14 @@ func TestOneHostRunsAService(t *testing.T) {
 	p := start(t, dir)
 	h := &host{name: "h1", changed: make(chan struct{}, 1)}
 	h.join(t, "unix://"+p.socket)
+	testx.Eventually(t, 10*time.Second, func() error { // by its names and the port of listen
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if got := strings.Join(h.lease.Endpoints, " "); got != "https://"+p.address {
+			return fmt.Errorf("the host is told of endpoints %q, want https://%s", got, p.address)
+		}
+		return nil
+	})
 	wait := client.Change{Wait: 30 * time.Second}
 	made, err := client.Create(ctx, p.Client, service(3), wait)
 	must(t, err)
