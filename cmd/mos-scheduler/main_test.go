@@ -106,6 +106,7 @@ func (h *host) Linked(_ string, l link.Lease, _ error) {
 	defer h.mu.Unlock()
 	h.lease = l
 }
+
 func (h *host) Assign(_ context.Context, a link.Assignment) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

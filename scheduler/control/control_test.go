@@ -248,6 +248,7 @@ func TestAnUpdateIsForetold(t *testing.T) {
 			`web-3 h1 "", 0 more, 0 nowhere`:                                                func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Partition = 2 },
 			`1 more, 1 nowhere`:                                                             func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Paused = true; s.Spec.Replicas = 5 },
 			`web-3 h1 "", web-2 h1 "", web-1 h1 "3 needed, 2 of 8 free", 0 more, 0 nowhere`: func(s *api.Service) { s.Spec.Set.CPU = 3 },
+			`web-3 h1 "", web-2 h1 "", web-1 h1 "", 0 more, 1 nowhere`:                      func(s *api.Service) { s.Spec.Set.CPU = 2.5; s.Spec.Replicas = 4 },
 		} {
 			if got := tell(change); got != want {
 				t.Errorf("got %s\nwant %s", got, want)
