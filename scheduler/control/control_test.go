@@ -241,17 +241,21 @@ func TestAnUpdateIsForetold(t *testing.T) {
 		}
 		return fmt.Sprint(b.String(), len(f.Placed), " more, ", f.Unplaced, " nowhere")
 	}
-	for range 2 { // the same again: the host has what it had
-		for want, change := range map[string]func(*api.Service){
-			`0 more, 0 nowhere`: func(*api.Service) {},
-			`web-3 h1 "", web-2 h1 "", web-1 h1 "", 0 more, 0 nowhere`:                      func(s *api.Service) { image(s, "shop/app:2") },
-			`web-3 h1 "", 0 more, 0 nowhere`:                                                func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Partition = 2 },
-			`1 more, 1 nowhere`:                                                             func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Paused = true; s.Spec.Replicas = 5 },
-			`web-3 h1 "", web-2 h1 "", web-1 h1 "3 needed, 2 of 8 free", 0 more, 0 nowhere`: func(s *api.Service) { s.Spec.Set.CPU = 3 },
-			`web-3 h1 "", web-2 h1 "", web-1 h1 "", 0 more, 1 nowhere`:                      func(s *api.Service) { s.Spec.Set.CPU = 2.5; s.Spec.Replicas = 4 },
+	for range 2 {
+		for _, row := range []struct {
+			want   string
+			change func(*api.Service)
+		}{
+			{`0 more, 0 nowhere`, func(*api.Service) {}},
+			{`web-3 h1 "", web-2 h1 "", web-1 h1 "", 0 more, 0 nowhere`, func(s *api.Service) { image(s, "shop/app:2") }},
+			{`web-3 h1 "", 0 more, 0 nowhere`, func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Partition = 2 }},
+			{`web-3 h1 "", web-2 h1 "", web-1 h1 "3 needed, 2 of 8 free", 0 more, 0 nowhere`, func(s *api.Service) { s.Spec.Set.CPU = 3 }},
+			{`web-3 h1 "", web-2 h1 "", web-1 h1 "", 0 more, 1 nowhere`, func(s *api.Service) { s.Spec.Set.CPU = 2.5; s.Spec.Replicas = 4 }},
+			// Nothing of the one before is kept: there is room for one.
+			{`1 more, 1 nowhere`, func(s *api.Service) { image(s, "shop/app:2"); s.Spec.Update.Paused = true; s.Spec.Replicas = 5 }},
 		} {
-			if got := tell(change); got != want {
-				t.Errorf("got %s\nwant %s", got, want)
+			if got := tell(row.change); got != row.want {
+				t.Errorf("got %s\nwant %s", got, row.want)
 			}
 		}
 	}
