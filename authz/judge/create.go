@@ -59,6 +59,9 @@ func (j *judge) create() *denial {
 // a volume has no name stays so, by which the Engine removes it with its container.
 func ownVolumes(b *request.Create, image []string, owner string) []mount.Mount {
 	h := b.HostConfig
+	if len(h.Mounts)+len(b.Volumes)+len(image) == 0 { // as of most
+		return nil
+	}
 	label := map[string]string{OwnerLabel: owner}
 	mounts, changed := slices.Clone(h.Mounts), false
 	taken := map[string]bool{"/": true}

@@ -229,6 +229,7 @@ func (c *checker) profile(name string, all map[string]*fileProfile, path []strin
 		c.base(p, f, all, append(path, name))
 	}
 	c.limits(key+".limits", &p.Limits)
+	p.index()
 	c.profiles[name] = p
 }
 
@@ -261,11 +262,21 @@ func (c *checker) base(p *Profile, f *fileProfile, all map[string]*fileProfile, 
 	}
 }
 
+// index finds the rules of each action. One that a rule names twice is harmless twice.
+func (p *Profile) index() {
+	p.on = map[string][]*Rule{}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		for _, action := range r.actions {
+			p.on[action] = append(p.on[action], r)
+		}
+	}
+}
+
 func (c *checker) rule(key string, r *Rule) {
 	if (len(r.Allow) == 0) == (len(r.Deny) == 0) {
 		c.fault(key, "a rule has either allow or deny, with one action at least")
 	}
-	r.actions = map[string]bool{}
 	for _, list := range []struct {
 		key  string
 		acts []string
@@ -274,7 +285,7 @@ func (c *checker) rule(key string, r *Rule) {
 			known := 0
 			for _, action := range Actions() {
 				if Fits(a, action) {
-					r.actions[action] = true
+					r.actions = append(r.actions, action)
 					known++
 				}
 			}

@@ -81,6 +81,8 @@ type Profile struct {
 	Infra  bool
 	Rules  []Rule
 	Limits Limits
+
+	on map[string][]*Rule // Rules by action, in their order
 }
 
 // Rule is one line of a profile.
@@ -93,7 +95,7 @@ type Rule struct {
 	Reason string   `toml:"reason" doc:"What the user is told when the rule refuses."`
 
 	name    string
-	actions map[string]bool // those of Allow or Deny
+	actions []string // those of Allow or Deny
 }
 
 // Object is what an action is done to. The zero value is no object.
@@ -113,9 +115,8 @@ type Ruling struct {
 
 // Decide finds the first rule that fits. self is the owner that the subject is.
 func (p *Profile) Decide(action string, o Object, self string) Ruling {
-	for i := range p.Rules {
-		r := &p.Rules[i]
-		if !r.actions[action] || !r.about(o, self) {
+	for _, r := range p.on[action] {
+		if !r.about(o, self) {
 			continue
 		}
 		if len(r.Allow) > 0 {

@@ -49,7 +49,7 @@ func canonical(uri string) (target, error) {
 	if t.version = first[1:]; !canonicalVersion(t.version) || rest == "" {
 		return t, fault.Invalid("API version %.20q is not taken: write it as v1.24 or newer", first)
 	}
-	t.path = "/" + rest
+	t.path = t.path[1+len(first):]
 	return t, nil
 }
 
