@@ -13,6 +13,7 @@ type Mount struct {
 	Root       string // the directory of the file system that is seen
 	Point      string // where it is seen, below the reader's root
 	Options    string // of this mount, such as "rw,nodev,relatime"
+	Peers      int    // the peer group that it shares mounts with, 0 is none
 	FSType     string
 	Source     string
 	Super      string // options of the file system
@@ -62,9 +63,20 @@ func parseLine(line string) (Mount, error) {
 	}
 	return Mount{
 		ID: id, Parent: parent, Dev: dev,
-		Root: unescape(f[3]), Point: unescape(f[4]), Options: f[5],
+		Root: unescape(f[3]), Point: unescape(f[4]), Options: f[5], Peers: peers(f[6:]),
 		FSType: unescape(g[0]), Source: unescape(g[1]), Super: g[2],
 	}, nil
+}
+
+// peers is the number of the peer group in fields such as "shared:7 master:1".
+func peers(fields []string) int {
+	for _, f := range fields {
+		if group, ok := strings.CutPrefix(f, "shared:"); ok {
+			n, _ := strconv.Atoi(group) // the kernel writes numbers only
+			return n
+		}
+	}
+	return 0
 }
 
 // unescape turns the kernel's \040 back into a blank, and so on.

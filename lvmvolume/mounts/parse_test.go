@@ -19,10 +19,10 @@ func TestParseReadsEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Mount{
-		{22, 27, Dev{0, 21}, "/", "/proc", "rw,relatime", "proc", "none", "rw"},
-		{312, 27, Dev{7, 4096}, "/_data", `/a b\c`, "rw,nodev,noatime", "ext4", "/dev/loop4096", "rw,errors=remount-ro"},
-		{313, 27, Dev{254, 16}, "/", "/x", "ro", "xfs", "/dev/mapper/vg-a", "rw,nouuid"},
-		{314, 27, Dev{0, 9}, "net:[4026531833]", "/run/netns/a\tb", "rw", "nsfs", "none", "rw"},
+		{22, 27, Dev{0, 21}, "/", "/proc", "rw,relatime", 12, "proc", "none", "rw"},
+		{312, 27, Dev{7, 4096}, "/_data", `/a b\c`, "rw,nodev,noatime", 0, "ext4", "/dev/loop4096", "rw,errors=remount-ro"},
+		{313, 27, Dev{254, 16}, "/", "/x", "ro", 0, "xfs", "/dev/mapper/vg-a", "rw,nouuid"},
+		{314, 27, Dev{0, 9}, "net:[4026531833]", "/run/netns/a\tb", "rw", 0, "nsfs", "none", "rw"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -1,7 +1,7 @@
 // Command keep is the first process of a managed plugin: it holds the plugin's
 // socket and runs the daemon, again whenever that ends.
 //
-//	keep [-sysctls] SOCKET PROGRAM [ARGUMENT...]
+//	keep [-sysctls] [-share DIRECTORY] SOCKET PROGRAM [ARGUMENT...]
 //
 // Docker starts a plugin that ended at once, but disables it for good when it ends
 // twice within half a second, and calls that meet no socket wait for 15 s. With keep
@@ -74,14 +74,18 @@ func become(argv []string) error {
 func (k keeper) keep(ctx context.Context, args []string) (code int, err error) {
 	fl := flag.NewFlagSet("keep", flag.ContinueOnError)
 	sysctls := fl.Bool("sysctls", false, "make /proc/sys writable")
+	shared := fl.String("share", "", "propagated mount that the host is to see for good")
 	if err := fl.Parse(args); err != nil || fl.NArg() < 2 {
-		return badSetup, errors.New("want: keep [-sysctls] SOCKET PROGRAM [ARGUMENT...]")
+		return badSetup, errors.New("want: keep [-sysctls] [-share DIRECTORY] SOCKET PROGRAM [ARGUMENT...]")
 	}
 	if *sysctls {
 		// Docker makes it read-only in plugins, and has no setting for that.
 		if err := unix.Mount("", "/proc/sys", "", unix.MS_REMOUNT|unix.MS_BIND, ""); err != nil {
 			return badSetup, fmt.Errorf("make /proc/sys writable: %w", err)
 		}
+	}
+	if *shared != "" {
+		go share(*shared, os.Getppid()) // the plugin's shim, in the mount namespace of Docker
 	}
 	if k.socket, err = listen(ctx, fl.Arg(0)); err != nil {
 		return 1, err

@@ -22,7 +22,7 @@ func plugins(t *testing.T, cfg rig.Config, tags ...string) (*lab.Host, *managed.
 	h := lab.NewManaged(t, cfg, tags...)
 	l := &managed.Life{
 		Sh:       func(line string) (string, error) { return h.Exec(t.Context(), "sh", "-c", line) },
-		Registry: lab.Registry, Mos: strings.Join(h.MosCommand(), " "), Limit: time.Minute, TB: t,
+		Registry: lab.Registry, Mos: strings.Join(h.MosCommand(), " "), Linger: "1s", Limit: time.Minute, TB: t,
 		Sees: func() error { return h.Sees("web", "/data", "data") },
 	}
 	l.Install(tags[0])

@@ -16,10 +16,17 @@ const (
 )
 
 // settings are short times, so that tests need not wait.
-var settings = map[string]string{
-	"mosbridge": "MOS_MOSBRIDGE_GRACE=2s MOS_MOSBRIDGE_INTERVAL=2s MOS_MOSBRIDGE_LOG_LEVEL=debug",
-	"mos-lvm":   "MOS_LVM_LINGER=1s MOS_LVM_INTERVAL=2s MOS_LVM_LOG_LEVEL=debug",
+func (l *Life) settings(plugin string) string {
+	if plugin == "mosbridge" {
+		return "MOS_MOSBRIDGE_GRACE=2s MOS_MOSBRIDGE_INTERVAL=2s MOS_MOSBRIDGE_LOG_LEVEL=debug"
+	}
+	return "MOS_LVM_LINGER=" + l.Linger + " MOS_LVM_INTERVAL=2s MOS_LVM_LOG_LEVEL=debug"
 }
+
+// parted is the line that ends what the mounts of a process share with the host.
+const parted = `perl -e 'open F, "</proc/$ARGV[0]/ns/mnt" or die $!; syscall(308, fileno(F), 0) == 0 or die $!; # setns
+my ($none, $at) = ("", "/propagated-mount");
+for my $how (1 << 18, 1 << 20) { syscall(165, $none, $at, $none, $how, $none) == 0 or die $! } # mount, private and shared again'`
 
 // names are the plugins, in the order of their installation.
 func names() []string { return []string{"mosbridge", "mos-lvm"} }
@@ -35,6 +42,8 @@ type Life struct {
 	Mos string
 	// Sees says why the container web does not have the volume data at /data.
 	Sees func() error
+	// Linger is that of volumes. Thirty of them must be enough for a container to start.
+	Linger string
 	// Limit is how long the host may take to be back at work.
 	Limit time.Duration
 	// TB is the test.
@@ -76,9 +85,9 @@ func (l *Life) Install(tag string) {
 	l.TB.Helper()
 	l.Must("mkdir -p /var/lib/mos")
 	for _, p := range names() {
-		l.Must("docker plugin install --grant-all-permissions --alias " + p + " " + l.Registry + "/" + p + ":" + tag + " " + settings[p])
+		l.Must("docker plugin install --grant-all-permissions --alias " + p + " " + l.Registry + "/" + p + ":" + tag + " " + l.settings(p))
 	}
-	if out := l.Must("docker plugin inspect -f '{{.Settings.Env}}' " + Volume); !strings.Contains(out, "MOS_LVM_LINGER=1s") {
+	if out := l.Must("docker plugin inspect -f '{{.Settings.Env}}' " + Volume); !strings.Contains(out, "MOS_LVM_LINGER="+l.Linger) {
 		l.TB.Errorf("the settings are %s", out)
 	}
 }
@@ -86,7 +95,10 @@ func (l *Life) Install(tag string) {
 // Start starts two containers on both drivers.
 func (l *Life) Start() {
 	l.TB.Helper()
-	l.Must("docker network create -d " + Net + " --ipam-driver " + Net + " --subnet 10.9.0.0/24 red")
+	testx.Eventually(l.TB, l.Limit, func() error { // an emulated machine's Open vSwitch may be slower than the plugin waits
+		_, err := l.Sh("docker network create -d " + Net + " --ipam-driver " + Net + " --subnet 10.9.0.0/24 red")
+		return err
+	})
 	l.Must("docker volume create -d " + Volume + " -o size=64m data")
 	for _, run := range []string{"web --ip 10.9.0.21 -p 8080:7000 -v data:/data", "cli"} {
 		l.Must("docker run -d --network red --restart always --name " + run + " mos-test:1 netcheck serve :7000")
@@ -136,7 +148,8 @@ func (l *Life) Same(f func()) {
 	}
 }
 
-// Killed is both plugins' daemons killed, and the plugins themselves.
+// Killed is both plugins' daemons killed, and the plugins themselves, and what a killed
+// dockerd may do at its next start to the mounts of a plugin that it starts again.
 func (l *Life) Killed() {
 	l.TB.Helper()
 	l.Step("daemons-killed", func() {
@@ -145,6 +158,10 @@ func (l *Life) Killed() {
 		})
 	})
 	l.Step("plugins-killed", func() { l.Same(func() { l.Must("pkill -9 -x keep && sleep 1") }) })
+	l.Step("mounts-taken-off", func() {
+		l.Must(parted + " $(pgrep -x mos-lvm) && umount -l /var/lib/docker/plugins/*/propagated-mount && docker restart -t 0 web")
+		l.Works()
+	})
 }
 
 // Upgraded changes both plugins for another tag while containers run: by force, since
