@@ -114,6 +114,9 @@ func (s *Supervisor) readFile(ctx context.Context, path string) error {
 	if x := s.sets[set.Name]; x != nil {
 		x.Failures, x.hold = 0, time.Time{} // what failed may be mended
 	}
+	if other.path != "" {
+		s.held.tryAgain(set.Name)
+	}
 	s.mu.Unlock()
 	s.note(ctx, "declared", set.Name, "", path+" was read")
 	s.mark(set.Name, 0)

@@ -34,6 +34,10 @@ type held struct {
 	mending map[string]bool
 	// limits are those that the containers of sets had when they were looked at last, by id.
 	limits map[string]map[string]string
+	// ours are new containers that this daemon made, or one before it, while the old ones
+	// are there, by set and member; refused are those that did not get ready.
+	ours    map[string]map[string]int
+	refused map[string]map[string]refusal
 }
 
 // kept is a held on disk.
@@ -43,11 +47,13 @@ type kept struct {
 	Fresh   bool                `json:"fresh,omitempty"` // not in files of releases that had none
 	Seen    map[string]bool     `json:"seen,omitempty"`
 
-	Limits map[string]map[string]string `json:"limits,omitempty"` // as above
+	Limits  map[string]map[string]string  `json:"limits,omitempty"` // as above
+	Ours    map[string]map[string]int     `json:"ours,omitempty"`
+	Refused map[string]map[string]refusal `json:"refused,omitempty"`
 }
 
 func openHeld(dir string, log *slog.Logger) *held {
-	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}, seen: map[string]bool{}, limits: map[string]map[string]string{}}
+	h := &held{path: filepath.Join(dir, "held.json"), log: log, by: map[string][]string{}, mending: map[string]bool{}, seen: map[string]bool{}, limits: map[string]map[string]string{}, ours: map[string]map[string]int{}, refused: map[string]map[string]refusal{}}
 	var k kept
 	data, err := os.ReadFile(h.path)
 	if err == nil {
@@ -61,6 +67,8 @@ func openHeld(dir string, log *slog.Logger) *held {
 	maps.Copy(h.mending, k.Mending)
 	maps.Copy(h.seen, k.Seen)
 	maps.Copy(h.limits, k.Limits)
+	maps.Copy(h.ours, k.Ours)
+	maps.Copy(h.refused, k.Refused)
 	h.fresh = k.Fresh
 	if errors.Is(err, fs.ErrNotExist) {
 		h.fresh = true
@@ -93,9 +101,11 @@ func (h *held) forget(set string) {
 	h.mend(set, false)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.seen[set] || h.limits[set] != nil {
+	if h.seen[set] || h.limits[set] != nil || h.ours[set] != nil || h.refused[set] != nil {
 		delete(h.seen, set)
 		delete(h.limits, set)
+		delete(h.ours, set)
+		delete(h.refused, set)
 		h.save()
 	}
 }
@@ -187,7 +197,7 @@ func (h *held) keepLimits(set string, now map[string]string) {
 // save writes what is held. Without it a new daemon takes members that are down for
 // stopped by hand. The caller holds mu.
 func (h *held) save() {
-	data, err := json.Marshal(kept{h.by, h.mending, h.fresh, h.seen, h.limits})
+	data, err := json.Marshal(kept{h.by, h.mending, h.fresh, h.seen, h.limits, h.ours, h.refused})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(h.path), 0o700)
 	}
@@ -220,13 +230,13 @@ func (s *Supervisor) findHeld(name string, o plan.Observed, restarted bool) {
 // mayBeByHand is how long to wait for what an Engine tells of a member that just ended: that
 // it was stopped by hand comes after the end. One that the Engine would start again and is
 // down all the same was, most likely.
-func (s *Supervisor) mayBeByHand(name string, o plan.Observed, held []string) (wait time.Duration) {
+func (s *Supervisor) mayBeByHand(name string, o plan.Observed, held, replaced []string) (wait time.Duration) {
 	if s.held.mends(name) {
 		return 0 // by us
 	}
 	for _, c := range o.Members {
 		ago := time.Since(c.Finished) // negative when the clock was set back
-		if down(c) && lasts(c) && !slices.Contains(held, c.Member) && ago >= 0 {
+		if down(c) && lasts(c) && !slices.Contains(held, c.Member) && !slices.Contains(replaced, c.Member) && ago >= 0 {
 			wait = max(wait, stopTold-ago)
 		}
 	}

@@ -2,6 +2,7 @@ package hostsrv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,18 +19,11 @@ import (
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
-// How long two containers of a member are left alone: somebody from afar, who cannot
-// lock, may be replacing one by the other.
-const (
-	whileOneServes = 5 * time.Minute
-	whileNoneDoes  = 15 * time.Second
-)
-
 // look heals a set, if there is anything to heal.
 func (s *Supervisor) look(ctx context.Context, name string) {
 	s.mu.Lock()
 	m, d, x := s.m, s.declared[name], s.of(name)
-	first, restarted, booting, beside := !x.seen, x.restarted, x.booting, x.beside
+	first, restarted, booting := !x.seen, x.restarted, x.booting
 	s.mu.Unlock()
 	unlock, free, err := m.TryLock(ctx, name)
 	if err != nil || !free {
@@ -89,20 +83,20 @@ func (s *Supervisor) look(ctx context.Context, name string) {
 		s.probe(ctx, name, plan.Observed{})
 		return
 	}
-	if wait := s.mayBeByHand(name, o, held); wait > 0 && d.mark == "" && !first && !restarted {
+	replaced, leave := s.replacements(name, d, o)
+	if wait := s.mayBeByHand(name, o, held, replaced); wait > 0 && d.mark == "" && !first && !restarted {
 		s.later(name, wait)
 		return
 	}
-	replaced, wait := replacements(o)
 	for _, member := range replaced {
 		s.held.remove(name, member) // it was stopped for the other
 	}
-	if wait > 0 && d.mark == "" && !beside { // a cluster's set is changed by us alone
+	if leave > 0 && d.mark == "" { // a cluster's set is changed by us alone
 		s.state(name, api.Updating, "a container is being replaced")
-		s.later(name, wait)
+		s.later(name, leave)
 		return
 	}
-	s.heal(ctx, m, name, d, o, first || restarted, booting || (restarted || first && s.held.unseen(name)) && booted(o))
+	s.heal(ctx, m, name, d, o, replaced, first || restarted, booting || (restarted || first && s.held.unseen(name)) && booted(o))
 }
 
 // booted says whether the Engine started the set anew a short while ago.
@@ -110,34 +104,34 @@ func booted(o plan.Observed) bool {
 	return o.Infra != nil && o.Infra.State == plan.Running && time.Since(o.Infra.Started) < sinceBoot
 }
 
-// heal plans on what is there, and runs the plan. started says that the Engine was, or
-// this daemon; boot that the Engine started the set.
-func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, started, boot bool) {
-	held := s.held.of(name)
+// heal plans on what is there, and runs the plan. replaced are the members that have two
+// containers; started says that the Engine was, or this daemon; boot that the Engine started
+// the set.
+func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, replaced []string, started, boot bool) {
+	held, refused := s.held.of(name), s.held.refusals(name, d.set, o)
+	leave := slices.DeleteFunc(ended(o, started), func(member string) bool { // it was stopped for the other
+		return slices.Contains(replaced, member) || s.held.mends(name) && s.held.replaces(name, member)
+	})
 	// It never waits for a container with the set's lock in hand: who waits for one that
-	// is not ready is started, and who overlaps one that is not is stopped, by a later look.
-	opt := plan.Options{Heal: true, Leave: append(ended(o, started), held...), Boot: boot, NoWait: true, Ready: map[string]bool{}}
-	p, err := s.plan(ctx, m, name, d, o, opt)
-	for more := true; err == nil && more; {
-		more = false
-		for _, member := range p.Ask {
-			if !opt.Ready[member] && s.isReady(ctx, m, o, member) {
-				opt.Ready[member], more = true, true
-			}
-		}
-		if more {
-			p, err = s.plan(ctx, m, name, d, o, opt)
-		}
+	// is not ready is started, and who is replaced by one that is not is removed, by a later look.
+	opt := plan.Options{Heal: true, Leave: append(leave, held...), Boot: boot, NoWait: true, Now: time.Now(), Ready: map[string]bool{}, Refused: members(refused)}
+	p, err := s.planAsked(ctx, m, name, d, o, opt)
+	var lost error
+	if err == nil && len(p.Lost) > 0 {
+		lost = s.giveUp(ctx, m, name, d, o, p.Lost)
+		opt.Refused = members(s.held.refusals(name, d.set, o))
+		p, err = s.planAsked(ctx, m, name, d, o, opt)
 	}
 	if err != nil {
 		s.failed(ctx, name, err)
 		return
 	}
+	s.held.keepReplaced(name, o, p)
 	s.mu.Lock()
 	x := s.of(name)
 	x.booting = boot && len(p.Later) > 0
 	staged := x.staged && !p.Retries
-	x.staged, x.beside = len(p.Later) > 0, len(p.Beside) > 0
+	x.staged = len(p.Later) > 0
 	s.mu.Unlock()
 	if len(p.Steps) == 0 && len(p.Later) > 0 {
 		s.held.mend(name, false)
@@ -156,13 +150,13 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	}
 	if len(p.Steps) == 0 {
 		s.held.see(name)
-		s.right(ctx, m, name, held, o)
+		s.right(ctx, m, name, held, refused, o)
 		return
 	}
 	s.mu.Lock()
 	wait := x.delay() - time.Since(x.healed)
 	s.mu.Unlock()
-	if wait > 0 {
+	if wait > 0 && lost == nil {
 		s.state(name, api.Failing, "it was healed, and that did not last: "+causes(p))
 		s.notBefore(name, wait)
 		return
@@ -191,7 +185,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		x.Failures++ // it did not last
 	}
 	s.mu.Unlock()
-	if err != nil {
+	if err = errors.Join(lost, err); err != nil {
 		s.endLeft(ctx, m, name, err)
 		s.failed(ctx, name, err)
 		return
@@ -202,6 +196,23 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 		return
 	}
 	s.later(name, settle) // and look whether all is right
+}
+
+// planAsked plans, and asks those on whom the plan depends whether they are ready.
+func (s *Supervisor) planAsked(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, opt plan.Options) (plan.Plan, error) {
+	p, err := s.plan(ctx, m, name, d, o, opt)
+	for more := true; err == nil && more; {
+		more = false
+		for _, member := range p.Ask {
+			if !opt.Ready[member] && s.isReady(ctx, m, o, member) {
+				opt.Ready[member], more = true, true
+			}
+		}
+		if more {
+			p, err = s.plan(ctx, m, name, d, o, opt)
+		}
+	}
+	return p, err
 }
 
 // endLeft ends what keeps containers from being started, so that the next try may do it.
@@ -264,56 +275,24 @@ func causes(p plan.Plan) string {
 	return strings.Join(out, "; ")
 }
 
-// replacements are the members that have two containers, and how long the set is still
-// to be left alone for that.
-func replacements(o plan.Observed) (members []string, wait time.Duration) {
-	type member struct {
-		n, live int
-		newest  time.Time
-	}
-	by := map[string]*member{}
-	for _, c := range o.Members {
-		m := by[c.Member]
-		if m == nil {
-			m = &member{}
-			by[c.Member] = m
-		}
-		m.n++
-		if c.State == plan.Running {
-			m.live++
-		}
-		for _, at := range []time.Time{c.Created, c.Started} {
-			if at.After(m.newest) {
-				m.newest = at
-			}
-		}
-	}
-	for name, m := range by {
-		if m.n < 2 {
-			continue
-		}
-		alone := whileOneServes
-		if m.live == 0 {
-			alone = whileNoneDoes
-		}
-		members, wait = append(members, name), max(wait, alone-time.Since(m.newest))
-	}
-	return members, wait
-}
-
-// right says that there is nothing to heal, but members that end again and again, maybe.
-func (s *Supervisor) right(ctx context.Context, m *setmgr.Manager, name string, held []string, o plan.Observed) {
+// right says that there is nothing to heal, but members that end again and again, maybe, or
+// whose new container is not tried now.
+func (s *Supervisor) right(ctx context.Context, m *setmgr.Manager, name string, held []string, refused map[string]refusal, o plan.Observed) {
 	s.held.mend(name, false)
 	s.mu.Lock()
 	x := s.of(name)
 	if time.Since(x.healed) > relapse {
 		x.Failures = 0
 	}
-	x.Next = time.Time{}
+	not, until := refusedNow(refused)
+	x.Next = until
 	s.mu.Unlock()
 	state, detail := s.startAgain(ctx, m, name, held, o)
 	if state == api.Right && len(held) > 0 {
 		state, detail = api.Held, strings.Join(held, ", ")+" stopped by hand"
+	}
+	if not != "" {
+		state, detail = api.Failing, not
 	}
 	detail = s.whetherReady(ctx, m, name, o, detail)
 	s.state(name, state, detail)

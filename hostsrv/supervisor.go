@@ -91,9 +91,8 @@ type set struct {
 	// restarted says that the Engine was, since the last look.
 	restarted bool
 	// booting says that members that were started too early, at a boot, wait still, and
-	// staged that the last healing left some for later, and beside that we have a new
-	// container run beside an old one.
-	booting, staged, beside bool
+	// staged that the last healing left some for later.
+	booting, staged bool
 	// takes is what it takes of the host, and clusters says that our cluster has it here.
 	takes    plan.Limits
 	clusters bool

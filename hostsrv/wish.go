@@ -80,6 +80,9 @@ func (s *Supervisor) Wish(ctx context.Context, cluster string, all map[string]Wi
 	w.all = all
 	for name, wish := range all {
 		was, had := before[name]
+		if had && (was.UID != wish.UID || was.Generation != wish.Generation) {
+			s.held.tryAgain(name)
+		}
 		if x := s.sets[name]; x != nil && (!had || was.UID != wish.UID || was.Generation != wish.Generation || (was.Set == nil) != (wish.Set == nil)) {
 			x.Failures, x.hold, x.healed = 0, time.Time{}, time.Time{} // what failed may be mended
 		}

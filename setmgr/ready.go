@@ -17,7 +17,6 @@ import (
 
 // Times of probes that name none.
 const (
-	probeDeadline = time.Minute
 	probeInterval = 200 * time.Millisecond
 	firstInterval = 20 * time.Millisecond // doubled up to probeInterval: most are ready at once
 	probeTimeout  = 2 * time.Second
@@ -26,9 +25,9 @@ const (
 // wait waits until a container is ready, or has ended well.
 func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	if s.Once {
-		if s.Within > 0 {
+		if limit := s.Limit(); limit > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(s.Within), fault.Unavailable("it did not end within %v", time.Duration(s.Within)))
+			ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.Unavailable("it did not end within %v", limit))
 			defer cancel()
 		}
 		code, err := r.m.Engine.WaitEnd(ctx, id)
@@ -37,13 +36,7 @@ func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 		}
 		return err
 	}
-	limit := probeDeadline
-	if s.Within > 0 {
-		limit = time.Duration(s.Within)
-	}
-	if s.Probe != nil && s.Probe.Deadline > 0 {
-		limit = time.Duration(s.Probe.Deadline)
-	}
+	limit := s.Limit()
 	begun := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -75,10 +68,6 @@ func (r *run) wait(ctx context.Context, s plan.Step, id string) error {
 	return fault.Unavailable("it is not ready after %v: %w", limit, err)
 }
 
-// downLimit is how long a new container may be down, between two restarts maybe,
-// while the old one waits for it.
-const downLimit = 3 * time.Second
-
 // down waits until a container is down for too long, which is of class
 // FailedPrecondition, or ctx ends.
 func (r *run) down(ctx context.Context, id string) error {
@@ -86,7 +75,7 @@ func (r *run) down(ctx context.Context, id string) error {
 		if pid, err := r.m.Engine.PID(ctx, id); err != nil || pid != 0 {
 			since = time.Now()
 		}
-		if time.Since(since) > downLimit {
+		if time.Since(since) > plan.DownLimit {
 			return fault.Conflict("it does not stay up")
 		}
 		select {
@@ -97,13 +86,13 @@ func (r *run) down(ctx context.Context, id string) error {
 	}
 }
 
-// told adds to an error what a container wrote last: it may be gone when somebody
+// Told adds to an error what a container wrote last: it may be gone when somebody
 // reads that.
-func (r *run) told(ctx context.Context, err error, id string) error {
+func (m *Manager) Told(ctx context.Context, err error, id string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	text, terr := r.m.Engine.Tail(ctx, id)
+	text, terr := m.Engine.Tail(ctx, id)
 	if text = strings.TrimSpace(text); terr != nil || text == "" {
 		return err
 	}

@@ -161,9 +161,9 @@ func (r *run) do(ctx context.Context, s plan.Step) error {
 	case plan.Start:
 		return e.Start(ctx, id)
 	case plan.Wait:
-		return r.told(ctx, r.wait(ctx, s, id), id)
+		return r.m.Told(ctx, r.wait(ctx, s, id), id)
 	case plan.Settle:
-		return r.told(ctx, r.settle(ctx, s, id), id)
+		return r.m.Told(ctx, r.settle(ctx, s, id), id)
 	case plan.Hook:
 		if s.Within > 0 {
 			var cancel context.CancelFunc

@@ -31,6 +31,14 @@ func (b *builder) member(c spec.Container, needs []int) error {
 	if b.opt.Down {
 		return b.exchange(c, rest, keep)
 	}
+	if b.opt.Refused[c.Name] && len(rest) > 0 {
+		if keep != nil {
+			rest = append([]Container{*keep}, rest...)
+		}
+		if done, err := b.comeBack(name, rest, needs); done || err != nil {
+			return err
+		}
+	}
 	if keep == nil && len(rest) > 0 || keep != nil && keep.Name != name && inService {
 		return b.replace(c, rest, keep, needs)
 	}
@@ -192,15 +200,22 @@ func (b *builder) later(c spec.Container, ran bool) bool {
 // Ready probe has its own.
 const deadline = spec.Duration(5 * time.Minute)
 
-// wait waits for a container that was started, if there is anything to wait for.
-func (b *builder) wait(c spec.Container, s Step, after int) int {
-	s.Op, s.Probe, s.Once = Wait, c.Options.Ready, c.Options.Once
+// waitFor is the step that waits for a member, whatever container that is.
+func (b *builder) waitFor(c spec.Container) Step {
+	s := Step{Op: Wait, Probe: c.Options.Ready, Once: c.Options.Once}
 	if s.Health, s.Maybe = b.health(c); s.Once {
 		s.Health, s.Maybe = false, false
 	}
 	if s.Within = c.Options.Update.Deadline; s.Within == 0 && s.Health {
 		s.Within = deadline
 	}
+	return s
+}
+
+// wait waits for a container that was started, if there is anything to wait for.
+func (b *builder) wait(c spec.Container, s Step, after int) int {
+	w := b.waitFor(c)
+	s.Op, s.Probe, s.Once, s.Health, s.Maybe, s.Within = w.Op, w.Probe, w.Once, w.Health, w.Maybe, w.Within
 	switch {
 	case s.Once:
 		s.Cause = "others wait for its end"
@@ -218,8 +233,8 @@ func (b *builder) wait(c spec.Container, s Step, after int) int {
 func (b *builder) keep(c spec.Container, have Container, rest []Container, needs []int) (err error) {
 	name := render.MemberName(b.s.Name, c.Name)
 	last := 0
-	for _, old := range rest { // of an update that was cut off
-		last = b.removeOne(old, "it was replaced", needs...)
+	for _, other := range rest { // of an update that was cut off, or is taken back
+		last = b.removeOne(other, map[bool]string{true: "it is not wanted any more", false: "it was replaced"}[other.Rev > have.Rev], needs...)
 	}
 	if have.Name != name {
 		last = b.touch(Step{Op: Rename, Member: c.Name, Name: have.Name, NewName: name, Target: have.ID, Cause: "its update was cut off"}, last)

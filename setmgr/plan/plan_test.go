@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -501,5 +502,65 @@ func TestContainersTellOfTheirCluster(t *testing.T) {
 	again.Recreate = true
 	if got := marks(Up(next, w.seen(), again)); !slices.Equal(got, []string{"c1/u1"}) {
 		t.Errorf("recreated by hand: %q", got)
+	}
+}
+
+// TestWhenANewContainerIsGivenUp: its time begins when the old one is down, and not anew
+// with each restart by its policy.
+func TestWhenANewContainerIsGivenUp(t *testing.T) {
+	s, w := web(t), newWorld()
+	s.Containers[0].Options.Ready = &spec.Probe{Exec: []string{"true"}, Deadline: spec.Duration(20 * time.Second)}
+	w.up(t, s)
+	begun := time.Unix(1e9, 0)
+	ago := func(seconds int) time.Time { return begun.Add(time.Duration(-seconds) * time.Second) }
+	next := web(t)
+	next.Containers[0].Image, next.Containers[0].Options.Ready = "shop/app:42", s.Containers[0].Options.Ready
+	wait := Options{InfraImage: "mos-infra:1", NoWait: true}
+	p, err := Up(next, w.seen(), wait)
+	if err != nil || len(p.Beside) != 1 {
+		t.Fatalf("%v, %s", err, p)
+	}
+	for _, st := range p.Steps {
+		if st.Op == RemoveOne || st.Op == Rename {
+			t.Errorf("the old one is not kept: %s", p)
+		}
+	}
+	if err := w.run(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		finished time.Time // of the old one
+		fresh    Container
+		want     string
+	}{
+		{"a moment ago", ago(5), Container{State: Running, Started: ago(5)}, ""},
+		{"long ago", ago(21), Container{State: Running, Started: ago(21)}, "it is not ready after 20s"},
+		{"made long ago, started now", ago(500), Container{State: Running, Created: ago(400), Started: ago(5)}, ""},
+		{"restarted by its policy", ago(21), Container{State: Running, Started: ago(1), Restarts: 9}, "it is not ready after 20s"},
+		{"between two restarts", ago(5), Container{State: Restarting, Started: ago(4), Finished: ago(2), Restarts: 1}, ""},
+		{"down", ago(5), Container{State: Restarting, Started: ago(5), Finished: ago(4), Restarts: 1}, "it does not stay up"},
+		{"unhealthy", ago(5), Container{State: Running, Started: ago(5), Health: "unhealthy"}, "it is unhealthy"},
+	} {
+		o := w.seen()
+		o.Infra.Started = ago(1000)
+		for i, have := range o.Members {
+			switch {
+			case have.Name == "web.app":
+				o.Members[i].Finished = c.finished
+			case have.Member == "app":
+				o.Members[i].State, o.Members[i].Created, o.Members[i].Started, o.Members[i].Finished = c.fresh.State, c.fresh.Created, c.fresh.Started, c.fresh.Finished
+				o.Members[i].Restarts, o.Members[i].Health = c.fresh.Restarts, c.fresh.Health
+			}
+		}
+		wait.Now = begun
+		if p, err := Up(next, o, wait); err != nil || p.Lost["app"] != c.want || len(p.Steps) > 0 {
+			t.Errorf("%s: %v, lost %q, want %q, %s", c.name, err, p.Lost, c.want, p)
+		}
+		wait.Refused = map[string]bool{"app": true}
+		if p, err := Up(next, o, wait); err != nil || len(p.Beside) > 0 || !strings.Contains(p.String(), "it comes back") && !strings.Contains(p.String(), "it is exited") {
+			t.Errorf("%s: refused it is %v, %s", c.name, err, p)
+		}
+		wait.Refused = nil
 	}
 }

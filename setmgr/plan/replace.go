@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/render"
@@ -38,12 +39,17 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	if err != nil {
 		return err
 	}
-	if strategy == spec.Overlap && !b.takesOver(c, fresh) {
+	waits := !b.takesOver(c, old, fresh)
+	if strategy == spec.Overlap && waits {
 		b.beside(c, next, fresh, append(needs, there)...)
 		return nil
 	}
 	if strategy != spec.Overlap && strategy != spec.Restart {
 		gone = b.stopOld(old, cause, append(needs, there)...)
+	}
+	if waits {
+		b.instead(c, next, old, fresh, append(needs, there, gone)...)
+		return nil
 	}
 	ready := b.bringUp(c, next, fresh, append(needs, there, gone)...)
 	after := b.rename(c, &old, next, ready)
@@ -56,21 +62,34 @@ func (b *builder) replace(c spec.Container, have []Container, fresh *Container, 
 	return nil
 }
 
-// takesOver says whether the old container may be stopped by this plan when the new one
-// runs. With NoWait it is only where nothing is to tell that the new one is ready, or did.
-func (b *builder) takesOver(c spec.Container, fresh *Container) bool {
+// takesOver says whether this plan may end the old container once the new one runs. With
+// NoWait it is only where nothing is to tell that the new one is ready, or did, or where the
+// old one could not come back.
+func (b *builder) takesOver(c spec.Container, old Container, fresh *Container) bool {
 	has, maybe := b.health(c)
-	if !b.opt.NoWait || c.Options.Ready == nil && !has && !maybe {
+	switch {
+	case !b.opt.NoWait, c.Options.Ready == nil && !has && !maybe && !c.Options.Once, !b.comesBack(old):
 		return true
+	case fresh == nil:
+		return false
+	case c.Options.Once:
+		return fresh.ended()
 	}
-	return fresh != nil && fresh.State == Running && (fresh.Health == "" || fresh.Health == "healthy") &&
+	return fresh.State == Running && !fresh.Stranded && b.up == 0 && (fresh.Health == "" || fresh.Health == "healthy") &&
 		(c.Options.Ready == nil || b.opt.Ready[c.Name])
 }
+
+// comesBack says whether a container that is being replaced could serve again.
+func (b *builder) comesBack(old Container) bool {
+	return b.o.Infra != nil && old.NetOf == b.o.Infra.ID && old.State != Dead && old.State != Removing
+}
+
+// ended says whether a container has done its work.
+func (c Container) ended() bool { return c.State == Exited && c.ExitCode == 0 }
 
 // beside has the new container run while the old one serves on; a later plan, by which the
 // new one is ready, goes on.
 func (b *builder) beside(c spec.Container, next Step, fresh *Container, needs ...int) {
-	what := cmp.Or(awaited(c), "is to be healthy")
 	switch {
 	case fresh == nil || fresh.State == Created || fresh.State == Exited:
 		b.p.Retries = b.p.Retries || fresh != nil && fresh.State == Exited
@@ -78,12 +97,86 @@ func (b *builder) beside(c spec.Container, next Step, fresh *Container, needs ..
 	case fresh.State == Running && c.Options.Ready != nil && !b.opt.Ready[c.Name]:
 		b.p.Ask = append(b.p.Ask, c.Name)
 	}
+	b.leaves(c)
+}
+
+// instead has the new container run while the old one is down; a later plan goes on when
+// the new one is ready, or says that it does not get so.
+func (b *builder) instead(c spec.Container, next Step, old Container, fresh *Container, needs ...int) {
+	switch {
+	case fresh == nil || fresh.State == Created || !fresh.live() && (b.up != 0 || !fresh.Finished.After(b.o.Infra.Started)):
+		b.start(c, next, needs...)
+	case fresh.live() && (b.up != 0 || fresh.Stranded):
+		b.start(c, next, append(needs, b.stop(*fresh, "its network is not that of the infra any more"))...)
+	case !old.live(): // else its time begins when that one is stopped
+		b.giveUp(c, old, *fresh)
+		fallthrough
+	default:
+		if fresh.State == Running && c.Options.Ready != nil && !c.Options.Once && !b.opt.Ready[c.Name] {
+			b.p.Ask = append(b.p.Ask, c.Name)
+		}
+	}
+	b.leaves(c)
+}
+
+// leaves has a later plan go on with a member whose new container is not ready.
+func (b *builder) leaves(c spec.Container) {
+	what := cmp.Or(awaited(c), "is to be healthy")
 	b.unready[c.Name] = what
 	if b.p.Later == nil {
 		b.p.Later = map[string]string{}
 	}
 	b.p.Later[c.Name] = "its new container, which " + what
 	b.p.Beside = append(b.p.Beside, c.Name)
+}
+
+// DownLimit is how long a new container may be down, between two restarts maybe, while
+// the old one waits for it.
+const DownLimit = 3 * time.Second
+
+// giveUp says of a new container for which an old one is down that it does not get ready,
+// by what a Wait goes by. Its time begins when both are there and the old one is down; a
+// restart by its policy does not begin it anew.
+func (b *builder) giveUp(c spec.Container, old, fresh Container) {
+	begun := fresh.Created
+	for _, at := range []time.Time{old.Finished, fresh.Started} {
+		if at.After(begun) && (at != fresh.Started || fresh.Restarts == 0) {
+			begun = at
+		}
+	}
+	wait := b.waitFor(c)
+	limit, why := wait.Limit(), ""
+	switch {
+	case b.opt.Now.IsZero():
+	case c.Options.Once && fresh.State == Exited:
+		why = fmt.Sprintf("it ended with code %d", fresh.ExitCode)
+	case c.Options.Once && limit > 0 && b.opt.Now.Sub(begun) > limit:
+		why = fmt.Sprintf("it did not end within %v", limit)
+	case c.Options.Once:
+	case fresh.Health == "unhealthy" && fresh.State == Running:
+		why = "it is unhealthy"
+	case fresh.State != Running && fresh.State != Paused && b.opt.Now.Sub(fresh.Finished) > DownLimit:
+		why = "it does not stay up"
+	case b.opt.Now.Sub(begun) > limit:
+		why = fmt.Sprintf("it is not ready after %v", limit)
+	}
+	if why == "" {
+		return
+	}
+	if b.p.Lost == nil {
+		b.p.Lost = map[string]string{}
+	}
+	b.p.Lost[c.Name] = why
+}
+
+// comeBack has the old container of a member serve, whose new one is not to be tried now,
+// if it is there and not of another release.
+func (b *builder) comeBack(name string, have []Container, needs []int) (done bool, err error) {
+	old, rest := serving(have, name)
+	if own, err := spec.DecodeContainer(old.Spec); err == nil && b.comesBack(old) {
+		return true, b.keep(own, old, rest, needs)
+	}
+	return false, nil
 }
 
 // exchange is replace in a set that is stopped: nobody is started.
@@ -151,10 +244,12 @@ func (b *builder) next(c spec.Container, fresh *Container, cause string, needs .
 
 // bringUp starts the new container, and waits until it is and stays ready.
 func (b *builder) bringUp(c spec.Container, next Step, fresh *Container, needs ...int) (ready int) {
-	if fresh != nil && fresh.State == Running {
+	switch {
+	case fresh != nil && fresh.State == Running:
 		next.Member = c.Name
 		ready = b.wait(c, next, 0)
-	} else {
+	case fresh != nil && c.Options.Once && fresh.ended(): // it is not run twice
+	default:
 		ready = b.start(c, next, needs...)
 	}
 	if ready != 0 && b.p.Steps[ready-1].Op == Wait {

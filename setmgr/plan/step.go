@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"github.com/mosdocker/mosdocker/setmgr/render"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -79,6 +81,21 @@ type Step struct {
 	Outage string
 }
 
+// ProbeDeadline is how long a probe that names no Deadline may take.
+const ProbeDeadline = time.Minute
+
+// Limit is how long a Wait may take, 0 is as long as it likes: for the end of one that says
+// nothing.
+func (s Step) Limit() time.Duration {
+	switch {
+	case !s.Once && s.Probe != nil && s.Probe.Deadline > 0:
+		return time.Duration(s.Probe.Deadline)
+	case s.Within > 0 || s.Once:
+		return time.Duration(s.Within)
+	}
+	return ProbeDeadline
+}
+
 // File is one with what is in it, nil when that is in another container.
 type File struct {
 	spec.File
@@ -94,10 +111,12 @@ type Plan struct {
 	// that they wait for Ask are to be asked whether they are ready.
 	Later map[string]string
 	Ask   []string
-	// Beside are members whose new container runs while the old one serves, with NoWait: a
-	// later plan goes on. Retries says that one of them ended and is started again.
+	// Beside are members whose new container is not ready yet and whose old one is kept, with
+	// NoWait: a later plan goes on. Retries says that one of them ended and is started again,
+	// and Lost why the new container of one, for which the old one is down, does not get ready.
 	Beside  []string
 	Retries bool
+	Lost    map[string]string
 	// Warnings are what the user should know and nobody does anything about.
 	Warnings []string
 }
@@ -119,8 +138,12 @@ type Options struct {
 	// started before one that they wait for are started again.
 	Boot bool
 	// NoWait leaves for later who waits for one that is not ready yet: Plan.Later tells. So
-	// it leaves the end of the old container when two overlap.
+	// it leaves the end of the old container of one that is replaced.
 	NoWait bool
+	// Now is the time by which Plan.Lost is told, with NoWait.
+	Now time.Time
+	// Refused are members whose new container is not to be tried: the old one serves.
+	Refused map[string]bool
 	// Ready are members that answered their Ready probes just now, with NoWait.
 	Ready map[string]bool
 	// Keep are members that nobody asked to change: their containers stay, whatever

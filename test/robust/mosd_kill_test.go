@@ -89,9 +89,13 @@ func (k *clusterKiller) begin() {
 func (k *clusterKiller) wish(replicas, version int) {
 	k.t.Helper()
 	path := filepath.Join(k.t.TempDir(), "web.json")
+	ready := "" // by every other update mosd waits for the new container, with the old one kept
+	if version%2 == 0 {
+		ready = `, "Ready": {"Exec": ["true"]}`
+	}
 	text := fmt.Sprintf(`{"name": "web", "spec": {"replicas": %d, "update": {"maxUnavailable": 4}, "set": {"CPU": 0.1, "MEM": "32m", "Network": {"Name": "prod"},
-  "Containers": [{"Name": "app", "Image": %q, "Options": {"CPU": 40, "MEM": 40, "Env": {"VERSION": "%d"}, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}},
-    {"Name": "side", "Image": %q, "Options": {"CPU": 40, "MEM": 40, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}}]}}}`, replicas, rig.Image, version, rig.Image)
+  "Containers": [{"Name": "app", "Image": %q, "Options": {"CPU": 40, "MEM": 40, "Env": {"VERSION": "%d"}, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}%s}},
+    {"Name": "side", "Image": %q, "Options": {"CPU": 40, "MEM": 40, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}}]}}}`, replicas, rig.Image, version, ready, rig.Image)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		k.t.Fatal(err)
 	}

@@ -14,6 +14,15 @@ import (
 // live on in that, stranded.
 func (f *Fake) Die(id string) error { return f.End(id, killed) }
 
+// Touch makes a file in a container that runs, as its program would.
+func (f *Fake) Touch(id, path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if b := f.byID(id); b != nil && b.state == plan.Running {
+		b.files[path] = []byte{}
+	}
+}
+
 // End is Die with an exit code.
 func (f *Fake) End(id string, code int) error {
 	f.mu.Lock()
