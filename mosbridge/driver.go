@@ -13,6 +13,7 @@ import (
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/store"
 	"github.com/mosdocker/mosdocker/internal/xexec"
+	"github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/mosbridge/firewall"
 	"github.com/mosdocker/mosdocker/mosbridge/hostport"
 	"github.com/mosdocker/mosdocker/mosbridge/ipam"
@@ -40,6 +41,8 @@ type Driver struct {
 	creating   keylock.Locks // by bridge: creating and deleting networks
 	endpoints  keylock.Locks // by endpoint id
 	publishing sync.Mutex    // guards who holds published ports
+	giving     sync.Mutex    // guards given and what is kept of it
+	given      api.Cluster   // what a cluster gave this host of its addresses
 
 	mu      sync.Mutex // guards all below
 	repairs repairs
@@ -90,6 +93,10 @@ func open(cfg Config, log *logx.Logger, db *store.DB) (*Driver, error) {
 	d.metrics = newMetrics(d)
 	d.waiting.Store(true)
 	d.restorePorts()
+	if err := d.loadCluster(); err != nil {
+		d.ports.Close()
+		return nil, errors.Join(err, sw.Close())
+	}
 	return d, nil
 }
 

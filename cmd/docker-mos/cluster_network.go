@@ -26,21 +26,29 @@ func (c *cluster) networks(cmd *cobra.Command, args []string, _ string) ([]strin
 
 func (c *cluster) networkCreate() *cobra.Command {
 	var subnets, ranges, gateways, exclude []string
+	var blocks []int
 	cmd := &cobra.Command{
 		Use: "create [OPTIONS] NETWORK", Short: "Have the cluster give out the addresses of a network", Args: exactly("NETWORK"), ValidArgsFunction: cobra.NoFileCompletions,
 		Long: "Have the cluster give out the addresses of a network. The hosts have it already, by this name and with this subnet (docker network create on each); " +
-			"from now on each set in it has an address that no other set of the cluster has. What a host gives out by itself, to containers that are of no set of the cluster, has to be another part of the subnet: " +
-			"its --ip-range, which --exclude names here.",
-		Example: "docker set network create prod --subnet 10.9.0.0/16 --gateway 10.9.0.1 --exclude 10.9.255.0/24",
+			"from now on each set in it has an address that no other set of the cluster has. Containers that are of no set of the cluster get addresses of the block that --block has each host given, " +
+			"or of another part of the subnet: the host's --ip-range, which --exclude names here.",
+		Example: "docker set network create prod --subnet 10.9.0.0/16 --gateway 10.9.0.1 --block 28",
 	}
 	cmd.Flags().StringArrayVar(&subnets, "subnet", nil, "Subnet, one for each family, such as 10.9.0.0/16")
 	cmd.Flags().StringArrayVar(&ranges, "ip-range", nil, "Part of a subnet that is given out, instead of all of it")
 	cmd.Flags().StringArrayVar(&gateways, "gateway", nil, "Address of the gateway, which is not given out")
 	cmd.Flags().StringArrayVar(&exclude, "exclude", nil, "Address or part of a subnet that is not given out")
+	cmd.Flags().IntSliceVar(&blocks, "block", nil, "Length of the prefix of the block that each host has for its other containers, such as 28; one for each --subnet in their order")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(blocks) > len(subnets) {
+			return usage("--block: there are more of them than of --subnet")
+		}
 		n := &api.Network{Meta: api.Meta{Name: args[0]}}
 		for _, s := range subnets {
 			n.Spec.Pools = append(n.Spec.Pools, api.AddressPool{Subnet: s})
+		}
+		for i, bits := range blocks {
+			n.Spec.Pools[i].Block = bits
 		}
 		for _, of := range []struct {
 			flag string
@@ -85,6 +93,7 @@ type networkRow struct {
 	*api.Network
 	Sets      int `json:"sets"`      // of sets
 	Leftovers int `json:"leftovers"` // that hosts may use that are lost
+	Blocks    int `json:"blocks"`    // that hosts have for their other containers
 }
 
 func (n networkRow) subnets() string {
@@ -104,6 +113,7 @@ func (c *cluster) networkLs() *cobra.Command {
 			{name: "Subnets", header: "SUBNETS", value: row.subnets},
 			{name: "Used", header: "USED", value: func(n row) string { return strconv.Itoa(n.Sets) }},
 			{name: "Lost", header: "LOST", value: func(n row) string { return strconv.Itoa(n.Leftovers) }},
+			{name: "Blocks", header: "BLOCKS", value: func(n row) string { return strconv.Itoa(n.Blocks) }},
 			{name: "Since", header: "SINCE", extra: true, value: func(n row) string { return ago(n.Created) }},
 		},
 		filters: []filter[row]{
@@ -113,7 +123,7 @@ func (c *cluster) networkLs() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List networks", Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions,
-		Long: "List networks. USED is how many addresses sets have, and LOST how many nobody is given because a host that was lost may still use them: until it is back, fenced or removed.",
+		Long: "List networks. USED is how many addresses sets have, and LOST how many nobody is given because a host that was lost may still use them: until it is back, fenced or removed. BLOCKS is how many blocks hosts have for containers of no set: docker set host inspect shows them.",
 	}
 	return clusterList(c, cmd, l, func(ctx context.Context, cl *client.Client) ([]row, error) {
 		networks, err := client.List[api.Network](ctx, cl, client.Filter{})
@@ -121,6 +131,10 @@ func (c *cluster) networkLs() *cobra.Command {
 			return nil, err
 		}
 		sets, err := client.List[api.SetInstance](ctx, cl, client.Filter{})
+		if err != nil {
+			return nil, err
+		}
+		hosts, err := client.List[api.Host](ctx, cl, client.Filter{})
 		if err != nil {
 			return nil, err
 		}
@@ -133,6 +147,13 @@ func (c *cluster) networkLs() *cobra.Command {
 			}
 			for _, lo := range leftovers.Items {
 				r.Leftovers += usedIn(n.Name, lo.Spec.Addresses)
+			}
+			for _, h := range hosts.Items {
+				for _, b := range h.Status.Blocks {
+					if b.Network == n.Name {
+						r.Blocks++
+					}
+				}
 			}
 			rows = append(rows, r)
 		}
@@ -156,7 +177,7 @@ func uses(s *spec.Set, network string) bool {
 
 func (c *cluster) networkRm() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rm NETWORK...", Aliases: []string{"remove"}, Short: "Have the cluster give out addresses of networks no more: they go when no service names them",
+		Use: "rm NETWORK...", Aliases: []string{"remove"}, Short: "Have the cluster give out addresses of networks no more: they go when no service names them, and hosts gave their blocks back",
 		Args: exactly("NETWORK..."), ValidArgsFunction: c.networks,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

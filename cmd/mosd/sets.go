@@ -9,6 +9,7 @@ import (
 	"github.com/mosdocker/mosdocker/hostsrv/cluster"
 	"github.com/mosdocker/mosdocker/hostsrv/names"
 	volume "github.com/mosdocker/mosdocker/lvmvolume/api"
+	bridge "github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/setmgr"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
 	"github.com/mosdocker/mosdocker/setmgr/local"
@@ -46,6 +47,7 @@ func newHost(cfg Config, sets *hostsrv.Supervisor, log *slog.Logger) (*cluster.H
 	h, err := cluster.Open(cfg.Cluster, sets, facts, engine, log.With("component", "cluster"))
 	if err == nil {
 		h.Sessions(open)
+		h.Guard(bridge.New(""))
 	}
 	return h, err
 }

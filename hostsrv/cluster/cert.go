@@ -163,6 +163,7 @@ func (h *Host) Leave(ctx context.Context, force bool) error {
 	}
 	h.names.Serve(nil)
 	h.sets.Wish(ctx, "", nil)
+	h.tellBridge(ctx)
 	if err := os.Remove(filepath.Join(h.cfg.State, certFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // the cluster refuses it, as that of a host that is not its
 	}

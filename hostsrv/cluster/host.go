@@ -16,6 +16,7 @@ import (
 	hostapi "github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/hostsrv/names"
 	"github.com/mosdocker/mosdocker/internal/fault"
+	bridge "github.com/mosdocker/mosdocker/mosbridge/api"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
@@ -53,6 +54,9 @@ type Host struct {
 	reach  func() (*docker.Engine, error) // by sessions; nil has none
 	change chan struct{}                  // of capacity 1
 	rejoin chan struct{}                  // of capacity 1: other endpoints are to be used
+	bridge Bridge                         // nil has none
+
+	telling sync.Mutex // the bridge is told in the order of the record's changes
 
 	turn sync.Mutex // what is wished of sets is wished in the order of the record's changes
 
@@ -67,6 +71,8 @@ type Host struct {
 	lease   link.Lease
 	since   time.Time
 	err     error
+	untold  string          // why mosbridge could not be told, to say it once
+	given   *bridge.Cluster // what mosbridge said last that it goes by; nil if it does not
 }
 
 // Open makes the host, from what is on disk. Nothing is done before [Host.Run].
@@ -113,6 +119,7 @@ func (h *Host) Run(ctx context.Context) {
 	h.look(ctx)
 	work.Go(func() { h.watch(ctx) })
 	work.Go(func() { h.renewals(ctx) })
+	work.Go(func() { h.giveAlways(ctx) })
 	work.Go(func() { h.names.Run(ctx, h.engine) })
 	work.Go(func() {
 		select {
@@ -202,6 +209,7 @@ func (h *Host) Assign(ctx context.Context, a link.Assignment) error {
 	}
 	h.rec, h.applied = rec, true
 	h.mu.Unlock()
+	h.tellBridge(ctx) // before sets ask for their addresses
 	if !same {
 		h.apply(ctx, a)
 	}
@@ -268,6 +276,7 @@ func (h *Host) Report(context.Context) link.Report {
 	a := h.rec.Assignment
 	r := link.Report{Host: cmp.Or(h.rec.Name, h.name), Boot: h.boot, Seq: h.seq, Epoch: a.Epoch, Revision: a.Revision, Status: h.status}
 	r.Status.Machine, r.Status.Labels = h.rec.Machine, h.labels
+	r.Guarded, r.Returned = h.given != nil, returned(h.given)
 	for _, one := range a.Sets {
 		t, known := told[one.Name]
 		now := link.SetReport{Name: one.Name, UID: one.UID, Phase: api.Starting}

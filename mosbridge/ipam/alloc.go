@@ -48,6 +48,7 @@ type Allocator struct {
 	pools   map[PoolID]*pool
 	suspect map[Key]suspicion
 	orphan  map[PoolID]time.Time
+	guards  map[netip.Prefix]*Guard // by subnet
 }
 
 // New loads the store's content.

@@ -20,7 +20,8 @@
 // all and the longest released first, so that its owner, when it comes back,
 // most likely finds it free, and neighbors have forgotten who had it. The
 // network address of a pool and the broadcast address of IPv4 are never given
-// out.
+// out. Of a subnet that a cluster gives out a [Guard] leaves this host its blocks and
+// the addresses of its sets.
 //
 // The allocator answers from an index in memory, of the size of what is leased
 // and not of the pool; each change is in the store before it is in the index and

@@ -19,6 +19,8 @@ type pool struct {
 	count  map[State]int
 	given  time.Time // when it was answered; zero when that was before a restart, and the answer may be lost
 
+	guard *Guard // at the last request; nil of a network of no cluster
+
 	lo, hi netip.Addr // what can be chosen
 	// low and freed find the lowest address without a lease: all below low
 	// have one or are in freed. Entries of freed that have one are skipped.

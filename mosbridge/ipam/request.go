@@ -18,7 +18,8 @@ import (
 //
 // Errors are NotFound for an unknown pool, InvalidArgument for an address that
 // is not the pool's to give, [*TakenError] for one that another owner holds,
-// ResourceExhausted for a full pool.
+// ResourceExhausted for a full pool, FailedPrecondition for one that a [Guard]
+// keeps for others.
 func (a *Allocator) RequestAddress(id PoolID, r Request, now time.Time) (Lease, error) {
 	now = instant(now)
 	a.mu.Lock()
@@ -27,6 +28,7 @@ func (a *Allocator) RequestAddress(id PoolID, r Request, now time.Time) (Lease, 
 	if !ok {
 		return Lease{}, fault.NotFound("pool %.100s is not known to mosbridge: remove its network and create it again", id)
 	}
+	p.guard = a.guards[p.Prefix]
 	l := Lease{Pool: id, State: Held, Kind: p.kind(r), Asked: r.Addr.IsValid() && !r.Gateway, Name: r.Name, MAC: r.MAC, Since: now}
 	if r.Addr.IsValid() {
 		if err := p.check(r.Addr); err != nil {
@@ -45,6 +47,11 @@ func (a *Allocator) RequestAddress(id PoolID, r Request, now time.Time) (Lease, 
 			return Lease{}, &TakenError{old}
 		}
 		l.Asked = l.Asked || old.Asked
+	}
+	if l.Kind == Endpoint {
+		if err := p.guard.check(l.Addr); err != nil {
+			return Lease{}, err
+		}
 	}
 	return l, a.apply(Change{PutLeases: []Lease{l}})
 }
@@ -121,12 +128,15 @@ func (p *pool) chooseGateway(l *Lease, r Request) error {
 }
 
 func (p *pool) next(l *Lease, r Request) error {
-	a, ok := p.unused()
+	a, ok := p.unusedOwn()
 	if !ok {
-		a, ok = p.oldest()
+		a, ok = p.oldestOwn()
 	}
 	if !ok {
 		a, ok = p.abandoned(r, l.Since)
+	}
+	if !ok && p.guard != nil {
+		return p.guard.exhausted()
 	}
 	if !ok {
 		from := p.Prefix
@@ -147,7 +157,7 @@ func (p *pool) abandoned(r Request, now time.Time) (netip.Addr, bool) {
 	}
 	for _, l := range p.leases {
 		older := best.State == "" || entry{l.Since, l.Addr}.compare(entry{best.Since, best.Addr}) < 0
-		if older && !l.Asked && !l.Addr.Less(p.lo) && !p.hi.Less(l.Addr) && r.gone(l, now) {
+		if older && !l.Asked && p.chooses(l.Addr) && r.gone(l, now) {
 			best = l
 		}
 	}
@@ -161,7 +171,7 @@ func (p *pool) had(as []netip.Addr, r Request, now time.Time) (netip.Addr, bool)
 	var best Lease
 	for _, a := range as {
 		l := p.leases[a]
-		if l.State == Held && !r.gone(l, now) {
+		if l.State == Held && !r.gone(l, now) || !p.keeps(l) {
 			continue
 		}
 		if order[l.State] > order[best.State] || l.State == best.State && later(l, best) {

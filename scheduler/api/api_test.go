@@ -66,7 +66,7 @@ func all(t *testing.T) map[Kind]Resource {
 		Hosts: &Host{
 			meta("h1.example"),
 			HostSpec{"r1", "k2", Draining, []Taint{{"gpu", "yes", true}}, Amounts{150, 0, 120}, true},
-			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "m-1", map[string]string{"disk": "ssd"}},
+			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "m-1", map[string]string{"disk": "ssd"}, []HostBlock{{"prod", "10.9.0.16/28", true}}},
 		},
 		Services:     s,
 		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example", true, []SetAddress{{"prod", "10.9.0.21"}}}, SetStatus{Ready, at, "all is well"}},
@@ -82,7 +82,7 @@ func all(t *testing.T) map[Kind]Resource {
 		Events: &Event{meta("ev-1"), EventSpec{Reference{SetInstances, "web-1"}, "placed", "scale", "on h1.example"}},
 		Tokens: &Token{meta("ci"), TokenSpec{Tenant, "shop", at, strings.Repeat("0a", 32)}},
 		Networks: &Network{meta("prod"), NetworkSpec{[]AddressPool{
-			{"10.9.0.0/16", "10.9.4.0/22", "10.9.0.1", []string{"10.9.4.7", "10.9.5.0/24"}}, {"fd00:9::/64", "", "fd00:9::1", nil},
+			{"10.9.0.0/16", "10.9.4.0/22", "10.9.0.1", []string{"10.9.4.7", "10.9.5.0/24"}, 28}, {"fd00:9::/64", "", "fd00:9::1", nil, 0},
 		}}},
 		Revocations: &Revocation{Meta{Name: "host.h1.example"}, RevocationSpec{Role: OfHost, Owner: "h1.example", Until: at}},
 		Quotas:      &Quota{Meta{Name: "shop"}, QuotaSpec{Usage{20, Amounts{16000, 64 << 30, 1 << 40}}, 3}, QuotaStatus{}},
@@ -124,8 +124,9 @@ func TestStoredFormIsKept(t *testing.T) {
 
 func TestFlawsOfNetworks(t *testing.T) {
 	pool := func(subnet, of, gateway string, exclude ...string) []AddressPool {
-		return []AddressPool{{subnet, of, gateway, exclude}}
+		return []AddressPool{{subnet, of, gateway, exclude, 0}}
 	}
+	block := func(pools []AddressPool, bits int) []AddressPool { pools[0].Block = bits; return pools }
 	for _, c := range []struct {
 		pools []AddressPool
 		want  string
@@ -141,6 +142,11 @@ func TestFlawsOfNetworks(t *testing.T) {
 		{pool("10.9.0.0/24", "", "10.9.1.1"), `spec.pools[0].gateway: "10.9.1.1" is no address of`},
 		{pool("10.9.0.0/24", "", "", "10.9.1.1"), "spec.pools[0].exclude[0]: 10.9.1.1 is not in"},
 		{pool("10.9.0.0/24", "", "", "10.9.0.2-10.9.0.9"), "is no subnet"},
+		{block(pool("10.9.0.0/24", "", ""), 24), "spec.pools[0].block: blocks of /24 cannot be cut out of 10.9.0.0/24: say one from 25 to 31"},
+		{block(pool("10.9.0.0/24", "10.9.0.128/25", ""), 25), "say one from 26 to 31"},
+		{block(pool("10.9.0.0/24", "", ""), 32), "say one from 25 to 31"},
+		{block(pool("fd00:9::/64", "", ""), 100), "say one from 118 to 127"},
+		{block(pool("10.9.0.0/24", "", ""), -1), "say one from 25 to 31"},
 		{append(pool("10.9.0.0/24", "", ""), pool("10.8.0.0/24", "", "")...), "spec.pools[1]: the network has another pool of that family"},
 	} {
 		n := &Network{Meta{Name: "prod"}, NetworkSpec{c.pools}}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -63,6 +64,17 @@ type HostStatus struct {
 	// Labels are what the host's configuration says; those of the Meta win. Its room and
 	// rack are labels, too, where the Spec names none.
 	Labels map[string]string `json:"labels,omitzero"`
+	// Blocks are addresses that the host gives to containers which are of no set of the
+	// cluster. They are the leader's to say, and each is claimed.
+	Blocks []HostBlock `json:"blocks,omitzero"`
+}
+
+// HostBlock is a part of a network's pool that a host has for itself, as 10.9.0.16/28. One that
+// leaves is not given out of any more, and goes back when no container has an address of it.
+type HostBlock struct {
+	Network string `json:"network"`
+	Prefix  string `json:"prefix"`
+	Leaving bool   `json:"leaving,omitzero"`
 }
 
 // Health is whether a host is heard of.
@@ -102,6 +114,11 @@ func (h *Host) Check() error {
 	within(&f, "spec.overcommit.memory", over.Memory, 0, mostPercent)
 	within(&f, "spec.overcommit.disk", over.Disk, 0, mostPercent)
 	f.amounts("status.capacity", h.Status.Capacity)
+	for i, b := range h.Status.Blocks {
+		if p, err := netip.ParsePrefix(b.Prefix); err != nil || p != p.Masked() || b.Network == "" {
+			f.add(fmt.Sprintf("status.blocks[%d]", i), "%.60q of network %.60q is no block of addresses", b.Prefix, b.Network)
+		}
+	}
 	oneOf(&f, "status.health", h.Status.Health, "", Healthy, Suspect, Lost)
 	return f.err()
 }

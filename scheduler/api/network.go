@@ -28,6 +28,9 @@ type AddressPool struct {
 	Range   string   `json:"range,omitzero"`
 	Gateway string   `json:"gateway,omitzero"`
 	Exclude []string `json:"exclude,omitzero"` // addresses or subnets that others give out
+	// Block is the length of the prefix of a block, as 28 of 10.9.0.16/28, that each host with
+	// the network has for containers which are of no set of the cluster. 0 gives hosts none.
+	Block int `json:"block,omitzero"`
 }
 
 // SetAddress is an address in a network. That of a Leftover or of a SetInstance is claimed.
@@ -73,6 +76,9 @@ func (l *Leftover) Kind() Kind { return Leftovers }
 // Head is the leftover's Meta.
 func (l *Leftover) Head() *Meta { return &l.Meta }
 
+// mostBlockBits bounds how many addresses a block has.
+const mostBlockBits = 10
+
 // Check says all that is wrong with a network. The error is of class InvalidArgument.
 func (n *Network) Check() error {
 	var f flaws
@@ -105,6 +111,13 @@ func (f *flaws) pool(at string, p AddressPool) netip.Prefix {
 	}
 	if gateway, err := netip.ParseAddr(p.Gateway); p.Gateway != "" && (err != nil || !subnet.Contains(gateway)) {
 		f.add(at+".gateway", "%.60q is no address of %s", p.Gateway, subnet)
+	}
+	from := subnet
+	if p.Range != "" {
+		from, _ = netip.ParsePrefix(p.Range) // it was looked at
+	}
+	if most := subnet.Addr().BitLen(); p.Block != 0 && (p.Block <= max(from.Bits(), most-mostBlockBits-1) || p.Block >= most) {
+		f.add(at+".block", "blocks of /%d cannot be cut out of %s: say one from %d to %d", p.Block, subnet, max(from.Bits()+1, most-mostBlockBits), most-1)
 	}
 	for i, text := range p.Exclude {
 		field := fmt.Sprintf("%s.exclude[%d]", at, i)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,12 +23,15 @@ type nets struct {
 	listings  map[string]*listing                 // by network: the names in it
 	leftovers map[string]map[string]*api.Leftover // by host and name of the set
 	settling  map[string]bool                     // hosts whose leftovers are to be looked at
+	blocks    map[string]map[netip.Prefix]string  // by network: the hosts that have them
+	reblock   map[string]bool                     // hosts whose blocks are to be looked at
 }
 
 func newNets() nets {
 	return nets{
 		networks: map[string]*network{}, held: map[api.SetAddress]int{}, inNet: map[string]map[string]*set{},
 		leftovers: map[string]map[string]*api.Leftover{}, settling: map[string]bool{}, listings: map[string]*listing{},
+		blocks: map[string]map[netip.Prefix]string{}, reblock: map[string]bool{},
 	}
 }
 
@@ -43,6 +47,8 @@ type pool struct {
 	lo, hi netip.Addr
 	none   []netip.Prefix
 	next   netip.Addr // where to look first: what was given back rests for a while
+	block  int        // length of the prefix of blocks, 0 for none
+	below  netip.Addr // blocks are cut from the end on: where to look first
 }
 
 func newNetwork(n *api.Network, was *network) *network {
@@ -50,7 +56,7 @@ func newNetwork(n *api.Network, was *network) *network {
 	for i, of := range n.Spec.Pools {
 		p := newPool(of)
 		if was != nil && i < len(was.pools) && !was.pools[i].next.Less(p.lo) && was.pools[i].next.Compare(p.hi) <= 0 {
-			p.next = was.pools[i].next
+			p.next, p.below = was.pools[i].next, was.pools[i].below
 		}
 		to.pools = append(to.pools, p)
 	}
@@ -59,7 +65,7 @@ func newNetwork(n *api.Network, was *network) *network {
 
 // newPool reads one that Check let pass.
 func newPool(of api.AddressPool) *pool {
-	p := &pool{subnet: netip.MustParsePrefix(of.Subnet)}
+	p := &pool{subnet: netip.MustParsePrefix(of.Subnet), block: of.Block}
 	from := p.subnet
 	if of.Range != "" {
 		from = netip.MustParsePrefix(of.Range)
@@ -78,7 +84,7 @@ func newPool(of api.AddressPool) *pool {
 			p.none = append(p.none, prefix)
 		}
 	}
-	p.next = p.lo
+	p.next, p.below = p.lo, p.hi
 	return p
 }
 
@@ -119,7 +125,8 @@ func (p *pool) excluded(a netip.Addr) netip.Prefix {
 }
 
 // free is the next address that nobody has.
-func (p *pool) free(taken func(netip.Addr) bool) (netip.Addr, bool) {
+// Those of a block, which that says, are hosts'.
+func (p *pool) free(taken func(netip.Addr) bool, block func(netip.Addr) netip.Prefix) (netip.Addr, bool) {
 	a, wrapped := p.next, false
 	for {
 		if !a.IsValid() || p.hi.Less(a) {
@@ -131,7 +138,7 @@ func (p *pool) free(taken func(netip.Addr) bool) (netip.Addr, bool) {
 		if wrapped && p.next.Less(a) {
 			return netip.Addr{}, false
 		}
-		if out := p.excluded(a); out.IsValid() {
+		if out := cmp.Or(p.excluded(a), block(a)); out.IsValid() {
 			a = last(out).Next()
 			continue
 		}
@@ -176,15 +183,25 @@ func (c *cache) setNetwork(n *api.Network) {
 	was := c.networks[n.Name]
 	to := newNetwork(n, was)
 	c.networks[n.Name] = to
-	size := boundless
-	for _, p := range to.pools {
-		size = min(size, p.size())
-	}
-	c.cluster.SetPool(place.Pool{ID: poolOf(n.Name), Size: size})
+	c.resize(to)
 	c.rehost(n.Name)
+	c.reblockAll()
 	if !n.Deleted.IsZero() {
 		c.endedNets[n.Name] = true
 	}
+}
+
+// resize tells the core how many addresses of a network there are for sets.
+func (c *cache) resize(n *network) {
+	size := boundless
+	for _, p := range n.pools {
+		own := p.size()
+		if own < boundless {
+			own = max(own-c.inBlocks(n.Name, p), 0)
+		}
+		size = min(size, own)
+	}
+	c.cluster.SetPool(place.Pool{ID: poolOf(n.Name), Size: size})
 }
 
 // rehost tells the core again of the hosts that have a network.
@@ -303,6 +320,8 @@ func (k *look) address(of *spec.Set, own []api.SetAddress) ([]api.SetAddress, er
 			switch {
 			case declared != nil && !slices.ContainsFunc(declared.pools, func(p *pool) bool { return p.subnet.Contains(a) }):
 				return nil, fault.Invalid("address %s is in no subnet of network %s", a, n.Name)
+			case !slices.Contains(own, one) && k.blockAt(n.Name, a).IsValid():
+				return nil, fault.Exhausted("address %s of network %s is in block %s of host %s, for containers of no set", a, n.Name, k.blockAt(n.Name, a), k.blocks[n.Name][k.blockAt(n.Name, a)])
 			case !slices.Contains(own, one) && k.hasAddress(one):
 				return nil, fault.Exhausted("address %s of network %s is another set's, or may still be in use on a host that is lost", a, n.Name)
 			}
@@ -320,7 +339,8 @@ func (k *look) address(of *spec.Set, own []api.SetAddress) ([]api.SetAddress, er
 			}
 			one, found := p.kept(n.Name, own)
 			if !found {
-				a, free := p.free(func(a netip.Addr) bool { return k.hasAddress(setAddress(n.Name, a)) })
+				a, free := p.free(func(a netip.Addr) bool { return k.hasAddress(setAddress(n.Name, a)) },
+					func(a netip.Addr) netip.Prefix { return k.blockAt(n.Name, a) })
 				if !free {
 					return nil, fault.Exhausted("network %s has no free address left in %s", n.Name, p.subnet)
 				}
@@ -491,6 +511,9 @@ func (c *cache) inUse(network string) string {
 	}
 	for name := range c.inNet[network] {
 		return "set " + name
+	}
+	for prefix, host := range c.blocks[network] {
+		return "block " + prefix.String() + " of host " + host
 	}
 	for a := range c.held {
 		if a.Network == network {

@@ -266,6 +266,7 @@ func (c *cache) setHost(h *api.Host) {
 	if !h.Deleted.IsZero() {
 		c.ended[h.Name] = true
 	}
+	c.setBlocks(was, h)
 	if was != nil && reflect.DeepEqual(scheduler.Host(was), scheduler.Host(h)) && was.Spec.Fenced == h.Spec.Fenced && was.Deleted.Equal(h.Deleted) {
 		return
 	}
@@ -432,6 +433,7 @@ func (c *cache) remove(kind api.Kind, name string) {
 	switch kind { //nolint:exhaustive // the others are not watched
 	case api.Hosts:
 		c.setVolumes(c.hosts[name], nil)
+		c.setBlocks(c.hosts[name], nil)
 		delete(c.hosts, name)
 		delete(c.ended, name)
 		c.ops.noteDrain(name, nil)
@@ -448,6 +450,7 @@ func (c *cache) remove(kind api.Kind, name string) {
 	case api.Networks:
 		delete(c.networks, name)
 		delete(c.endedNets, name)
+		c.reblockAll()
 		c.rehost(name)
 	case api.Leftovers:
 		c.removeLeftover(name)

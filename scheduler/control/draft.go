@@ -99,7 +99,7 @@ func (d *draft) changes() []change {
 	}
 	slices.SortStableFunc(all, func(a, b change) int { return cmp.Compare(a.of, b.of) })
 	for _, h := range named(d.hosts) {
-		all = append(all, change{host: h.Name, ops: 1, fill: func(b *state.Batch) { b.Update(h) }})
+		all = append(all, hostChange(d.cache.hosts[h.Name], h))
 	}
 	for _, l := range named(d.settled) {
 		all = append(all, settlement(l))
@@ -110,9 +110,12 @@ func (d *draft) changes() []change {
 	}
 	for _, r := range d.ends {
 		c := change{ops: 1, fill: func(b *state.Batch) { b.Delete(r) }}
-		if r.Kind() == api.Services {
+		switch h, is := r.(*api.Host); {
+		case is:
+			c = hostEnd(h)
+		case r.Kind() == api.Services:
 			c.of = r.Head().Name
-		} else {
+		default:
 			c.host = r.Head().Name
 		}
 		all = append(all, c)

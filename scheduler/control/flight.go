@@ -43,7 +43,7 @@ func newFlight(d *draft) *flight {
 	for name, h := range d.hosts {
 		f.hosts[name] = true
 		was := d.cache.hosts[name]
-		f.alone = f.alone || h.Status.Health != was.Status.Health || h.Spec.Fenced != was.Spec.Fenced
+		f.alone = f.alone || h.Status.Health != was.Status.Health || h.Spec.Fenced != was.Spec.Fenced || !slices.Equal(h.Status.Blocks, was.Status.Blocks)
 	}
 	for _, m := range d.members {
 		f.alone = f.alone || m.left != nil
@@ -81,8 +81,10 @@ func (l *leader) mayDecide() bool {
 }
 
 // hasAddress says whether a set has an address, or is to get it.
-func (k *look) hasAddress(a api.SetAddress) bool {
-	return k.held[a] > 0 || k.taken[a] || slices.ContainsFunc(k.flights, func(f *flight) bool { return f.taken[a] })
+func (k *look) hasAddress(a api.SetAddress) bool { return k.leader.hasAddress(k.draft, a) }
+
+func (l *leader) hasAddress(d *draft, a api.SetAddress) bool {
+	return d.held[a] > 0 || d.taken[a] || slices.ContainsFunc(l.flights, func(f *flight) bool { return f.taken[a] })
 }
 
 // inFlight is the flight that has a service in it, nil if there is none.

@@ -21,6 +21,7 @@ func (l *leader) tick(now time.Time) {
 	l.cache.mu.Lock()
 	defer l.cache.mu.Unlock()
 	maps.Copy(l.cache.dirty, l.late)
+	maps.Copy(l.cache.reblock, l.short)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timely = true
@@ -81,6 +82,7 @@ func (l *leader) hear(d *draft) {
 	for _, name := range slices.Sorted(maps.Keys(health)) {
 		h := d.cache.hosts[name]
 		d.hearHost(h, health[name], reports[name])
+		d.reblock[name] = true
 		l.timely = l.timely || health[name] != h.Status.Health
 		if r := reports[name]; r != nil && r.Status.Machine == h.Status.Machine {
 			for i := range r.Sets {
@@ -109,7 +111,7 @@ func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
 	is := h.Status
 	if r != nil {
 		is = r.Status
-		is.Health, is.Since = h.Status.Health, h.Status.Since
+		is.Health, is.Since, is.Blocks = h.Status.Health, h.Status.Since, h.Status.Blocks
 	}
 	if health != is.Health {
 		is.Health, is.Since = health, d.now

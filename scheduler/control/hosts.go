@@ -36,7 +36,7 @@ func (c *Controller) Host(_ context.Context, name string) (*api.Host, error) {
 // another machine if no set must be feared to run on both: each may by its policy, or the host
 // is fenced. That is the leader's to say, whose sets are not behind.
 func (c *Controller) Join(ctx context.Context, name string, status api.HostStatus) error {
-	status.Health, status.Since = "", time.Time{}
+	status.Health, status.Since, status.Blocks = "", time.Time{}, nil
 	h := &api.Host{Meta: api.Meta{Name: name}, Status: status}
 	if err := h.Check(); err != nil {
 		return err
@@ -60,6 +60,7 @@ func (c *Controller) Join(ctx context.Context, name string, status api.HostStatu
 			return err
 		}
 		h = was
+		status.Blocks = h.Status.Blocks
 		h.Status = status
 		err = c.store.Update(ctx, h)
 	}
@@ -77,6 +78,9 @@ func (c *Controller) mayMove(h *api.Host) error {
 	defer c.cache.mu.Unlock()
 	if left := c.cache.leftovers[h.Name]; len(left) > 0 && !h.Spec.Fenced {
 		return fault.Conflict("host %s is lost, and may still have addresses of %d sets: fence the host first, or remove it", h.Name, len(left))
+	}
+	if len(h.Status.Blocks) > 0 && !h.Spec.Fenced {
+		return fault.Conflict("host %s is lost, and may still have containers in block %s of network %s: fence the host first, or remove it", h.Name, h.Status.Blocks[0].Prefix, h.Status.Blocks[0].Network)
 	}
 	for _, s := range named(c.cache.onHost[h.Name]) {
 		if !h.Spec.Fenced && (len(s.Spec.Addresses) > 0 || lossPolicy(c.cache.service(s.Spec.Service).Service, s.SetInstance) != api.Replace) {
@@ -125,6 +129,7 @@ func late(had, r *link.Report) bool {
 
 func same(a, b *link.Report) bool {
 	return a.Boot == b.Boot && a.Epoch == b.Epoch && a.Revision == b.Revision && slices.Equal(a.Sets, b.Sets) &&
+		a.Guarded == b.Guarded && slices.Equal(a.Returned, b.Returned) &&
 		reflect.DeepEqual(a.Status, b.Status)
 }
 
@@ -185,7 +190,7 @@ func (c *Controller) assignment(host string, epoch int64) (link.Assignment, erro
 	if c.cache.hosts[host] == nil {
 		return link.Assignment{}, fault.NotFound("there is no host %s in this cluster: it has to join", host)
 	}
-	a := link.Assignment{Host: host, Epoch: epoch, Revision: c.cache.revision}
+	a := link.Assignment{Host: host, Epoch: epoch, Revision: c.cache.revision, Networks: c.cache.gives(host)}
 	for _, s := range named(c.cache.onHost[host]) {
 		a.Sets = append(a.Sets, link.Assigned{
 			Name: s.Name, UID: s.UID, Service: s.Spec.Service,

@@ -33,6 +33,7 @@ type leader struct {
 	hungry  map[string]time.Time // since when services that may preempt find no room
 	braked  map[string]bool      // rooms; "" for all
 	reasons map[string]string    // why services do not get on, to tell it once
+	short   map[string]bool      // hosts for which no block is left
 }
 
 // unready is since when a set of a template is not ready.
@@ -47,10 +48,11 @@ func newLeader(c *Controller, l *lead, term *state.Term) *leader {
 	for name := range c.cache.services {
 		c.cache.dirty[name] = true
 	}
+	c.cache.reblockAll()
 	return &leader{
 		Controller: c, own: l, term: term, ticked: l.since, swept: l.since, grace: l.since.Add(c.Grace),
 		waiting: map[string]bool{}, late: map[string]bool{}, unready: map[string]unready{}, hungry: map[string]time.Time{},
-		braked: map[string]bool{}, reasons: map[string]string{},
+		braked: map[string]bool{}, reasons: map[string]string{}, short: map[string]bool{},
 	}
 }
 
@@ -214,6 +216,7 @@ func (l *leader) pass(now time.Time) *flight {
 		c.roomier = false
 	}
 	d.settleHosts()
+	l.lookAtBlocks(d)
 	for _, s := range l.turn(d) {
 		l.look(d, s)
 	}
@@ -253,7 +256,7 @@ func (l *leader) turn(d *draft) []*service {
 // end takes hosts away that were asked to go, when no set is on them.
 func (l *leader) end(d *draft) {
 	for _, name := range slices.Sorted(maps.Keys(d.ended)) {
-		if h := d.cache.hosts[name]; h != nil && len(d.onHost[name]) == 0 && d.hosts[name] == nil && !l.approached(d, name) {
+		if h := d.cache.hosts[name]; h != nil && len(d.onHost[name]) == 0 && d.hosts[name] == nil && !l.approached(d, name) && !keepsBlocks(h) {
 			d.ends = append(d.ends, h)
 		}
 	}

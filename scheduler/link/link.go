@@ -20,9 +20,21 @@ type Assignment struct {
 	Epoch    int64      `json:"epoch"`
 	Revision int64      `json:"revision"`
 	Sets     []Assigned `json:"sets,omitzero"`
+	// Networks are those of the cluster, for the host's mosbridge: in their subnets nobody
+	// gets addresses that are not the host's.
+	Networks []Given `json:"networks,omitzero"`
 	// Names are those that sets of the host may ask, in place of those before; nil if they
 	// are as they were.
 	Names *Names `json:"names,omitzero"`
+}
+
+// Given is what a host may give out in a network of the cluster: to any container what is in its
+// blocks, and to its sets the addresses that they have.
+type Given struct {
+	Network string            `json:"network"`
+	Pools   []api.AddressPool `json:"pools"`
+	Blocks  []api.HostBlock   `json:"blocks,omitzero"`
+	Sets    map[string]string `json:"sets,omitzero"` // by address: the set's name
 }
 
 // Names are of the sets in the cluster's networks that the host's sets are in.
@@ -68,7 +80,12 @@ type Report struct {
 	// be applied yet: that is what Sets tell.
 	Epoch    int64 `json:"epoch,omitzero"`
 	Revision int64 `json:"revision,omitzero"`
-	// Status is what the host knows of itself: all but Health and Since.
+	// Guarded says that the host's mosbridge gives out only what the host was given.
+	Guarded bool `json:"guarded,omitzero"`
+	// Returned are blocks that leave, of which nothing is in use and nothing is given out any
+	// more.
+	Returned []api.HostBlock `json:"returned,omitzero"`
+	// Status is what the host knows of itself: all but Health, Since and Blocks.
 	Status api.HostStatus `json:"status"`
 	// Sets are all sets of the cluster that are on the host, and those that are assigned.
 	Sets []SetReport `json:"sets,omitzero"`

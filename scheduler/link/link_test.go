@@ -24,9 +24,15 @@ func TestWireFormIsKept(t *testing.T) {
 		{Name: "web-0", UID: "u0", Service: "web", Generation: 2, Set: api.Template{Set: set}},
 		{Name: "web-1", UID: "u1", Service: "web", Generation: 1, Set: api.Template{Set: set}, Stop: true},
 		{Name: "old-1", UID: "u2", Service: "old", Stop: true}, // what is left of a lost host
-	}, &Names{9, map[string][]Name{"prod": {{"web-0", "web", []string{"10.9.0.21"}, true, []string{"tcp/80"}}}}, []string{"dev"}}})
+	}, []Given{{
+		"prod",
+		[]api.AddressPool{{Subnet: "10.9.0.0/24", Gateway: "10.9.0.1", Block: 28}},
+		[]api.HostBlock{{Network: "prod", Prefix: "10.9.0.16/28"}, {Network: "prod", Prefix: "10.9.0.32/28", Leaving: true}},
+		map[string]string{"10.9.0.21": "web-0"},
+	}}, &Names{9, map[string][]Name{"prod": {{"web-0", "web", []string{"10.9.0.21"}, true, []string{"tcp/80"}}}}, []string{"dev"}}})
 	form(t, "report", Report{
 		Host: "h1", Boot: "b1", Seq: 3, Sent: at, Epoch: 7, Revision: 9,
+		Guarded: true, Returned: []api.HostBlock{{Network: "prod", Prefix: "10.9.0.32/28", Leaving: true}},
 		Status: api.HostStatus{Capacity: api.Amounts{CPU: 4000}, Engine: "29.7.2", Machine: "m1"},
 		Sets:   []SetReport{{"web-0", "u0", 2, api.Ready, at, "all is well", false}, {Name: "web-1", UID: "u1", Gone: true}},
 	})

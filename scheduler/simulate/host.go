@@ -29,6 +29,7 @@ type Host struct {
 	// ReadyAfter is how long a set takes to get ready; if negative it fails.
 	ReadyAfter func(link.Assigned) time.Duration
 	StopAfter  time.Duration // how long one takes to stop
+	Guarded    bool          // its mosbridge goes by what the cluster gives
 
 	mu     sync.Mutex // guards all below
 	kept   link.Assignment
@@ -38,6 +39,7 @@ type Host struct {
 	turned chan struct{} // closed and made anew when one of the two changed
 	boots  int
 	seq    int64
+	inUse  map[string]bool // blocks that containers of no set have addresses of
 }
 
 // run is a set that runs.
@@ -111,6 +113,28 @@ func (h *Host) Kill() {
 		h.ends(r)
 	}
 	h.turn()
+}
+
+// Uses has containers of no set have addresses of a block, or not any more.
+func (h *Host) Uses(block string, is bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.inUse == nil {
+		h.inUse = map[string]bool{}
+	}
+	h.inUse[block] = is
+}
+
+// Given is what the host was told of a network of the cluster.
+func (h *Host) Given(network string) (g link.Given) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.kept.Networks {
+		if n.Network == network {
+			g = n
+		}
+	}
+	return g
 }
 
 // Boot starts a host that was killed. Its Engine starts what ran before.
@@ -332,6 +356,14 @@ func (h *Host) report() link.Report {
 	r := link.Report{
 		Host: h.Name, Boot: strconv.Itoa(h.boots), Seq: h.seq, Sent: time.Now(),
 		Epoch: h.kept.Epoch, Revision: h.kept.Revision, Status: h.Status,
+	}
+	r.Guarded = h.Guarded
+	for _, n := range h.kept.Networks {
+		for _, b := range n.Blocks {
+			if h.Guarded && b.Leaving && !h.inUse[b.Prefix] {
+				r.Returned = append(r.Returned, b)
+			}
+		}
 	}
 	for _, a := range h.kept.Sets {
 		if h.runs[a.Name] == nil && a.Stop {

@@ -42,9 +42,9 @@ func (k keys) split(key string) (kind api.Kind, name string) {
 	return api.Kind(dir), name
 }
 
-// Thing is what one set at most may hold.
+// Thing is what one set, or host, at most may hold.
 type Thing struct {
-	Class  string // address, volume, port
+	Class  string // address, block, volume, port
 	Within string // what Name is unique in; nothing for the whole cluster
 	Name   string
 }
@@ -52,6 +52,11 @@ type Thing struct {
 // Address is one in a network of the cluster.
 func Address(network string, addr netip.Addr) Thing {
 	return Thing{"address", network, addr.Unmap().WithZone("").String()}
+}
+
+// Block is a part of a network of the cluster, of which a host gives out the addresses.
+func Block(network string, prefix netip.Prefix) Thing {
+	return Thing{"block", network, prefix.String()}
 }
 
 // Volume is a volume, whose name is one in the cluster.

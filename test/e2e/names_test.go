@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestNamesAndAddressesOfTheCluster(t *testing.T) {
 			h := lab.NewSets(t, rig.Config{Engine: engine}).Hosts[0]
 			h.Network("prod", "--subnet", "10.9.0.0/24")
 			h.Cluster()
-			h.Set("network", "create", "prod", "--subnet", "10.9.0.0/24", "--ip-range", "10.9.0.64/28", "--gateway", "10.9.0.1")
+			h.Set("network", "create", "prod", "--subnet", "10.9.0.0/24", "--ip-range", "10.9.0.64/28", "--gateway", "10.9.0.1", "--block", "30")
 			h.Set("service", "create", "-f", serviceFile(t, "1"))
 			runs(t, h, 3, "1")
 			var all []string
@@ -40,6 +41,7 @@ func TestNamesAndAddressesOfTheCluster(t *testing.T) {
 			if out, err := h.Exec(t.Context(), "docker", "exec", "web-1.app", "nslookup", "nope.mos.internal"); err == nil || !strings.Contains(out+err.Error(), "NXDOMAIN") {
 				t.Errorf("a name that is not: %q, %v", out, err)
 			}
+			ownAddresses(t, h, "solo1")
 			h.Set("service", "scale", "web=2")
 			testx.Eventually(t, 30*time.Second, func() error {
 				return asked(t, h, "web.mos.internal", h.IP("web-1.infra", "prod"), h.IP("web-2.infra", "prod"))
@@ -53,6 +55,7 @@ func TestNamesAndAddressesOfTheCluster(t *testing.T) {
 				t.Fatal(err)
 			}
 			asks(t, h, "web-2.infra", h.IP("web-2.infra", "prod"))
+			ownAddresses(t, h, "solo2")
 			if err := h.Start("mosd"); err != nil {
 				t.Fatal(err)
 			}
@@ -65,6 +68,25 @@ func TestNamesAndAddressesOfTheCluster(t *testing.T) {
 			h.Set("service", "rm", "web")
 			runs(t, h, 0, "")
 		})
+	}
+}
+
+// ownAddresses: a container of no set gets an address of the host's block, and none of others.
+func ownAddresses(t *testing.T, h *lab.Host, name string) {
+	t.Helper()
+	testx.Eventually(t, 30*time.Second, func() error {
+		if out, err := h.Exec(t.Context(), "docker", "run", "-d", "--name", name, "--network", "prod", rig.Image, "sleep", "1d"); err != nil {
+			_, gone := h.Exec(t.Context(), "docker", "rm", "-f", name)
+			return errors.Join(err, errors.New(out), gone)
+		}
+		return nil
+	})
+	if ip, err := netip.ParseAddr(h.IP(name, "prod")); err != nil || !netip.MustParsePrefix("10.9.0.76/30").Contains(ip) {
+		t.Errorf("%s has address %s, which is not of the host's block", name, ip)
+	}
+	out, err := h.Exec(t.Context(), "docker", "run", "--rm", "--network", "prod", "--ip", "10.9.0.70", rig.Image, "true")
+	if err == nil || !strings.Contains(out+err.Error(), "10.9.0.70 of network prod is given out by the cluster") || !strings.Contains(out+err.Error(), "10.9.0.76/30") {
+		t.Errorf("an address of others: %q, %v", out, err)
 	}
 }
 

@@ -53,8 +53,20 @@ func NewFleet(tb testing.TB, cfg rig.Config) *Fleet {
 	}
 	work.Wait()
 	f.Eventually(func() error { return f.Are("active", f.Hosts...) })
-	f.Head.Set("network", "create", "prod", "--subnet", "10.9.0.0/24", "--exclude", "10.9.0.0/28")
+	f.Head.Set("network", "create", "prod", "--subnet", "10.9.0.0/24", "--exclude", "10.9.0.0/28", "--block", "28")
+	f.Eventually(f.haveBlocks)
 	return f
+}
+
+// haveBlocks says whether all hosts have one for containers of no set.
+func (f *Fleet) haveBlocks() error {
+	for _, h := range f.Hosts {
+		out, err := f.Head.TrySet("host", "inspect", "--format", "{{.status.blocks}}", h.Name)
+		if err != nil || !strings.Contains(out, "/28") {
+			return errors.Join(err, fmt.Errorf("%s has blocks %q", h.Name, out))
+		}
+	}
+	return nil
 }
 
 func (f *Fleet) join(h *Host, rack int) {
