@@ -6,7 +6,7 @@ LINT_VERSION := v2.15.0
 LINT := $(shell go env GOPATH)/bin/golangci-lint-$(LINT_VERSION)
 FUZZTIME ?= 1m
 
-.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo demos deb plugins plugins-push
+.PHONY: help build check fmt lint test test-unit test-root test-vm test-fuzz e2e night bench up down install uninstall demo demos deb man plugins plugins-push
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,7 +55,7 @@ night: ## the long forms: all orders of two restarts, churn, fuzzing, benchmarks
 bench: ## networks, volumes and sets beside their peers, as ratios
 	test/ring bench
 
-up: build ## the bundle in the background on this machine
+up: man ## the bundle in the background on this machine
 	deploy/up
 
 down: ## stop what up started and take its networks away
@@ -69,7 +69,11 @@ demos: ## on a host with mosd: buffered writes of a neighbor, a dockerd that han
 	demos/hang
 	demos/io
 
-install: build ## binaries, units and CLI plugins on a host with systemd
+man: build ## manual pages of what the programs say with -h and --help, into bin/man
+	rm -rf bin/man
+	go run ./deploy/man bin bin/man
+
+install: man ## binaries, units and CLI plugins on a host with systemd
 	deploy/install
 
 uninstall: ## take away what install put there; data stays

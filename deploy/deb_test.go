@@ -13,7 +13,7 @@ func tools(t *testing.T, deb string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for name, text := range map[string]string{
-		"go":       `for p in docker-mos mosbridge mos-lvm mos-authz mosd mos-scheduler; do printf '#!/bin/sh\n' >"$4/$p"; chmod 755 "$4/$p"; done`,
+		"go":       `if [ "$1" = run ]; then mkdir -p "$4"; exit; fi; for p in docker-mos mosbridge mos-lvm mos-authz mosd mos-scheduler; do printf '#!/bin/sh\n' >"$4/$p"; chmod 755 "$4/$p"; done`,
 		"dpkg":     "echo amd64",
 		"dpkg-deb": `for file; do :; done; ` + deb,
 	} {

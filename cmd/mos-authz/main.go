@@ -12,15 +12,24 @@ import (
 	"syscall"
 
 	"github.com/mosdocker/mosdocker/authz"
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/version"
 )
+
+const help = `mos-authz: authorization plugin and guarded socket of a Docker Engine
+
+mos-authz [FLAG...]   serves, as /etc/mos/mos-authz.toml and flags say
+
+-print-config tells what each flag is without it, and its place in that file. Flags:
+
+`
 
 func main() { os.Exit(daemon.Code("mos-authz", run(os.Args[1:], os.Environ()))) }
 
 func run(args, env []string) error {
 	cfg := authz.Defaults()
-	if err := daemon.Load("mos-authz", args, env, &cfg); err != nil {
+	if err := daemon.Load(config.Source{Name: "mos-authz", Help: help, Args: args, Env: env}, &cfg); err != nil {
 		return err
 	}
 	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)

@@ -9,11 +9,21 @@ import (
 	"os"
 	"sync"
 
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/lvmvolume"
 )
+
+const help = `mos-lvm: Docker's volume driver on LVM and loop images
+
+mos-lvm [FLAG...]   serves, as /etc/mos/mos-lvm.toml and flags say
+mos-lvm init        gives this host a volume group for volumes; -h tells more
+
+-print-config tells what each flag is without it, and its place in that file. Flags:
+
+`
 
 func main() {
 	run := serve
@@ -26,7 +36,7 @@ func main() {
 
 func load(args, env []string) (lvmvolume.Config, *logx.Logger, error) {
 	cfg := lvmvolume.Defaults()
-	if err := daemon.Load("mos-lvm", args, env, &cfg); err != nil {
+	if err := daemon.Load(config.Source{Name: "mos-lvm", Help: help, Args: args, Env: env}, &cfg); err != nil {
 		return cfg, nil, err
 	}
 	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)

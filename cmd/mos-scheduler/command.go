@@ -63,7 +63,7 @@ func stateFlags(fs *flag.FlagSet) func(env []string) (Config, *logx.Logger, erro
 	conf := fs.String("config", "", "configuration file of mos-scheduler")
 	data := fs.String("data", "", "folder of the state, instead of the configuration's")
 	return func(env []string) (Config, *logx.Logger, error) {
-		cfg, log, err := load(withFile(*conf), env)
+		cfg, log, err := load(withFile(*conf), env, fs.Output())
 		if *data != "" {
 			cfg.Data = *data
 		}
@@ -269,8 +269,9 @@ func revoke(ctx context.Context, verb string, args []string, out io.Writer) erro
 }
 
 const certHelp = `mos-scheduler cert NAME -role ROLE -out FOLDER   makes a key and a certificate for a user:
-key.pem, cert.pem, and ca.pem, which knows the API. It is valid for -ttl, unless it is revoked: see
-mos-scheduler cert revoke -h.
+key.pem, cert.pem, and ca.pem, which knows the API. It is valid for -ttl, unless it is revoked.
+
+mos-scheduler cert revoke   revokes certificates; -h tells more
 
 `
 

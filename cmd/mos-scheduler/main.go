@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/version"
@@ -19,7 +20,9 @@ import (
 const (
 	program = "mos-scheduler"
 
-	help = `mos-scheduler [FLAG...]   serves, as /etc/mos/mos-scheduler.toml and flags say
+	help = `mos-scheduler: places sets of containers on hosts, and keeps them so
+
+mos-scheduler [FLAG...]   serves, as /etc/mos/mos-scheduler.toml and flags say
 mos-scheduler token       makes, lists and takes away tokens of users and joining hosts
 mos-scheduler cert        makes and revokes certificates
 mos-scheduler backup      writes all state into a file
@@ -27,7 +30,8 @@ mos-scheduler restore     makes a state of such a file
 mos-scheduler simulate    runs the controllers against hosts that run nothing
 mos-scheduler -version
 
-Each tells more with -h. Services are made by docker set service. Flags:
+Each tells more with -h. Services are made by docker set service. -print-config tells what each
+flag is without it, and its place in that file. Flags:
 
 `
 )
@@ -54,26 +58,22 @@ func run(ctx context.Context, args, env []string, out io.Writer) error {
 			return token(ctx, args[1:], out)
 		case "cert":
 			return certificate(ctx, args[1:], env, out)
-		case "-h", "-help", "--help":
-			if _, err := fmt.Fprint(out, help); err != nil {
-				return err
-			}
 		default:
 			if !strings.HasPrefix(args[0], "-") {
 				return fmt.Errorf("%w: %q is no command: take token, cert, backup, restore or simulate, or flags to serve; -h tells more", daemon.ErrConfig, args[0])
 			}
 		}
 	}
-	cfg, log, err := load(args, env)
+	cfg, log, err := load(args, env, out)
 	if err != nil {
 		return err
 	}
 	return serve(ctx, cfg, log)
 }
 
-func load(args, env []string) (Config, *logx.Logger, error) {
+func load(args, env []string, out io.Writer) (Config, *logx.Logger, error) {
 	cfg := Defaults()
-	if err := daemon.Load(program, args, env, &cfg); err != nil {
+	if err := daemon.Load(config.Source{Name: program, Help: help, Args: args, Env: env, Out: out}, &cfg); err != nil {
 		return cfg, nil, err
 	}
 	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)

@@ -9,16 +9,25 @@ import (
 	"os"
 	"sync"
 
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/version"
 	"github.com/mosdocker/mosdocker/mosbridge"
 )
 
+const help = `mosbridge: Docker's network and IPAM driver on Open vSwitch
+
+mosbridge [FLAG...]   serves, as /etc/mos/mosbridge.toml and flags say
+
+-print-config tells what each flag is without it, and its place in that file. Flags:
+
+`
+
 func main() { os.Exit(daemon.Code("mosbridge", run(os.Args[1:], os.Environ()))) }
 
 func run(args, env []string) error {
 	cfg := mosbridge.Defaults()
-	if err := daemon.Load("mosbridge", args, env, &cfg); err != nil {
+	if err := daemon.Load(config.Source{Name: "mosbridge", Help: help, Args: args, Env: env}, &cfg); err != nil {
 		return err
 	}
 	log, err := daemon.Log(cfg.Log.Level, cfg.Log.Format)

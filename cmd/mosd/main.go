@@ -13,9 +13,19 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/daemon"
 	"github.com/mosdocker/mosdocker/internal/version"
 )
+
+const help = `mosd: keeps sets of containers on a host as they are to be, and measures them
+
+mosd [FLAG...]   serves, as /etc/mos/mosd.toml and flags say
+mosd -version
+
+-print-config tells what each flag is without it, and its place in that file. Flags:
+
+`
 
 func main() {
 	if os.Getenv("GOGC") == "" {
@@ -43,7 +53,7 @@ func run(ctx context.Context, args, env []string) error {
 	}
 	load := func() (Config, error) {
 		cfg := Defaults()
-		err := daemon.Load("mosd", args, env, &cfg)
+		err := daemon.Load(config.Source{Name: "mosd", Help: help, Args: args, Env: env}, &cfg)
 		return cfg, err
 	}
 	cfg, err := load()

@@ -134,8 +134,11 @@ func TestBadFlagsAndArguments(t *testing.T) {
 
 func TestHelpListsEveryFlag(t *testing.T) {
 	var out strings.Builder
-	if err := Load(Source{Name: "x", File: "/dev/null", Args: []string{"-h"}, Out: &out}, defaults()); !errors.Is(err, ErrDone) {
+	if err := Load(Source{Name: "x", File: "/dev/null", Args: []string{"-h"}, Out: &out, Help: "x serves\n"}, defaults()); !errors.Is(err, ErrDone) {
 		t.Fatal(err)
+	}
+	if !strings.HasPrefix(out.String(), "x serves\n") {
+		t.Errorf("it does not begin with what x is:\n%s", out.String())
 	}
 	for _, want := range []string{"-log.level", "-dry-run", "-config", "-print-config"} {
 		if !strings.Contains(out.String(), want) {

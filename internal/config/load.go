@@ -29,6 +29,7 @@ type Source struct {
 	File string    // TOML file; may be missing unless a flag or variable names it; empty is /etc/mos/NAME.toml
 	Args []string  // the command line without the program's name
 	Env  []string  // as of os.Environ
+	Help string    // what -h says before the flags
 	Out  io.Writer // for -print-config and -h; nil is standard output
 }
 
@@ -127,6 +128,7 @@ func (l *loader) parseFlags() (given map[string]string, printIt, done bool) {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fl.SetOutput(l.src.Out)
+		_, _ = fmt.Fprint(fl.Output(), l.src.Help)
 		fl.PrintDefaults()
 		return given, printIt, true
 	case err != nil:

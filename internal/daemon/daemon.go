@@ -29,10 +29,9 @@ func Code(name string, err error) int {
 	return 1
 }
 
-// Load fills cfg, which has the defaults, from arguments, environment and file, see
-// [config.Load]. What is wrong there is marked [ErrConfig].
-func Load(name string, args, env []string, cfg any) error {
-	err := config.Load(config.Source{Name: name, Args: args, Env: env}, cfg)
+// Load is [config.Load]. What is wrong there is marked [ErrConfig].
+func Load(src config.Source, cfg any) error {
+	err := config.Load(src, cfg)
 	if err == nil || errors.Is(err, config.ErrDone) {
 		return err
 	}

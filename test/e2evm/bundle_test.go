@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -49,12 +50,50 @@ func TestDebianPackage(t *testing.T) {
 			t.Errorf("others own or may write: %s", line)
 		}
 	}
+	manualPages(t, deb)
 	if _, err := exec.LookPath("lintian"); err != nil {
 		t.Log("lintian is not installed")
 		return
 	}
 	if out, err := exec.CommandContext(t.Context(), "lintian", "--allow-root", "--fail-on=error", deb).CombinedOutput(); err != nil {
 		t.Errorf("lintian: %v: %s", err, out)
+	}
+}
+
+// here runs a program on this machine.
+func here(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%q: %v: %s", argv, err, out)
+	}
+	return string(out)
+}
+
+// manualPages are there for each program, with each flag of its help.
+func manualPages(t *testing.T, deb string) {
+	t.Helper()
+	dir := t.TempDir()
+	here(t, "dpkg-deb", "-x", deb, dir)
+	docker := dir + "/usr/libexec/docker/cli-plugins/"
+	flag := regexp.MustCompile(`(?m)^ +(?:-\w, )?(--?[\w.-]+)`)
+	for page, line := range map[string]string{
+		"man8/mosbridge.8": dir + "/usr/bin/mosbridge -h", "man8/mos-authz.8": dir + "/usr/bin/mos-authz -h", "man8/mosd.8": dir + "/usr/bin/mosd -h",
+		"man8/mos-lvm.8":                  dir + "/usr/bin/mos-lvm -h; " + dir + "/usr/bin/mos-lvm init -h 2>&1",
+		"man8/mos-scheduler.8":            "for c in '' token cert 'cert revoke' backup restore simulate; do " + dir + "/usr/bin/mos-scheduler $c -h; done",
+		"man1/docker-mos-volume-create.1": docker + "docker-mos mos volume create --help", "man1/docker-set-up.1": docker + "docker-set set up --help",
+	} {
+		help := here(t, "sh", "-c", line)
+		text := here(t, "zcat", dir+"/usr/share/man/"+page+".gz")
+		flags := flag.FindAllStringSubmatch(help, -1)
+		if len(flags) < 3 {
+			t.Errorf("%s: %s", line, help)
+		}
+		for _, f := range flags {
+			if !strings.Contains(text, strings.ReplaceAll(f[1], "-", `\-`)+`\fR`) {
+				t.Errorf("%s has no %s", page, f[1])
+			}
+		}
 	}
 }
 
@@ -93,7 +132,8 @@ func (s *system) down() {
 	s.want("pgrep -x 'mosbridge|mos-lvm|mos-authz|mosd|mos-scheduler' || true", "")
 	// The VM has units of its own that begin with mos-.
 	s.want("ls -d /run/docker/plugins/mos* /run/mos /usr/bin/mos* /usr/local/bin/mos* /usr/lib/systemd/system/mos[bd]* /usr/lib/systemd/system/mos-[als]* "+
-		"/etc/systemd/system/mos[bd]* /etc/systemd/system/mos-[als]* /usr/libexec/docker/cli-plugins/docker-mos /usr/local/lib/docker/cli-plugins/* 2>/dev/null || true", "")
+		"/etc/systemd/system/mos[bd]* /etc/systemd/system/mos-[als]* /usr/libexec/docker/cli-plugins/docker-mos /usr/local/lib/docker/cli-plugins/* "+
+		"/usr/local/share/man/man1/docker-mos* /usr/local/share/man/man1/docker-set* /usr/local/share/man/man8/mos* 2>/dev/null || true", "")
 	s.want("systemctl list-units --no-legend --failed 'mos*'", "")
 	s.want("docker exec web cat /data/file", "kept")
 	s.sh("docker exec web ping -c 1 -W 5 10.9.0.1")
