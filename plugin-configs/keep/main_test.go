@@ -27,8 +27,12 @@ func TestMain(m *testing.M) {
 		main()
 	case len(os.Args) > 2 && os.Args[1] == "daemon":
 		os.Exit(fakeDaemon(os.Args[2]))
-	case len(os.Args) > 3 && os.Args[1] == "share":
+	case len(os.Args) > 3 && strings.HasPrefix(os.Args[1], "share"):
 		host, _ := strconv.Atoi(os.Args[3])
+		if os.Args[1] == "share-on" {
+			share(os.Args[2], host)
+			os.Exit(1)
+		}
 		again, err := shareNow(os.Args[2], host)
 		if err != nil {
 			fmt.Println(err)

@@ -33,18 +33,19 @@ func share(dir string, host int) {
 			fmt.Fprintln(os.Stderr, "keep: what is mounted at", dir, "may not be seen by Docker:", err)
 		}
 	}
-	changes, err := os.Open(mountinfo(host))
+	// A change is told to one poll of a file only, so it must not be one of Go, which polls too.
+	changes, err := unix.Open(mountinfo(host), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		say(err)
 		return
 	}
-	defer func() { _ = changes.Close() }()
+	defer func() { _ = unix.Close(changes) }()
 	for {
 		again, err := shareNow(dir, host)
 		if say(err); again {
 			fmt.Fprintln(os.Stderr, "keep:", dir, "was taken off the host, and is there again")
 		}
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(changes.Fd()), Events: unix.POLLPRI}}, -1)
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(changes), Events: unix.POLLPRI}}, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			say(err)
 			return

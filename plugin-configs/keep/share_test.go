@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/lvmvolume/mounts"
@@ -46,16 +48,19 @@ func TestTheHostSeesThePluginsMounts(t *testing.T) {
 	}
 	in(host, "mount -t tmpfs none . && cd "+dir+" && mkdir at && mount --bind \"$PWD/at\" at && mount --make-shared at")
 	plugin := away(t, "nsenter", "-m", "-t", host, "unshare", "-m", "--propagation", "unchanged")
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	runs := func(what string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), "nsenter", "-m", "-t", plugin, "/proc/self/fd/3", what, filepath.Join(dir, "at"), host)
+		cmd.ExtraFiles = []*os.File{self}
+		return cmd
+	}
 	shares := func() string {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "nsenter", "-m", "-t", plugin, "/proc/self/fd/3", "share", filepath.Join(dir, "at"), host)
-		self, err := os.Open("/proc/self/exe")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer self.Close()
-		cmd.ExtraFiles = []*os.File{self}
-		out, err := cmd.CombinedOutput()
+		out, err := runs("share").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -76,6 +81,20 @@ func TestTheHostSeesThePluginsMounts(t *testing.T) {
 		in(host, "ls at/two/here && umount at/two")
 		in(plugin, "! ls at/two/here 2>&1 && mount -t tmpfs three at/two")
 		in(host, "findmnt -n -o SOURCE at/two | grep three")
+	}
+	keeps := runs("share-on")
+	if err := keeps.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = keeps.Process.Kill(), keeps.Wait() })
+	for n := range 10 {
+		in(host, "umount -l at")
+		testx.Eventually(t, 20*time.Second, func() error {
+			if err := exec.CommandContext(t.Context(), "nsenter", "-m", "-t", host, "mountpoint", "-q", filepath.Join(dir, "at")).Run(); err != nil {
+				return fmt.Errorf("what was taken off for the %d. time is not there again", n+1)
+			}
+			return nil
+		})
 	}
 }
 
