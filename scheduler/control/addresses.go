@@ -49,6 +49,8 @@ type pool struct {
 	next   netip.Addr // where to look first: what was given back rests for a while
 	block  int        // length of the prefix of blocks, 0 for none
 	below  netip.Addr // blocks are cut from the end on: where to look first
+	all    int        // how many addresses there are, or boundless
+	lent   int        // how many of these are in blocks of hosts
 }
 
 func newNetwork(n *api.Network, was *network) *network {
@@ -84,7 +86,7 @@ func newPool(of api.AddressPool) *pool {
 			p.none = append(p.none, prefix)
 		}
 	}
-	p.next, p.below = p.lo, p.hi
+	p.next, p.below, p.all = p.lo, p.hi, p.size()
 	return p
 }
 
@@ -183,6 +185,9 @@ func (c *cache) setNetwork(n *api.Network) {
 	was := c.networks[n.Name]
 	to := newNetwork(n, was)
 	c.networks[n.Name] = to
+	for block := range c.blocks[n.Name] {
+		to.lend(block, 1)
+	}
 	c.resize(to)
 	c.rehost(n.Name)
 	c.reblockAll()
@@ -195,11 +200,9 @@ func (c *cache) setNetwork(n *api.Network) {
 func (c *cache) resize(n *network) {
 	size := boundless
 	for _, p := range n.pools {
-		own := p.size()
-		if own < boundless {
-			own = max(own-c.inBlocks(n.Name, p), 0)
+		if p.all < boundless {
+			size = min(size, max(p.all-p.lent, 0))
 		}
-		size = min(size, own)
 	}
 	c.cluster.SetPool(place.Pool{ID: poolOf(n.Name), Size: size})
 }

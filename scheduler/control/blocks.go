@@ -39,6 +39,7 @@ func (c *cache) setBlocks(was, is *api.Host) {
 	for _, b := range had {
 		if p, err := netip.ParsePrefix(b.Prefix); err == nil {
 			delete(c.blocks[b.Network], p)
+			c.networks[b.Network].lend(p, -1)
 		}
 	}
 	for _, b := range has {
@@ -47,6 +48,7 @@ func (c *cache) setBlocks(was, is *api.Host) {
 				c.blocks[b.Network] = map[netip.Prefix]string{}
 			}
 			c.blocks[b.Network][p] = is.Name
+			c.networks[b.Network].lend(p, 1)
 		}
 	}
 	for _, b := range slices.Concat(had, has) {
@@ -65,14 +67,16 @@ func (c *cache) reblockAll() {
 	}
 }
 
-// inBlocks is how many addresses of a pool hosts have in blocks.
-func (c *cache) inBlocks(network string, p *pool) (n int) {
-	for block := range c.blocks[network] {
+// lend counts the addresses of a block that a host got, or by -1 gave back. A network that is not there has none.
+func (n *network) lend(block netip.Prefix, by int) {
+	if n == nil {
+		return
+	}
+	for _, p := range n.pools {
 		if p.subnet.Contains(block.Addr()) {
-			n += 1 << min(block.Addr().BitLen()-block.Bits(), 20)
+			p.lent += by << (block.Addr().BitLen() - block.Bits())
 		}
 	}
-	return n
 }
 
 // blockAt is the block that an address is in; it is not valid if there is none.

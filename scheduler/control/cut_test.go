@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,5 +43,52 @@ func TestBlocksAreCutFromTheEndOn(t *testing.T) {
 	v6 := newPool(api.AddressPool{Subnet: "fd00:9::/64", Block: 120})
 	if one, found := v6.cut(func(netip.Addr) bool { return false }, func(netip.Addr) netip.Prefix { return netip.Prefix{} }); !found || one.String() != "fd00:9::ffff:ffff:ffff:ff00/120" {
 		t.Errorf("of IPv6: %s, %v", one, found)
+	}
+}
+
+// TestRoomForSetsIsCountedWithoutBlocks: as blocks come, change and go, also before their network is known.
+func TestRoomForSetsIsCountedWithoutBlocks(t *testing.T) {
+	c := newCache(1)
+	has := func(prefixes ...string) {
+		h := &api.Host{Meta: api.Meta{Name: "h1"}}
+		for _, p := range prefixes {
+			h.Status.Blocks = append(h.Status.Blocks, api.HostBlock{Network: "prod", Prefix: p})
+		}
+		c.setHost(h)
+	}
+	want := func(all, lent int) {
+		t.Helper()
+		if p := c.networks["prod"].pools[0]; p.all != all || p.lent != lent {
+			t.Errorf("%d addresses, of which %d are in blocks, want %d and %d", p.all, p.lent, all, lent)
+		}
+	}
+	pool := api.AddressPool{Subnet: "10.9.0.0/24", Gateway: "10.9.0.1", Block: 28}
+	declare := func() {
+		c.setNetwork(&api.Network{Meta: api.Meta{Name: "prod"}, Spec: api.NetworkSpec{Pools: []api.AddressPool{pool}}})
+	}
+	has("10.9.0.16/28")
+	declare()
+	want(253, 16)
+	has("10.9.0.16/28", "10.9.0.32/28")
+	want(253, 32)
+	pool.Exclude = []string{"10.9.0.2"}
+	declare()
+	want(252, 32)
+	has("10.9.0.32/28")
+	want(252, 16)
+	c.remove(api.Hosts, "h1")
+	want(252, 0)
+}
+
+// BenchmarkHostWithABlock: one more host with a block of a large network comes into the cache.
+func BenchmarkHostWithABlock(b *testing.B) {
+	c := newCache(1)
+	c.setNetwork(&api.Network{Meta: api.Meta{Name: "prod"}, Spec: api.NetworkSpec{Pools: []api.AddressPool{{Subnet: "10.0.0.0/12", Block: 28}}}})
+	block := netip.MustParseAddr("10.0.0.0")
+	for i := 0; b.Loop(); i++ {
+		c.setHost(&api.Host{Meta: api.Meta{Name: strconv.Itoa(i % 10000)}, Status: api.HostStatus{
+			Networks: map[string]string{"prod": "10.0.0.0/12"}, Blocks: []api.HostBlock{{Network: "prod", Prefix: netip.PrefixFrom(block, 28).String()}},
+		}})
+		block = last(netip.PrefixFrom(block, 28)).Next()
 	}
 }

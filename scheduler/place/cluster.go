@@ -137,8 +137,11 @@ func (c *Cluster) Used(id HostID) (Amounts, int) {
 // SetPool tells of a pool of addresses. One that is not known has none to give.
 func (c *Cluster) SetPool(p Pool) {
 	of := c.pool(p.ID)
+	was := of.Size
 	of.Pool = p
-	c.touchPool(of)
+	if min(was, of.Size)-of.used <= scarce {
+		c.touchPool(of)
+	}
 }
 
 func (c *Cluster) pool(id string) *pool {
