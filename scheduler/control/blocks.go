@@ -101,6 +101,17 @@ func (p *pool) cuttable(block netip.Prefix) bool {
 	return block.IsValid() && !block.Addr().Less(p.lo) && !p.hi.Less(last(block)) && !slices.ContainsFunc(p.none, block.Overlaps)
 }
 
+// start is where what lies over a block begins: the block itself, or what nobody may give out.
+func (p *pool) start(block netip.Prefix) netip.Addr {
+	from := block.Addr()
+	for _, out := range p.none {
+		if out.Overlaps(block) && out.Addr().Less(from) {
+			from = out.Addr()
+		}
+	}
+	return from
+}
+
 // cut finds a block of a pool of which nobody has anything. They are cut from the end on, since
 // sets have addresses from the beginning.
 func (p *pool) cut(taken func(netip.Addr) bool, block func(netip.Addr) netip.Prefix) (netip.Prefix, bool) {
@@ -114,7 +125,7 @@ func (p *pool) cut(taken func(netip.Addr) bool, block func(netip.Addr) netip.Pre
 			p.below = one.Addr().Prev()
 			return one, true
 		}
-		before := one.Addr().Prev()
+		before := p.start(one).Prev()
 		if !before.IsValid() || before.Less(p.lo) {
 			if wrapped {
 				return netip.Prefix{}, false

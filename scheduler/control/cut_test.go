@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -39,6 +40,17 @@ func TestBlocksAreCutFromTheEndOn(t *testing.T) {
 	delete(blocks, netip.MustParsePrefix("10.9.0.40/29"))
 	if a, b := cut(), cut(); a+" "+b != "10.9.0.40/29 10.9.0.16/29" && a+" "+b != "10.9.0.16/29 10.9.0.40/29" {
 		t.Errorf("what was given back is %s and %s", a, b)
+	}
+	for of, want := range map[string]string{"10.0.0.0/8 10.128.0.0/9 30": "10.127.255.252/30", "fd00:9::/64 fd00:9::ffff:0:0:0/80 120": "fd00:9::fffe:ffff:ffff:ff00/120"} {
+		var pool api.AddressPool
+		pool.Exclude = []string{""}
+		if _, err := fmt.Sscan(of, &pool.Subnet, &pool.Exclude[0], &pool.Block); err != nil {
+			t.Fatal(err)
+		}
+		one, found := newPool(pool).cut(func(netip.Addr) bool { return false }, func(netip.Addr) netip.Prefix { return netip.Prefix{} })
+		if !found || one.String() != want {
+			t.Errorf("below a large part that is excluded: %s, %v, want %s", one, found, want)
+		}
 	}
 	v6 := newPool(api.AddressPool{Subnet: "fd00:9::/64", Block: 120})
 	if one, found := v6.cut(func(netip.Addr) bool { return false }, func(netip.Addr) netip.Prefix { return netip.Prefix{} }); !found || one.String() != "fd00:9::ffff:ffff:ffff:ff00/120" {
