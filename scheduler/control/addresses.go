@@ -24,6 +24,7 @@ type nets struct {
 	leftovers map[string]map[string]*api.Leftover // by host and name of the set
 	settling  map[string]bool                     // hosts whose leftovers are to be looked at
 	blocks    map[string]map[netip.Prefix]string  // by network: the hosts that have them
+	blocked   map[string]int64                    // by host: the revision at which its blocks changed
 	reblock   map[string]bool                     // hosts whose blocks are to be looked at
 }
 
@@ -31,7 +32,7 @@ func newNets() nets {
 	return nets{
 		networks: map[string]*network{}, held: map[api.SetAddress]int{}, inNet: map[string]map[string]*set{},
 		leftovers: map[string]map[string]*api.Leftover{}, settling: map[string]bool{}, listings: map[string]*listing{},
-		blocks: map[string]map[netip.Prefix]string{}, reblock: map[string]bool{},
+		blocks: map[string]map[netip.Prefix]string{}, blocked: map[string]int64{}, reblock: map[string]bool{},
 	}
 }
 

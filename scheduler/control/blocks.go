@@ -36,6 +36,11 @@ func (c *cache) setBlocks(was, is *api.Host) {
 	if slices.Equal(had, has) {
 		return
 	}
+	if is != nil {
+		c.blocked[is.Name] = is.Revision
+	} else {
+		delete(c.blocked, was.Name)
+	}
 	for _, b := range had {
 		if p, err := netip.ParsePrefix(b.Prefix); err == nil {
 			delete(c.blocks[b.Network], p)
@@ -191,10 +196,11 @@ func (l *leader) lookAtBlocks(d *draft) {
 	}
 }
 
-// kept are the blocks that a host has still, those that it is not to have on their way back.
+// kept are the blocks that a host has still, those that it is not to have on their way back. A
+// report from before the last change may speak of a block that was given back, and given again.
 func (d *draft) kept(h *api.Host, r *link.Report) (next []api.HostBlock) {
 	for _, b := range h.Status.Blocks {
-		if b.Leaving && r != nil && slices.Contains(r.Returned, b) {
+		if b.Leaving && r != nil && r.Revision >= d.blocked[h.Name] && slices.Contains(r.Returned, b) {
 			d.freed = true
 			continue
 		}

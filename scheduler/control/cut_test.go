@@ -6,8 +6,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/link"
 )
 
 func TestBlocksAreCutFromTheEndOn(t *testing.T) {
@@ -102,5 +104,21 @@ func BenchmarkHostWithABlock(b *testing.B) {
 			Networks: map[string]string{"prod": "10.0.0.0/12"}, Blocks: []api.HostBlock{{Network: "prod", Prefix: netip.PrefixFrom(block, 28).String()}},
 		}})
 		block = last(netip.PrefixFrom(block, 28)).Next()
+	}
+}
+
+// TestOldWordOfABlockIsOfNoAccount: a block that was given back and given to its host again goes
+// back only by a report that knows of that.
+func TestOldWordOfABlockIsOfNoAccount(t *testing.T) {
+	c := newCache(1)
+	b := api.HostBlock{Network: "prod", Prefix: "10.9.0.16/28", Leaving: true} // the network is gone
+	for revision, blocks := range [][]api.HostBlock{5: {b}, 6: nil, 7: {b}, 8: {b}} {
+		c.setHost(&api.Host{Meta: api.Meta{Name: "h1", Revision: int64(revision)}, Status: api.HostStatus{Blocks: blocks}})
+	}
+	d := newDraft(c, time.Now())
+	for revision, want := range map[int64]int{6: 1, 7: 0} {
+		if has := d.kept(c.hosts["h1"], &link.Report{Revision: revision, Returned: []api.HostBlock{b}}); len(has) != want {
+			t.Errorf("by a report of revision %d the host has %v, want %d", revision, has, want)
+		}
 	}
 }
