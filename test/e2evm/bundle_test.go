@@ -154,7 +154,7 @@ func TestTheBundleComesAndGoes(t *testing.T) {
 	s.sh("docker run -d --name web --restart always --network red --ip 10.9.0.21 -v data:/data mos-test:1 sh -c 'echo kept >/data/file; sync; exec netcheck serve :7000'")
 	s.scheduled()
 	s.up()
-	both := "docker inspect -f '{{.State.StartedAt}}' web svc-1.app.r1"
+	both := "docker inspect -f '{{.State.StartedAt}}' web svc-1.app"
 	started := s.sh(both)
 
 	t.Log("make uninstall")
