@@ -75,7 +75,7 @@ func (d *Driver) admin(s *pluginsrv.Server) http.Handler {
 		return none{}, d.forgetLease(r)
 	})
 	pluginsrv.HandleAdmin(a, "GET /v1/cluster", func(context.Context, pathOf, none) (api.Cluster, error) { return d.showCluster(), nil })
-	pluginsrv.HandleAdmin(a, "PUT /v1/cluster", func(_ context.Context, _ pathOf, r api.Cluster) (api.Cluster, error) { return d.setCluster(r) })
+	pluginsrv.HandleAdmin(a, "PUT /v1/cluster", func(ctx context.Context, _ pathOf, r api.Cluster) (api.Cluster, error) { return d.setCluster(ctx, r) })
 	pluginsrv.HandleAdmin(a, "GET /v1/plan", func(ctx context.Context, _ pathOf, _ none) (api.Plan, error) {
 		p, err := d.plan(ctx)
 		return apiPlan(p), err

@@ -2,7 +2,9 @@ package mosbridge
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -40,8 +42,9 @@ func (d *Driver) loadCluster() error {
 	return nil
 }
 
-// setCluster has addresses of a cluster's networks given out by what it says from now on.
-func (d *Driver) setCluster(to api.Cluster) (api.Cluster, error) {
+// setCluster has addresses of a cluster's networks given out by what it says from now on. What
+// was waited for no longer is not done: who asked may have said something newer since.
+func (d *Driver) setCluster(ctx context.Context, to api.Cluster) (api.Cluster, error) {
 	guards, err := guardsOf(to)
 	if err != nil {
 		return api.Cluster{}, err
@@ -53,6 +56,9 @@ func (d *Driver) setCluster(to api.Cluster) (api.Cluster, error) {
 	}
 	d.giving.Lock()
 	defer d.giving.Unlock()
+	if err := ctx.Err(); err != nil {
+		return api.Cluster{}, err
+	}
 	if !reflect.DeepEqual(to, d.given) {
 		err := d.db.Update(func(tx *store.Tx) error { return clusterBucket().Put(tx, clusterKey, to) })
 		if err != nil {
@@ -84,20 +90,23 @@ func (d *Driver) count(c api.Cluster) api.Cluster {
 	return c
 }
 
-// guardsOf checks what the cluster gave and has it by subnet.
+// guardsOf checks what the cluster gave and has it by subnet. Of networks with one subnet the
+// host has the first at most: of the others what it still has, or is to have, is added.
 func guardsOf(c api.Cluster) (map[netip.Prefix]*ipam.Guard, error) {
 	all := map[netip.Prefix]*ipam.Guard{}
 	for _, p := range c.Pools {
 		if !p.Subnet.IsValid() || p.Subnet != p.Subnet.Masked() {
 			return nil, fault.Invalid("network %.60q of the cluster has no subnet of the form 10.9.0.0/24", p.Network)
 		}
-		if all[p.Subnet] != nil {
-			return nil, fault.Invalid("subnet %s is that of networks %.60q and %.60q of the cluster", p.Subnet, all[p.Subnet].Network, p.Network)
+		g := all[p.Subnet]
+		if g == nil {
+			g = &ipam.Guard{Network: p.Network, Host: c.Host, Range: p.Subnet, Except: p.Except, Sets: map[netip.Addr]string{}}
+			if p.Range.IsValid() {
+				g.Range = p.Range
+			}
+			all[p.Subnet] = g
 		}
-		g := &ipam.Guard{Network: p.Network, Host: c.Host, Range: p.Subnet, Except: p.Except, Sets: p.Sets}
-		if p.Range.IsValid() {
-			g.Range = p.Range
-		}
+		maps.Copy(g.Sets, p.Sets)
 		for _, b := range p.Blocks {
 			if !b.Prefix.IsValid() || b.Prefix != b.Prefix.Masked() || !p.Subnet.Overlaps(b.Prefix) || b.Prefix.Bits() < p.Subnet.Bits() {
 				return nil, fault.Invalid("block %s is not in subnet %s of network %.60q of the cluster", b.Prefix, p.Subnet, p.Network)
@@ -105,7 +114,6 @@ func guardsOf(c api.Cluster) (map[netip.Prefix]*ipam.Guard, error) {
 			g.Blocks = append(g.Blocks, ipam.Block{Prefix: b.Prefix, Leaving: b.Leaving})
 		}
 		slices.SortFunc(g.Blocks, func(a, b ipam.Block) int { return cmp.Compare(a.Prefix.String(), b.Prefix.String()) })
-		all[p.Subnet] = g
 	}
 	return all, nil
 }

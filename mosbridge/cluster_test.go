@@ -1,6 +1,8 @@
 package mosbridge
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -28,7 +30,7 @@ func TestAddressesOfAClustersNetwork(t *testing.T) {
 		Network: "net1", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Blocks: []api.ClusterBlock{{Prefix: netip.MustParsePrefix("10.9.0.16/28")}},
 		Sets: map[netip.Addr]string{netip.MustParseAddr("10.9.0.5"): "web-1"},
 	}}}
-	if _, err := d.setCluster(given); err != nil {
+	if _, err := d.setCluster(t.Context(), given); err != nil {
 		t.Fatal(err)
 	}
 	refuses := func(when string) {
@@ -52,21 +54,50 @@ func TestAddressesOfAClustersNetwork(t *testing.T) {
 		"a block outside":    {Network: "net1", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Blocks: []api.ClusterBlock{{Prefix: netip.MustParsePrefix("10.8.0.0/28")}}},
 		"a block not masked": {Network: "net1", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Blocks: []api.ClusterBlock{{Prefix: netip.MustParsePrefix("10.9.0.17/28")}}},
 	} {
-		if _, err := d.setCluster(api.Cluster{Host: "h2", Pools: []api.ClusterPool{bad}}); !errdefs.IsInvalidArgument(err) {
+		if _, err := d.setCluster(t.Context(), api.Cluster{Host: "h2", Pools: []api.ClusterPool{bad}}); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: got %v, want it refused", name, err)
 		}
 	}
 	refuses("after bad ones")
+	late, gone := context.WithCancel(t.Context())
+	gone()
+	if _, err := d.setCluster(late, api.Cluster{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("of somebody who waits no longer: got %v", err)
+	}
+	refuses("after one that nobody waits for")
 	cfg := d.cfg
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	d = opened(t, cfg)
 	refuses("after a restart")
-	if _, err := d.setCluster(api.Cluster{}); err != nil {
+	if _, err := d.setCluster(t.Context(), api.Cluster{}); err != nil {
 		t.Fatal(err)
 	}
 	if a, err := ask("10.9.0.77", "02:00:00:00:00:07"); err != nil || a != "10.9.0.77/24" {
 		t.Errorf("of no cluster: got %q, %v", a, err)
+	}
+}
+
+// TestNetworksOfOneSubnet: the first is the host's, and of others it has what it still has.
+func TestNetworksOfOneSubnet(t *testing.T) {
+	subnet := netip.MustParsePrefix("10.9.0.0/24")
+	given := api.Cluster{Host: "h2", Pools: []api.ClusterPool{
+		{Network: "net1", Subnet: subnet, Blocks: []api.ClusterBlock{{Prefix: netip.MustParsePrefix("10.9.0.16/28")}}, Sets: map[netip.Addr]string{netip.MustParseAddr("10.9.0.5"): "web-1"}},
+		{
+			Network: "old", Subnet: subnet, Range: netip.MustParsePrefix("10.9.0.128/25"), Blocks: []api.ClusterBlock{{Prefix: netip.MustParsePrefix("10.9.0.240/28"), Leaving: true}},
+			Sets: map[netip.Addr]string{netip.MustParseAddr("10.9.0.200"): "db-1"},
+		},
+	}}
+	all, err := guardsOf(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := all[subnet]
+	if len(all) != 1 || g.Network != "net1" || g.Range != subnet || len(g.Blocks) != 2 || g.Blocks[0].Leaving || !g.Blocks[1].Leaving || len(g.Sets) != 2 {
+		t.Errorf("got %+v", g)
+	}
+	if len(given.Pools[0].Sets) != 1 {
+		t.Error("what was told is changed")
 	}
 }

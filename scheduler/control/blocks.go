@@ -335,7 +335,8 @@ func hostEnd(h *api.Host) change {
 }
 
 // gives is what a host may give out in the networks of the cluster: those that it has, and those
-// that it does not have under another name, for the moment when it makes them.
+// that it does not have under another name, for the moment when it makes them. Those that it has
+// come first: of two with one subnet its mosbridge goes by the first.
 func (c *cache) gives(host string) (all []link.Given) {
 	h := c.hosts[host]
 	for _, n := range named(c.networks) {
@@ -363,7 +364,8 @@ func (c *cache) gives(host string) (all []link.Given) {
 		}
 		all = append(all, g)
 	}
-	return all
+	has := func(g link.Given) bool { _, is := h.Status.Networks[g.Network]; return is }
+	return append(slices.DeleteFunc(slices.Clone(all), func(g link.Given) bool { return !has(g) }), slices.DeleteFunc(all, has)...)
 }
 
 // otherwise says whether a host's networks of other names have a subnet of this one.

@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -120,5 +121,23 @@ func TestOldWordOfABlockIsOfNoAccount(t *testing.T) {
 		if has := d.kept(c.hosts["h1"], &link.Report{Revision: revision, Returned: []api.HostBlock{b}}); len(has) != want {
 			t.Errorf("by a report of revision %d the host has %v, want %d", revision, has, want)
 		}
+	}
+}
+
+// TestNetworksThatAHostHasAreToldFirst: also if it has something left of another one of their subnet.
+func TestNetworksThatAHostHasAreToldFirst(t *testing.T) {
+	c := newCache(1)
+	for _, name := range []string{"a", "b", "c"} {
+		c.setNetwork(&api.Network{Meta: api.Meta{Name: name}, Spec: api.NetworkSpec{Pools: []api.AddressPool{{Subnet: "10.9.0.0/24", Block: 28}}}})
+	}
+	c.setHost(&api.Host{Meta: api.Meta{Name: "h1"}, Status: api.HostStatus{
+		Networks: map[string]string{"b": "10.9.0.0/24"}, Blocks: []api.HostBlock{{Network: "a", Prefix: "10.9.0.16/28", Leaving: true}},
+	}})
+	var told []string
+	for _, g := range c.gives("h1") {
+		told = append(told, g.Network)
+	}
+	if !slices.Equal(told, []string{"b", "a"}) {
+		t.Errorf("told of %v, want b and then a", told)
 	}
 }
