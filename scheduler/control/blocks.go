@@ -196,15 +196,25 @@ func (l *leader) lookAtBlocks(d *draft) {
 	}
 }
 
+// mostMoved is how many blocks a host gets at a time, and how many leave or go back: they are in
+// one batch with the host and its events, and when that is seen the host is looked at again.
+const mostMoved = batchOps / 3
+
 // kept are the blocks that a host has still, those that it is not to have on their way back. A
 // report from before the last change may speak of a block that was given back, and given again.
 func (d *draft) kept(h *api.Host, r *link.Report) (next []api.HostBlock) {
+	moved := 0
 	for _, b := range h.Status.Blocks {
-		if b.Leaving && r != nil && r.Revision >= d.blocked[h.Name] && slices.Contains(r.Returned, b) {
+		switch {
+		case moved == mostMoved:
+		case b.Leaving && r != nil && r.Revision >= d.blocked[h.Name] && slices.Contains(r.Returned, b):
+			moved++
 			d.freed = true
 			continue
+		case !b.Leaving && !d.needs(h, b):
+			moved++
+			b.Leaving = true
 		}
-		b.Leaving = b.Leaving || !d.needs(h, b)
 		next = append(next, b)
 	}
 	return next
@@ -226,6 +236,7 @@ func (d *draft) needs(h *api.Host, b api.HostBlock) bool {
 
 // give adds the blocks that a host lacks, and says of which network there is none left.
 func (l *leader) give(d *draft, h *api.Host, next []api.HostBlock, full map[*pool]bool) (all []api.HostBlock, missing string) {
+	had := len(next)
 	for _, name := range slices.Sorted(maps.Keys(h.Status.Networks)) {
 		n := d.networks[name]
 		if n == nil || !n.Deleted.IsZero() || !n.fits(h.Status.Networks[name]) {
@@ -236,7 +247,7 @@ func (l *leader) give(d *draft, h *api.Host, next []api.HostBlock, full map[*poo
 				block, err := netip.ParsePrefix(b.Prefix)
 				return err == nil && b.Network == name && !b.Leaving && p.subnet.Contains(block.Addr())
 			}
-			if p.block == 0 || slices.ContainsFunc(next, has) {
+			if p.block == 0 || len(next) == had+mostMoved || slices.ContainsFunc(next, has) {
 				continue
 			}
 			taken := func(a netip.Addr) bool { return l.hasAddress(d, setAddress(name, a)) }

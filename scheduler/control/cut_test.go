@@ -141,3 +141,47 @@ func TestNetworksThatAHostHasAreToldFirst(t *testing.T) {
 		t.Errorf("told of %v, want b and then a", told)
 	}
 }
+
+// TestBlocksMoveByWhatABatchTakes: a host of many networks gets and gives back its blocks one part after the other.
+func TestBlocksMoveByWhatABatchTakes(t *testing.T) {
+	c := newCache(1)
+	h := &api.Host{Meta: api.Meta{Name: "h1"}, Status: api.HostStatus{Networks: map[string]string{}}}
+	for i := range 100 {
+		name, subnet := fmt.Sprint("n", i), fmt.Sprintf("10.9.%d.0/24", i)
+		c.setNetwork(&api.Network{Meta: api.Meta{Name: name}, Spec: api.NetworkSpec{Pools: []api.AddressPool{{Subnet: subnet, Block: 28}}}})
+		h.Status.Networks[name] = subnet
+	}
+	move := func(r link.Report) (ops int) {
+		t.Helper()
+		c.setHost(h)
+		d := newDraft(c, time.Now())
+		is := *h
+		is.Status.Blocks = d.kept(h, &r)
+		if r.Guarded {
+			is.Status.Blocks, _ = (&leader{}).give(d, h, is.Status.Blocks, map[*pool]bool{})
+		}
+		d.noteBlocks(h, is.Status.Blocks)
+		ops = hostChange(h, &is).ops + len(d.notes["/h1"])
+		h = &is
+		if ops > 2*batchOps {
+			t.Errorf("%d changes in a batch, of which an etcd takes 126", ops)
+		}
+		return ops
+	}
+	for range 5 {
+		move(link.Report{Guarded: true})
+	}
+	if len(h.Status.Blocks) != 100 || move(link.Report{Guarded: true}) != 1 {
+		t.Errorf("it has %d blocks, want 100", len(h.Status.Blocks))
+	}
+	h.Status.Networks, h.Status.Engine = nil, "29.7.2"
+	for range 5 {
+		move(link.Report{}) // they leave
+	}
+	for range 5 {
+		move(link.Report{Returned: h.Status.Blocks})
+	}
+	if len(h.Status.Blocks) > 0 {
+		t.Errorf("it has %v still", h.Status.Blocks)
+	}
+}
