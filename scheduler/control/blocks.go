@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
@@ -168,7 +169,7 @@ func (l *leader) lookAtBlocks(d *draft) {
 		}
 	}
 	l.mu.Unlock()
-	full := map[*pool]bool{}
+	full, wished := map[*pool]bool{}, sync.OnceValue(d.wished)
 	for _, name := range slices.Sorted(maps.Keys(d.reblock)) {
 		if slices.ContainsFunc(l.flights, func(f *flight) bool { return f.hosts[name] }) {
 			continue // it is looked at when that is seen
@@ -186,7 +187,7 @@ func (l *leader) lookAtBlocks(d *draft) {
 		next := d.kept(h, r)
 		missing := ""
 		if r != nil && r.Guarded && h.Deleted.IsZero() {
-			next, missing = l.give(d, h, next, full)
+			next, missing = l.give(d, h, next, full, wished)
 		}
 		l.lack(d, h, missing)
 		if !slices.Equal(next, h.Status.Blocks) {
@@ -234,8 +235,30 @@ func (d *draft) needs(h *api.Host, b api.HostBlock) bool {
 	return err == nil && slices.ContainsFunc(n.pools, func(p *pool) bool { return p.block == block.Bits() && p.cuttable(block) })
 }
 
+// wished are the addresses that services name: sets that have no host right now do not hold them.
+func (d *draft) wished() map[api.SetAddress]bool {
+	all := map[api.SetAddress]bool{}
+	for _, s := range d.services {
+		if s.Service == nil {
+			continue
+		}
+		templates := []api.Template{s.Spec.Set}
+		if stable := s.Status.Stable; stable != nil {
+			templates = append(templates, stable.Set)
+		}
+		for _, t := range templates {
+			for _, n := range networksOf(&t.Set) {
+				for _, a := range fixed(n) {
+					all[setAddress(n.Name, a)] = true
+				}
+			}
+		}
+	}
+	return all
+}
+
 // give adds the blocks that a host lacks, and says of which network there is none left.
-func (l *leader) give(d *draft, h *api.Host, next []api.HostBlock, full map[*pool]bool) (all []api.HostBlock, missing string) {
+func (l *leader) give(d *draft, h *api.Host, next []api.HostBlock, full map[*pool]bool, wished func() map[api.SetAddress]bool) (all []api.HostBlock, missing string) {
 	had := len(next)
 	for _, name := range slices.Sorted(maps.Keys(h.Status.Networks)) {
 		n := d.networks[name]
@@ -250,7 +273,7 @@ func (l *leader) give(d *draft, h *api.Host, next []api.HostBlock, full map[*poo
 			if p.block == 0 || len(next) == had+mostMoved || slices.ContainsFunc(next, has) {
 				continue
 			}
-			taken := func(a netip.Addr) bool { return l.hasAddress(d, setAddress(name, a)) }
+			taken := func(a netip.Addr) bool { return l.hasAddress(d, setAddress(name, a)) || wished()[setAddress(name, a)] }
 			block, found := netip.Prefix{}, false
 			if !full[p] {
 				block, found = p.cut(taken, func(a netip.Addr) netip.Prefix { return d.blockAt(name, a) })

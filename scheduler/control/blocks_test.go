@@ -129,6 +129,23 @@ func TestHostsHaveBlocksOfAddresses(t *testing.T) {
 	}
 }
 
+// TestBlocksSpareAddressesThatServicesName: also while no set of the service has a host, or it
+// would never get one.
+func TestBlocksSpareAddressesThatServicesName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	r.blockHost("h1", true)
+	r.lead("c1")
+	db := onVLAN("db", 0)
+	db.Spec.Set.Network.IP = "10.20.0.13"
+	r.create(db)
+	r.create(lan())
+	r.haveBlocks(map[string]int{"h1": 1})
+	r.edit("db", func(s *api.Service) { s.Spec.Replicas = 1 })
+	r.ready("db")
+	r.haveBlocks(map[string]int{"h1": 1})
+}
+
 // TestBlocksOfHostsThatGo: a host that lives gives its block back before it goes, and of one
 // that is lost the removal is the word.
 func TestBlocksOfHostsThatGo(t *testing.T) {

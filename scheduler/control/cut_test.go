@@ -158,7 +158,7 @@ func TestBlocksMoveByWhatABatchTakes(t *testing.T) {
 		is := *h
 		is.Status.Blocks = d.kept(h, &r)
 		if r.Guarded {
-			is.Status.Blocks, _ = (&leader{}).give(d, h, is.Status.Blocks, map[*pool]bool{})
+			is.Status.Blocks, _ = (&leader{}).give(d, h, is.Status.Blocks, map[*pool]bool{}, d.wished)
 		}
 		d.noteBlocks(h, is.Status.Blocks)
 		ops = hostChange(h, &is).ops + len(d.notes["/h1"])
