@@ -58,8 +58,14 @@ func newNetwork(n *api.Network, was *network) *network {
 	to := &network{Network: n}
 	for i, of := range n.Spec.Pools {
 		p := newPool(of)
-		if was != nil && i < len(was.pools) && !was.pools[i].next.Less(p.lo) && was.pools[i].next.Compare(p.hi) <= 0 {
-			p.next, p.below = was.pools[i].next, was.pools[i].below
+		if was != nil && i < len(was.pools) {
+			in := func(a netip.Addr) bool { return !a.Less(p.lo) && a.Compare(p.hi) <= 0 }
+			if next := was.pools[i].next; in(next) {
+				p.next = next
+			}
+			if below := was.pools[i].below; in(below) {
+				p.below = below
+			}
 		}
 		to.pools = append(to.pools, p)
 	}

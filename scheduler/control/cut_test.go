@@ -185,3 +185,17 @@ func TestBlocksMoveByWhatABatchTakes(t *testing.T) {
 		t.Errorf("it has %v still", h.Status.Blocks)
 	}
 }
+
+// TestBlocksOfARangeThatWasMadeSmaller: what lies outside is not searched.
+func TestBlocksOfARangeThatWasMadeSmaller(t *testing.T) {
+	pool := api.AddressPool{Subnet: "10.0.0.0/8", Block: 28}
+	var n *network
+	for _, of := range []string{"", "10.0.0.0/24"} {
+		pool.Range = of
+		n = newNetwork(&api.Network{Spec: api.NetworkSpec{Pools: []api.AddressPool{pool}}}, n)
+	}
+	one, found := n.pools[0].cut(func(netip.Addr) bool { return false }, func(netip.Addr) netip.Prefix { return netip.Prefix{} })
+	if !found || one.String() != "10.0.0.240/28" {
+		t.Errorf("got %s, %v, want the last of the range", one, found)
+	}
+}
