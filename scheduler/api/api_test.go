@@ -146,6 +146,7 @@ func TestFlawsOfNetworks(t *testing.T) {
 		{block(pool("10.9.0.0/24", "10.9.0.128/25", ""), 25), "say one from 26 to 31"},
 		{block(pool("10.9.0.0/24", "", ""), 32), "say one from 25 to 31"},
 		{block(pool("fd00:9::/64", "", ""), 100), "say one from 118 to 127"},
+		{block(pool("10.9.0.0/24", "10.9.0.4/31", ""), 31), "spec.pools[0].block: no blocks can be cut out of 10.9.0.4/31: it is too small"},
 		{block(pool("10.9.0.0/24", "", ""), -1), "say one from 25 to 31"},
 		{append(pool("10.9.0.0/24", "", ""), pool("10.8.0.0/24", "", "")...), "spec.pools[1]: the network has another pool of that family"},
 	} {

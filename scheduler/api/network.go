@@ -116,8 +116,13 @@ func (f *flaws) pool(at string, p AddressPool) netip.Prefix {
 	if p.Range != "" {
 		from, _ = netip.ParsePrefix(p.Range) // it was looked at
 	}
-	if most := subnet.Addr().BitLen(); p.Block != 0 && (p.Block <= max(from.Bits(), most-mostBlockBits-1) || p.Block >= most) {
-		f.add(at+".block", "blocks of /%d cannot be cut out of %s: say one from %d to %d", p.Block, subnet, max(from.Bits()+1, most-mostBlockBits), most-1)
+	most := subnet.Addr().BitLen()
+	switch low := max(from.Bits()+1, most-mostBlockBits); {
+	case p.Block == 0 || p.Block >= low && p.Block < most:
+	case low >= most:
+		f.add(at+".block", "no blocks can be cut out of %s: it is too small", from)
+	default:
+		f.add(at+".block", "blocks of /%d cannot be cut out of %s: say one from %d to %d", p.Block, subnet, low, most-1)
 	}
 	for i, text := range p.Exclude {
 		field := fmt.Sprintf("%s.exclude[%d]", at, i)
