@@ -129,6 +129,27 @@ func TestHostsHaveBlocksOfAddresses(t *testing.T) {
 	}
 }
 
+// TestBlocksComeBackToAnotherLeader: also if the host's record changed since it was told of them.
+func TestBlocksComeBackToAnotherLeader(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	h1 := r.blockHost("h1", true)
+	stop := r.lead("c1")
+	r.create(lan())
+	r.haveBlocks(map[string]int{"h1": 1})
+	was := r.blocks("h1")[0]
+	h1.Uses(was.Prefix, true)
+	_, err := state.Edit(t.Context(), r.store, "vlan", func(n *api.Network) error { n.Spec.Pools[0].Block = 0; return nil })
+	must(t, err)
+	r.happened("block-leaves", "vlan")
+	r.editHost("h1", func(h *api.Host) { h.Spec.Rack = "k9" })
+	stop()
+	r.editHost("h1", func(h *api.Host) { h.Spec.Rack = "k10" })
+	h1.Uses(was.Prefix, false)
+	r.lead("c2")
+	r.haveBlocks(map[string]int{"h1": 0})
+}
+
 // TestBlocksSpareAddressesThatServicesName: also while no set of the service has a host, or it
 // would never get one.
 func TestBlocksSpareAddressesThatServicesName(t *testing.T) {
