@@ -75,6 +75,7 @@ func TestPublishedPorts(t *testing.T) {
 				t.Error("the port of a removed container still answers")
 			}
 			h.Serve("web2", "blue", "-p", "8000:7000", "-p", "8000:7000/udp")
+			eventually(t, func() error { return outside("netcheck", "send", "tcp", h.IPv4()+":8000", "10") }) // it has just begun
 			check("after the port moved", outside, h.IPv4())
 
 			saw, err := h.Docker("exec", "other", "ping", "-c1", "-W2", rig.OutsideIPv4)
