@@ -109,6 +109,13 @@ func booted(o plan.Observed) bool {
 // the set.
 func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d declared, o plan.Observed, replaced []string, started, boot bool) {
 	held, refused := s.held.of(name), s.held.refusals(name, d.set, o)
+	s.mu.Lock()
+	old := d.path != "" && s.declared[name].stamp != d.stamp
+	s.mu.Unlock()
+	if old { // what was refused of it may be forgotten
+		s.later(name, 0)
+		return
+	}
 	leave := slices.DeleteFunc(ended(o, started), func(member string) bool { // it was stopped for the other
 		return slices.Contains(replaced, member) || s.held.mends(name) && s.held.replaces(name, member)
 	})

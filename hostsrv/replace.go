@@ -20,7 +20,8 @@ import (
 // refusal is of a member whose new container did not get ready: the old one serves, and the
 // new one is not tried for a while, since each try takes the old one down.
 type refusal struct {
-	Hash  string    `json:"hash"` // of what was tried, see [spec.Hash]
+	Hash  string    `json:"hash"` // of what was tried with its limits, see [spec.Hash]
+	Old   []string  `json:"old"`  // the containers that were there before it, by id
 	Why   string    `json:"why"`
 	Until time.Time `json:"until"`
 }
@@ -47,8 +48,8 @@ func (h *held) refusals(set string, want *spec.Set, o plan.Observed) map[string]
 	out := map[string]refusal{}
 	for _, c := range want.Containers {
 		r, there := h.refused[set][c.Name]
-		old := slices.ContainsFunc(o.Members, func(x plan.Container) bool { return x.Member == c.Name && x.Hash != r.Hash })
-		if there && old && r.Hash == spec.HashContainer(c) && time.Now().Before(r.Until) {
+		old := slices.ContainsFunc(o.Members, func(x plan.Container) bool { return slices.Contains(r.Old, x.ID) })
+		if there && old && r.Hash == spec.Hash(c) && time.Now().Before(r.Until) {
 			out[c.Name] = r
 		}
 	}
@@ -174,7 +175,13 @@ func (s *Supervisor) giveUp(ctx context.Context, m *setmgr.Manager, name string,
 		}
 		c := o.Members[fresh]
 		err := m.Told(ctx, fmt.Errorf("container %s: %s", c.Name, lost[member]), c.ID)
-		refused[member] = refusal{Hash: spec.HashContainer(d.set.Containers[i]), Why: err.Error(), Until: time.Now().Add(mostDelay)}
+		r := refusal{Hash: spec.Hash(d.set.Containers[i]), Why: err.Error(), Until: time.Now().Add(mostDelay)}
+		for _, x := range o.Members {
+			if x.Member == member && x.ID != c.ID {
+				r.Old = append(r.Old, x.ID)
+			}
+		}
+		refused[member] = r
 		errs = append(errs, err)
 	}
 	s.held.refuse(name, refused)

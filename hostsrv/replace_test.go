@@ -61,7 +61,12 @@ func (r *replaced) serve(within string) {
 // want says what app is to be.
 func (r *replaced) want(image string) {
 	r.t.Helper()
-	text := strings.Replace(fmt.Sprintf(web, r.options), "app:1", image, 1)
+	r.wantText(strings.Replace(fmt.Sprintf(web, r.options), "app:1", image, 1))
+}
+
+// wantText is want, of a set by its text.
+func (r *replaced) wantText(text string) {
+	r.t.Helper()
 	r.generation++
 	if r.declared == "" {
 		set, err := spec.Decode("web.json", []byte(text))
@@ -358,5 +363,25 @@ func TestAnOverlapOfOursIsGoneOnAtOnce(t *testing.T) {
 			}
 			r.end()
 		}
+	})
+}
+
+// TestANewContainerOfTheSameSpecThatDoesNotGetReadyGoes, too: without a limit that an Engine
+// takes off no container that is there, the two differ in that alone.
+func TestANewContainerOfTheSameSpecThatDoesNotGetReadyGoes(t *testing.T) {
+	eachReplacement(t, func(r *replaced) {
+		r.serve("20s")
+		made := r.times("create web.app")
+		r.wantText(strings.Replace(fmt.Sprintf(web, r.options), `, "MEM": 60`, "", 1))
+		r.is(t, appWaits, appDown, "container web.app.r2 sha256:app:1 running")
+		r.serves(api.Failing, "app:1")
+		time.Sleep(time.Minute)
+		r.serves(api.Failing, "app:1")
+		if n := r.times("create web.app"); n != made+1 {
+			r.t.Errorf("it was tried %d times: %q", n-made, r.f.Calls())
+		}
+		r.want("app:1") // what the old one is
+		r.getsReady("app:1")
+		r.serves(api.Right, "app:1")
 	})
 }

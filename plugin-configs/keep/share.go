@@ -45,7 +45,11 @@ func share(dir string, host int) {
 		if say(err); again {
 			fmt.Fprintln(os.Stderr, "keep:", dir, "was taken off the host, and is there again")
 		}
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(changes), Events: unix.POLLPRI}}, -1)
+		wait := -1
+		if err != nil {
+			wait = int(time.Second / time.Millisecond) // to try again
+		}
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(changes), Events: unix.POLLPRI}}, wait)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			say(err)
 			return
