@@ -59,7 +59,7 @@ func share(dir string, host int) {
 }
 
 // shareNow gives the host the mount at dir, with all below it, when it has none that
-// it shares with it. It says whether it had to.
+// it shares with it. It says whether it did.
 func shareNow(dir string, host int) (again bool, err error) {
 	own, ok, err := mounts.At(dir)
 	if err != nil || !ok || own.Peers == 0 {
@@ -80,7 +80,8 @@ func shareNow(dir string, host int) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, attach(dir, host, at)
+	err = attach(dir, host, at)
+	return err == nil, err
 }
 
 // whereIs returns the path at which the directory of a mount is seen among others.
