@@ -31,6 +31,7 @@ import (
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/client"
 	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/scheduler/session"
 )
 
 func must(tb testing.TB, err error) {
@@ -55,17 +56,17 @@ func free(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// start runs one on the state in a folder.
-func start(t *testing.T, dir string) *running {
+// start runs one on the state in a folder; the last of equal options counts.
+func start(t *testing.T, dir string, options ...string) *running {
 	t.Helper()
 	p := &running{dir: dir, socket: filepath.Join(dir, "s.sock"), address: free(t)}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { // ends by stop
-		ended <- run(ctx, []string{
+		ended <- run(ctx, append([]string{
 			"-data", filepath.Join(dir, "data"), "-socket", p.socket, "-listen", p.address, "-name", "c1", "-names", "127.0.0.1", "-config", os.DevNull,
 			"-heartbeat", "200ms", "-lease", "1s", "-log.level", "warn",
-		}, nil, io.Discard)
+		}, options...), nil, io.Discard)
 	}()
 	p.stop = sync.OnceFunc(func() {
 		cancel()
@@ -135,7 +136,7 @@ func (h *host) Report(context.Context) link.Report {
 	return r
 }
 
-func (h *host) join(t *testing.T, endpoint string) {
+func join(t *testing.T, h link.Host, endpoint string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
@@ -160,7 +161,7 @@ func TestOneHostRunsAService(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir)
 	h := &host{name: "h1", changed: make(chan struct{}, 1)}
-	h.join(t, "unix://"+p.socket)
+	join(t, h, "unix://"+p.socket)
 	testx.Eventually(t, 10*time.Second, func() error { // by its names and the port of listen
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -242,6 +243,46 @@ func TestOneHostRunsAService(t *testing.T) {
 	if len(sets.Items) != 0 {
 		t.Errorf("%d sets are left", len(sets.Items))
 	}
+}
+
+// talker is a host whose containers say which they are.
+type talker struct{ host }
+
+func (h *talker) Session(_ context.Context, o session.Offer, c *session.Conn) {
+	_ = c.Write(session.Stdout, []byte(o.Set+"/"+o.Container)) // what fails, fails below
+	_ = c.End(0, nil)
+	_, _, _ = c.Read()
+}
+
+// TestSessionsByWhoDoesNotLead: of two on one etcd both reach a host's containers, which is
+// linked to the one that leads.
+func TestSessionsByWhoDoesNotLead(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	one := start(t, dir)
+	two := start(t, t.TempDir(), "-name", "c2", "-etcd", "unix://"+filepath.Join(dir, "data", "etcd", "client.sock"))
+	h := &talker{host{name: "h1", changed: make(chan struct{}, 1)}}
+	join(t, h, "unix://"+one.socket)
+	_, err := client.Create(ctx, two.Client, service(1), client.Change{Wait: 30 * time.Second})
+	must(t, err)
+	st, err := two.Status(ctx)
+	must(t, err)
+	if st.Leader != "c1" || len(st.Controllers) != 2 {
+		t.Fatalf("%s leads of %q, want c1 of two", st.Leader, st.Controllers)
+	}
+	for name, by := range map[string]*running{"who leads": one, "the other": two} {
+		testx.Eventually(t, 10*time.Second, func() error { // a host comes for sessions a moment after it is there
+			c, err := by.Session(ctx, "web-1", session.Request{Verb: session.Logs, Container: "app"})
+			if err != nil {
+				return fmt.Errorf("by %s: %w", name, err)
+			}
+			var out bytes.Buffer
+			if _, err = c.Copy(&out, &out); err == nil && out.String() != "web-1/app" {
+				err = fmt.Errorf("by %s: %q", name, out.String())
+			}
+			return errors.Join(err, c.Close())
+		})
+	}
+	two.stop() // before etcd
 }
 
 // TestAWaitThatIsOverSaysWhy asks for more than there is.

@@ -71,7 +71,7 @@ func serveStore(ctx context.Context, cfg Config, log *logx.Logger, s *store) err
 	})
 	hosts := link.NewServer(link.Config{Cluster: authority.Cluster(), Controller: controller, Who: server.Who, Authority: authority, Log: log.Logger})
 	api, err := server.New(ctx, server.Config{
-		Store: s.Store, Log: log.Logger, Version: version.String(), Control: controller, Link: hosts, Sessions: hosts, Authority: authority.PEM(), Pin: authority.Pin(), Tenants: tenants, Rate: cfg.Rate, Burst: cfg.Burst,
+		Store: s.Store, Log: log.Logger, Version: version.String(), Control: controller, Link: hosts, Sessions: hosts, Name: cfg.Name, As: authority.As, Authority: authority.PEM(), Pin: authority.Pin(), Tenants: tenants, Rate: cfg.Rate, Burst: cfg.Burst,
 		Ready: func(ctx context.Context) error { _, _, err := s.Leader(ctx); return err },
 	})
 	if err != nil {

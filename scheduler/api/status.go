@@ -1,5 +1,8 @@
 package api
 
+// HeaderVia names, in a request, the mos-scheduler that passes it on to the one that leads.
+const HeaderVia = "Mos-Via"
+
 // ClusterStatus is how the cluster's own parts do.
 type ClusterStatus struct {
 	Version     string   `json:"version,omitzero"` // of the program that answers

@@ -33,6 +33,9 @@ type Options struct {
 	CAFile   string // who signed the server's certificate; the system's by default
 	CertFile string // ours, and its key
 	KeyFile  string
+	TLS      *tls.Config // in their place
+	// Via is the mos-scheduler that asks in somebody's name; others leave it empty.
+	Via string
 }
 
 // Client asks one scheduler.
@@ -40,6 +43,7 @@ type Client struct {
 	at    string // of the API, for people
 	base  string
 	token string
+	via   string
 	http  http.Client
 }
 
@@ -53,7 +57,7 @@ func New(endpoint string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fault.Invalid("scheduler %q: take https://HOST:PORT or the path of a unix socket", endpoint)
 	}
-	c := &Client{at: endpoint, token: o.Token}
+	c := &Client{at: endpoint, token: o.Token, via: o.Via}
 	t := &http.Transport{IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16, ForceAttemptHTTP2: true}
 	c.http.Transport = t
 	switch {
@@ -64,6 +68,11 @@ func New(endpoint string, o Options) (*Client, error) {
 		}
 	case u.Scheme == "https" && u.Host != "":
 		c.base = "https://" + u.Host
+		const reached = 10 * time.Second // longer is a host that is away
+		t.DialContext = (&net.Dialer{Timeout: reached}).DialContext
+		if t.TLSClientConfig = o.TLS; o.TLS != nil {
+			break
+		}
 		if t.TLSClientConfig, err = o.tls(); err != nil {
 			return nil, err
 		}
@@ -126,12 +135,9 @@ func (c *Client) do(ctx context.Context, k call) (*http.Response, error) {
 	if err != nil {
 		return nil, fault.Invalid("%w", err)
 	}
-	r.Header.Set("Content-Type", "application/json")
+	c.sign(r)
 	for key, value := range k.header {
 		r.Header.Set(key, value)
-	}
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
@@ -145,6 +151,17 @@ func (c *Client) do(ctx context.Context, k call) (*http.Response, error) {
 		return nil, problem(resp)
 	}
 	return resp, nil
+}
+
+// sign says in a request whose it is.
+func (c *Client) sign(r *http.Request) {
+	r.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.via != "" {
+		r.Header.Set(api.HeaderVia, c.via)
+	}
 }
 
 // plain leaves out the method and the URL, which nobody typed.

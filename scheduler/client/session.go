@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 
 	"github.com/go-json-experiment/json"
@@ -15,6 +16,15 @@ import (
 // Session begins a session with a container of a set. It ends with ctx, at the latest, and
 // the caller closes it.
 func (c *Client) Session(ctx context.Context, set string, in session.Request) (*session.Conn, error) {
+	rw, err := c.Upgrade(ctx, set, in)
+	if err != nil {
+		return nil, err
+	}
+	return session.NewConn(rw), nil
+}
+
+// Upgrade is a session whose frames nobody has read.
+func (c *Client) Upgrade(ctx context.Context, set string, in session.Request) (io.ReadWriteCloser, error) {
 	data, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
@@ -23,10 +33,7 @@ func (c *Client) Session(ctx context.Context, set string, in session.Request) (*
 	if err != nil {
 		return nil, fault.Invalid("%w", err)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
+	c.sign(req)
 	shared, ok := c.http.Transport.(*http.Transport)
 	if !ok {
 		return nil, fault.Later("this client has no transport for sessions")
@@ -39,5 +46,5 @@ func (c *Client) Session(ctx context.Context, set string, in session.Request) (*
 		defer resp.Body.Close() //nolint:errcheck // it is only read
 		return nil, problem(resp)
 	}
-	return session.NewConn(rw), nil
+	return rw, nil
 }

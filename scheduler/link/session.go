@@ -83,6 +83,14 @@ func (o *offered) leave() {
 	}
 }
 
+// Linked says whether a host is linked to this process, so that sessions may be offered to it.
+func (s *Server) Linked(host string) bool {
+	p := &s.sessions
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hosts[host] != nil
+}
+
 // Open offers a session of a user to a host, and waits until it has come for it. The session
 // counts until done is called; a user has no more of a host than are free then, so that one
 // leaves some to the next. A host that is not linked to this process is of class Unavailable.
@@ -95,7 +103,7 @@ func (s *Server) Open(ctx context.Context, host, by string, o session.Offer) (rw
 	switch {
 	case !linked:
 		p.mu.Unlock()
-		return nil, nil, fault.Unavailable("host %s is not linked to this mos-scheduler: it is away, or another mos-scheduler leads (docker set cluster status); ask that", host)
+		return nil, nil, fault.Unavailable("host %s is not linked to this mos-scheduler: it is away, or another has begun to lead", host)
 	case p.count[host][by] >= mostSessions-p.count[host].all():
 		has, all := p.count[host][by], p.count[host].all()
 		p.mu.Unlock()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -38,7 +39,12 @@ type Config struct {
 	Control  Control      // nil: what asks it is refused
 	Link     http.Handler // of hosts, below /v1/link/; it knows by itself whom to let in
 	Sessions Sessions     // with containers on hosts; nil refuses them
-	Version  string       // of the program
+	Name     string       // of this process among the controllers
+	// As is how another of them is asked in a caller's name, for what only the one that leads
+	// has; [ca.Authority.As] is. It is of class InvalidArgument for a name that cannot be. nil
+	// asks none.
+	As      func(role api.Role, name string) (*tls.Config, error)
+	Version string // of the program
 	// Authority is the certificate in PEM that signed all others, and Pin its hash, which
 	// stands behind the tokens of hosts.
 	Authority []byte

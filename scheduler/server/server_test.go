@@ -52,11 +52,26 @@ func newRig(tb testing.TB, c server.Config) *rig {
 	r.store, err = state.Open(tb.Context(), etcd.Client(), state.Options{})
 	must(tb, err)
 	tb.Cleanup(r.store.Close)
+	r.serve(tb, c)
+	return r
+}
+
+// another is a second process on the store of the first.
+func (r *rig) another(tb testing.TB, c server.Config) *rig {
+	tb.Helper()
+	two := &rig{store: r.store}
+	two.serve(tb, c)
+	return two
+}
+
+func (r *rig) serve(tb testing.TB, c server.Config) {
+	tb.Helper()
 	c.Store = r.store
 	if c.Log == nil {
 		c.Log = testx.Logger(tb)
 	}
 	until, end := context.WithCancel(tb.Context())
+	var err error
 	r.server, err = server.New(until, c)
 	must(tb, err)
 	r.socket = filepath.Join(tb.TempDir(), "s")
@@ -69,7 +84,6 @@ func newRig(tb testing.TB, c server.Config) *rig {
 	tb.Cleanup(h.Close)
 	tb.Cleanup(end)
 	r.Client = r.as(tb, "")
-	return r
 }
 
 // as is a client with a token.

@@ -24,6 +24,8 @@ import (
 
 // Sessions reaches hosts; [link.Server] does.
 type Sessions interface {
+	// Linked says whether a host is linked to this process.
+	Linked(host string) bool
 	// Open has a host come for a session of a user. It counts until done is called.
 	Open(ctx context.Context, host, by string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error)
 }
@@ -116,7 +118,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, c *call, in *sess
 	case s.cfg.Sessions == nil:
 		return nil, nil, fault.Later("this process has no link to hosts")
 	}
-	return s.cfg.Sessions.Open(r.Context(), set.Spec.Host, c.user(), session.Offer{Set: set.Name, UID: set.UID, Request: *in})
+	return s.reach(r.Context(), c, r.Header.Get(api.HeaderVia), set, in)
 }
 
 type sessionRequest session.Request // for its name in the document

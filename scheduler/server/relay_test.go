@@ -1,0 +1,92 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/mosdocker/mosdocker/internal/testx"
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/ca"
+	"github.com/mosdocker/mosdocker/scheduler/client"
+	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/scheduler/server"
+	"github.com/mosdocker/mosdocker/scheduler/session"
+)
+
+// lead has a process of the tests' lead, which others reach at the endpoints.
+func (r *rig) lead(t *testing.T, name string, endpoints ...string) (leave func()) {
+	t.Helper()
+	m, err := r.store.Join(t.Context(), name, 10*time.Second, endpoints...)
+	must(t, err)
+	_, err = m.Lead(t.Context())
+	must(t, err)
+	return func() { must(t, m.Leave(t.Context())) }
+}
+
+// TestSessionsByAnyProcess: one that does not lead passes sessions on to the one that does, in
+// the name of who asks, who is judged and told there as here; what it cannot pass on it
+// refuses, and says why.
+func TestSessionsByAnyProcess(t *testing.T) {
+	var log lines
+	one := reachable(t, server.Config{Log: log.logger(), Name: "one"}, &carrier{})
+	authority, err := ca.Open(t.Context(), one.store, time.Now)
+	must(t, err)
+	public := httptest.NewUnstartedServer(one.server)
+	public.Listener = tls.NewListener(public.Listener, authority.Server([]string{"127.0.0.1"}))
+	public.Start()
+	t.Cleanup(public.Close)
+	at := "https://" + public.Listener.Addr().String()
+	two := one.another(t, server.Config{
+		Name: "two", As: authority.As,
+		Sessions: link.NewServer(link.Config{Cluster: "c", Controller: lone{}, Who: server.Who, Log: testx.Logger(t)}),
+	})
+	shop := two.bearer(t, api.TokenRequest{Name: "token-of-shop", Role: api.Tenant, Tenant: "shop"})
+	bank := two.bearer(t, api.TokenRequest{Name: "token-of-bank", Role: api.Tenant, Tenant: "bank"})
+	fails := func(by *client.Client, set string, is func(error) bool, want string) {
+		t.Helper()
+		c, err := by.Session(t.Context(), set, cat)
+		if err == nil {
+			_ = c.Close() // it is wrong already
+		}
+		if !is(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("a session of %s: %v, want %q", set, err, want)
+		}
+	}
+
+	fails(two.Client, "shop-web-1", errdefs.IsUnavailable, "no mos-scheduler leads")
+	leave := one.lead(t, "one")
+	fails(two.Client, "shop-web-1", errdefs.IsUnavailable, "mos-scheduler one leads, and did not tell where others reach it")
+	leave()
+	leave = one.lead(t, "one", "https://127.0.0.1:1", at) // nobody is at the first
+	for name, by := range map[string]*client.Client{"an admin": two.Client, "a tenant": shop} {
+		c, err := by.Session(t.Context(), "shop-web-1", cat)
+		must(t, err)
+		go func() {
+			_ = c.Write(session.Stdin, []byte("through")) // is missed below
+			_ = c.Write(session.StdinEnd, nil)
+		}()
+		var out bytes.Buffer
+		if code, err := c.Copy(&out, &out); err != nil || code != 3 || !strings.HasSuffix(out.String(), "through") {
+			t.Errorf("a session of %s: code %d, %q, %v", name, code, out.String(), err)
+		}
+		must(t, c.Close())
+	}
+	fails(bank, "shop-web-1", errdefs.IsPermissionDenied, "bank")
+	fails(two.Client, "shop-web-3", errdefs.IsUnavailable, "host h2 is not linked to this mos-scheduler") // nor does one pass it on
+	fails(one.Client, "shop-web-3", errdefs.IsUnavailable, "it is not linked to mos-scheduler one, which leads")
+	if want := "by=shop role=tenant .*from=127.0.0.1.* method=session .*status=101"; !log.has(want) {
+		t.Errorf("the audit of the one that leads has no line %q", want)
+	}
+	leave()
+
+	// The one that led is gone, and the next does not answer.
+	leave = one.lead(t, "three", "https://127.0.0.1:1")
+	fails(two.Client, "shop-web-1", errdefs.IsUnavailable, "the scheduler at https://127.0.0.1:1 does not answer")
+	leave()
+}
