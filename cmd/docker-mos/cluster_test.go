@@ -110,6 +110,8 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 // saying is hosts whose containers say who they are; a command ends with 3.
 type saying struct{}
 
+func (saying) Linked(string) bool { return true }
+
 func (saying) Open(_ context.Context, _, _ string, o session.Offer) (rw io.ReadWriteCloser, done func(), err error) {
 	ours, theirs := net.Pipe()
 	go func() { // ends with the session
