@@ -24,13 +24,18 @@ type View func(func(*metric.Sample))
 // at once.
 type Keeper struct {
 	view View
+	of   metric.Scope
 
 	mu         sync.Mutex // guards all below
 	older, now *moment
 }
 
 // New keeps samples of an agent.
-func New(view View) *Keeper { return &Keeper{view: view} }
+func New(view View) *Keeper { return NewOf(view, metric.Container|metric.Set|metric.Host) }
+
+// NewOf keeps what samples of an agent have of some scopes: what is told of others costs
+// nothing.
+func NewOf(view View, of metric.Scope) *Keeper { return &Keeper{view: view, of: of} }
 
 // moment is a sample without what is not told.
 type moment struct {
@@ -68,9 +73,9 @@ func (k *Keeper) look() {
 		if k.now != nil && k.now.at.Equal(s.Time) {
 			return
 		}
-		m = &moment{at: s.Time, host: s.Host, by: make(map[key]int, len(s.Points))}
+		m = &moment{at: s.Time, host: s.Host, by: map[key]int{}}
 		for _, p := range s.Points {
-			if p.Object.Scope == metric.Agent {
+			if p.Object.Scope&k.of == 0 {
 				continue
 			}
 			m.by[key{p.Object.Scope, p.Object.ID}] = len(m.all)
@@ -101,12 +106,8 @@ func (k *Keeper) Top(ctx context.Context) (api.Top, error) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		k.mu.Lock()
-		k.look()
-		older, now := k.older, k.now
-		k.mu.Unlock()
-		if older != nil && now.at.After(older.at) && now.at.Sub(older.at) <= longest {
-			return between(older, now), nil
+		if t, ok := k.Latest(); ok {
+			return t, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -114,6 +115,19 @@ func (k *Keeper) Top(ctx context.Context) (api.Top, error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// Latest is what all use by the last two samples that somebody asked about, and whether there
+// are two that can be compared. It waits for no other sample.
+func (k *Keeper) Latest() (t api.Top, ok bool) {
+	k.mu.Lock()
+	k.look()
+	older, now := k.older, k.now
+	k.mu.Unlock()
+	if older == nil || !now.at.After(older.at) || now.at.Sub(older.at) > longest {
+		return api.Top{}, false
+	}
+	return between(older, now), true
 }
 
 // between compares two samples.

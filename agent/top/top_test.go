@@ -83,6 +83,11 @@ func ratesAreOfTheLastTwoSamples(t *testing.T) {
 	if h := of(got, "h1"); h.CPU != 2.5 || h.CPUPercent != 62.5 || h.Memory != 600 || h.MemoryPercent != 60 {
 		t.Errorf("got %+v", h)
 	}
+	// One who wants the host only has nothing else, and waits for nothing.
+	narrow := NewOf(a.view, metric.Host)
+	if _, ok := narrow.Latest(); ok {
+		t.Error("one sample is enough for rates")
+	}
 	// Asked again at once it says the same; a container that is new, or was started anew,
 	// has no rates but of what it did since.
 	if again, err := k.Top(t.Context()); err != nil || of(again, "web.app") != of(got, "web.app") {
@@ -96,6 +101,9 @@ func ratesAreOfTheLastTwoSamples(t *testing.T) {
 	})
 	if got, err = k.Top(t.Context()); err != nil || of(got, "web.app").CPU != 0 || of(got, "new").CPU != -1 {
 		t.Errorf("got %+v, %v", got, err)
+	}
+	if top, ok := narrow.Latest(); !ok || len(top.Uses) != 1 || top.Uses[0].Scope != "host" || top.Over != 1 {
+		t.Errorf("got %+v, %v", top, ok)
 	}
 	// After a long while nobody is told of the time since.
 	a.round(3600, set(1000, 5000))

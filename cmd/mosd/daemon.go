@@ -73,6 +73,7 @@ func newDaemon(cfg Config, log *logx.Logger) (*server, error) {
 		if d.cluster, err = newHost(cfg, d.sets, log.Logger); err != nil {
 			return nil, errors.Join(err, d.close())
 		}
+		d.cluster.Usage(top.NewOf(d.view, metric.Host|metric.Set).Latest)
 	}
 	return d, nil
 }

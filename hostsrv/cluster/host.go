@@ -56,6 +56,8 @@ type Host struct {
 	rejoin chan struct{}                  // of capacity 1: other endpoints are to be used
 	bridge Bridge                         // nil has none
 
+	measure Measure // nil has none
+
 	telling sync.Mutex // the bridge is told in the order of the record's changes
 
 	turn sync.Mutex // what is wished of sets is wished in the order of the record's changes
@@ -73,6 +75,9 @@ type Host struct {
 	err     error
 	untold  string          // why mosbridge could not be told, to say it once
 	given   *bridge.Cluster // what mosbridge said last that it goes by; nil if it does not
+
+	used                  hostapi.Top // as measured last
+	usageSaid, usageHeard time.Time   // of what was reported, and of what a leader took
 }
 
 // Open makes the host, from what is on disk. Nothing is done before [Host.Run].
@@ -120,6 +125,7 @@ func (h *Host) Run(ctx context.Context) {
 	work.Go(func() { h.watch(ctx) })
 	work.Go(func() { h.renewals(ctx) })
 	work.Go(func() { h.giveAlways(ctx) })
+	work.Go(func() { h.measureAlways(ctx) })
 	work.Go(func() { h.names.Run(ctx, h.engine) })
 	work.Go(func() {
 		select {
@@ -277,6 +283,7 @@ func (h *Host) Report(context.Context) link.Report {
 	r := link.Report{Host: cmp.Or(h.rec.Name, h.name), Boot: h.boot, Seq: h.seq, Epoch: a.Epoch, Revision: a.Revision, Status: h.status}
 	r.Status.Machine, r.Status.Labels = h.rec.Machine, h.labels
 	r.Guarded, r.Returned = h.given != nil, returned(h.given)
+	r.Usage = h.usage(told)
 	for _, one := range a.Sets {
 		t, known := told[one.Name]
 		now := link.SetReport{Name: one.Name, UID: one.UID, Phase: api.Starting}
@@ -346,7 +353,9 @@ func (h *Host) Linked(endpoint string, lease link.Lease, err error) {
 		h.since = time.Now()
 	}
 	h.linked, h.lease, h.err = endpoint, lease, err
+	h.usageHeard = time.Time{} // the next leader knows nothing yet
 	if err == nil {
+		h.usageHeard = h.usageSaid
 		h.hear(lease.Endpoints)
 	}
 }

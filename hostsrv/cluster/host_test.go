@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,10 +12,12 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mosdocker/mosdocker/hostsrv"
 	hostapi "github.com/mosdocker/mosdocker/hostsrv/api"
 	"github.com/mosdocker/mosdocker/hostsrv/names"
+	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
@@ -200,6 +203,70 @@ func TestHowSetsAreReported(t *testing.T) {
 	}
 	if second.Seq != first.Seq+1 || second.Status.Labels["rack"] != "k2" || second.Boot == "" {
 		t.Errorf("report %+v", second)
+	}
+}
+
+// TestUsageIsReportedUntilALeaderHasIt: of each sample once, of this host and of its sets of the
+// cluster, and no report is made for it.
+func TestUsageIsReportedUntilALeaderHasIt(t *testing.T) {
+	h, w := configured(t, t.TempDir())
+	if err := h.Assign(t.Context(), assignment(t, 7, 9)); err != nil {
+		t.Fatal(err)
+	}
+	<-h.Changed()
+	told := map[string]hostsrv.Told{"web-1": {UID: "u1"}, "web-2": {UID: "u0"}}
+	report := func() *link.Usage {
+		w.told = maps.Clone(told) // which is the report's
+		return h.Report(t.Context()).Usage
+	}
+	if u := report(); u != nil {
+		t.Errorf("before anything is measured: %+v", u)
+	}
+	at := time.Now()
+	measured := make(chan hostapi.Top)
+	h.Usage(func() (hostapi.Top, bool) { top, ok := <-measured; return top, ok })
+	sample := func() {
+		at = at.Add(5 * time.Second)
+		measured <- hostapi.Top{At: at, Uses: []hostapi.Use{
+			{Scope: "host", Name: "h1", CPU: 1.2345, Memory: 1e9, Received: 10.6, Sent: 20, Read: -1, Written: 0},
+			{Scope: "set", Name: "web-1", CPU: -1, Memory: 5, Received: -1, Sent: -1},
+			{Scope: "set", Name: "web-2", CPU: 1},                         // another one of the name
+			{Scope: "set", Name: "local", CPU: 1},                         // of nobody's cluster
+			{Scope: "container", Name: "web-1.app", Set: "web-1", CPU: 9}, // of which nothing is told
+		}}
+	}
+	h.Linked("https://c1:7443", link.Lease{}, nil)
+	go h.measureAlways(t.Context())
+	sample()
+	var got *link.Usage
+	testx.Eventually(t, 10*time.Second, func() error {
+		if got = report(); got == nil {
+			return errors.New("it is not reported")
+		}
+		return nil
+	})
+	want := &link.Usage{
+		At: at.UTC().Truncate(time.Millisecond), Host: api.Use{CPU: 1235, Memory: 1e9, Received: 11, Sent: 20, Read: -1},
+		Sets: []link.SetUsage{{Name: "web-1", Use: api.Use{CPU: -1, Memory: 5, Received: -1, Sent: -1}}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if got = report(); got == nil {
+		t.Error("nobody answered, and it is not told again")
+	}
+	h.Linked("https://c1:7443", link.Lease{}, nil)
+	if got = report(); got != nil {
+		t.Errorf("it is told again: %+v", got)
+	}
+	h.Linked("", link.Lease{}, errors.New("gone"))
+	if got = report(); got == nil {
+		t.Error("the next leader is not told")
+	}
+	select {
+	case <-h.Changed():
+		t.Error("a report is made for it")
+	default:
 	}
 }
 

@@ -91,7 +91,8 @@ type lead struct {
 // beat is what was last heard of a host.
 type beat struct {
 	at     time.Time
-	report link.Report
+	report link.Report // without its usage
+	usage  *link.Usage // the last one, which is replaced as a whole; nil of a host that is lost
 }
 
 // New makes a controller, which does nothing before [Controller.Run].

@@ -25,10 +25,17 @@ func (l *leader) tick(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timely = true
+	heard := 0
 	for name, h := range l.cache.hosts {
+		if l.own.beats[name] != nil {
+			heard++
+		}
 		if l.health(h, now) != h.Status.Health {
 			l.own.fresh[name] = true
 		}
+	}
+	if heard < len(l.own.beats) { // others were removed
+		maps.DeleteFunc(l.own.beats, func(name string, _ *beat) bool { return l.cache.hosts[name] == nil })
 	}
 }
 
@@ -73,9 +80,13 @@ func (l *leader) hear(d *draft) {
 			continue
 		}
 		health[name] = l.health(h, d.now)
-		if b := l.own.beats[name]; b != nil && health[name] == api.Healthy {
+		switch b := l.own.beats[name]; {
+		case b == nil:
+		case health[name] == api.Healthy:
 			r := b.report
 			reports[name] = &r
+		case health[name] == api.Lost:
+			b.usage = nil // what it uses by now nobody knows
 		}
 	}
 	l.mu.Unlock()

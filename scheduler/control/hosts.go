@@ -114,6 +114,9 @@ func (c *Controller) Report(ctx context.Context, r link.Report) (link.Lease, err
 		return lease, nil
 	}
 	b.at = time.Now()
+	if r.Usage != nil {
+		b.usage, r.Usage = r.Usage, nil
+	}
 	if !same(&b.report, &r) {
 		l.fresh[r.Host] = true
 		signal(l.news)

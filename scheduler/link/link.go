@@ -89,6 +89,9 @@ type Report struct {
 	Status api.HostStatus `json:"status"`
 	// Sets are all sets of the cluster that are on the host, and those that are assigned.
 	Sets []SetReport `json:"sets,omitzero"`
+	// Usage is what was measured since the report before, nil if nothing was. By itself it is
+	// no news: no report is sent for it.
+	Usage *Usage `json:"usage,omitzero"`
 }
 
 // SetReport is how one set does.

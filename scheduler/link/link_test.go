@@ -36,6 +36,12 @@ func TestWireFormIsKept(t *testing.T) {
 		Status: api.HostStatus{Capacity: api.Amounts{CPU: 4000}, Engine: "29.7.2", Machine: "m1"},
 		Sets:   []SetReport{{"web-0", "u0", 2, api.Ready, at, "all is well", false}, {Name: "web-1", UID: "u1", Gone: true}},
 	})
+	form(t, "usage", Report{
+		Host: "h1", Boot: "b1", Seq: 4, Sent: at, Epoch: 7, Revision: 9, Status: api.HostStatus{Machine: "m1"},
+		Usage: &Usage{at, api.Use{CPU: 1500, Memory: 3 << 30, Received: 1000, Sent: 2000, Read: 0, Written: 4096}, []SetUsage{
+			{"web-0", api.Use{CPU: 250, Memory: 64 << 20, Received: -1, Sent: -1, Read: -1, Written: -1}},
+		}},
+	})
 	form(t, "lease", Lease{7, config.Duration{Duration: 8 * time.Second}, config.Duration{Duration: 2 * time.Second}, []string{"https://c1:7443"}})
 }
 
