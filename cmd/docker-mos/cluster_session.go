@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -26,8 +28,8 @@ func (c *cluster) serviceLogs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs [OPTIONS] SERVICE [CONTAINER...]", Short: "Show what the containers of a service's sets write",
 		Args: between(1, "SERVICE", "CONTAINER..."), ValidArgsFunction: c.services,
-		Long: "Show what the containers of a service's sets write, from their hosts over the scheduler. --follow goes on with containers that are restarted or replaced, until their sets leave their hosts." +
-			" SERVICE may be one set.",
+		Long: "Show what the containers of a service's sets write, from their hosts over the scheduler. --follow goes on with containers that are restarted or replaced, with sets that come or move to another host, and over mos-schedulers that end," +
+			" until the service is removed. SERVICE may be one set.",
 		Example: "docker set service logs -f web\ndocker set service logs --tail 20 web-1 app",
 	}
 	f := cmd.Flags()
@@ -38,46 +40,53 @@ func (c *cluster) serviceLogs() *cobra.Command {
 	f.BoolVarP(&in.Timestamps, "timestamps", "t", false, "With times")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
-			sets, err := setsOf(ctx, cl, args[0])
+			if in.Follow && in.Until == "" {
+				f := &follower{cmd: cmd, cl: cl, in: in, of: args[0], only: args[1:]}
+				return interrupted(ctx, f.run(ctx))
+			}
+			sets, _, err := setsOf(ctx, cl, args[0])
 			if err != nil {
 				return err
 			}
-			var all []logged
-			for _, s := range sets {
-				for _, one := range s.Spec.Set.Containers {
-					if len(args) == 1 || slices.Contains(args[1:], one.Name) {
-						all = append(all, logged{s.Name, one.Name})
-					}
-				}
-			}
+			all := containersOf(sets, args[1:])
 			if len(all) == 0 {
-				return failure(errdefs.ErrNotFound, "%s has no container %s on any host", args[0], strings.Join(args[1:], ", "))
+				return nothingOf(args[0], args[1:])
 			}
-			return interrupted(ctx, readAll(ctx, cmd, cl, in, all))
+			return interrupted(ctx, readAll(ctx, cmd, cl, in, slices.SortedFunc(maps.Keys(all), logged.compare)))
 		})
 	}
 	return cmd
 }
 
-// setsOf are those of a service that are on hosts, or the one set of the name.
-func setsOf(ctx context.Context, cl *client.Client, name string) ([]*api.SetInstance, error) {
+func nothingOf(service string, containers []string) error {
+	return failure(errdefs.ErrNotFound, "%s has no container %s on any host", service, strings.Join(containers, ", "))
+}
+
+// setsOf are those of a service that are on hosts, or the one set of the name, at a revision.
+func setsOf(ctx context.Context, cl *client.Client, name string) ([]*api.SetInstance, int64, error) {
 	if _, err := client.Get[api.Service](ctx, cl, name); errdefs.IsNotFound(err) {
 		one, setErr := client.Get[api.SetInstance](ctx, cl, name)
 		if setErr != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return []*api.SetInstance{one}, nil
+		return slices.DeleteFunc([]*api.SetInstance{one}, nowhere), one.Revision, nil
 	} else if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	page, err := client.List[api.SetInstance](ctx, cl, client.Filter{Service: name})
-	return slices.DeleteFunc(page.Items, func(s *api.SetInstance) bool { return s.Spec.Host == "" }), err
+	return slices.DeleteFunc(page.Items, nowhere), page.Revision, err
 }
+
+func nowhere(s *api.SetInstance) bool { return s.Spec.Host == "" }
 
 // logged is a container whose log is read.
 type logged struct{ set, container string }
 
 func (s logged) String() string { return s.set + "." + s.container }
+
+func (s logged) compare(t logged) int {
+	return cmp.Or(strings.Compare(s.set, t.set), strings.Compare(s.container, t.container))
+}
 
 // readAll reads logs side by side, line by line.
 func readAll(ctx context.Context, cmd *cobra.Command, cl *client.Client, in session.Request, all []logged) error {

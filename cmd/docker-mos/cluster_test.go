@@ -121,6 +121,9 @@ func (saying) Open(_ context.Context, _, _ string, o session.Offer) (rw io.ReadW
 		if o.Verb == session.Exec {
 			code = 3
 		}
+		if o.Follow {
+			_, _, _ = c.Read() // until the user has gone
+		}
 		_ = c.End(code, nil) // as above
 		_, _, _ = c.Read()
 		_ = c.Close()
@@ -144,7 +147,7 @@ func TestCommandsOfTheSchedulersDocsAreRun(t *testing.T) {
 	}
 	for _, c := range commands {
 		c = strings.TrimSpace(strings.TrimPrefix(c, "docker "))
-		if !regexp.MustCompile(`(?m)^!? ?exec docker-set ` + regexp.QuoteMeta(c) + `$`).Match(script) {
+		if !regexp.MustCompile(`(?m)^!? ?exec docker-set ` + regexp.QuoteMeta(c) + `( &\w+&)?$`).Match(script) {
 			t.Errorf("docker %s is in the docs, and run by no script", c)
 		}
 	}

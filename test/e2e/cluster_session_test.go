@@ -66,6 +66,7 @@ func TestSessionsOfAService(t *testing.T) {
 		t.Errorf("over restarts and a replacement the log says %v %q", err, out)
 	}
 	h.Set("service", "rm", "talk")
+	followThrough(t, h)
 
 	// One who goes takes the command along: it runs no longer in the container.
 	argv := h.SetCommand("service", "exec", "web-1", "app", "netcheck", "serve", ":7999")
@@ -92,4 +93,75 @@ func TestSessionsOfAService(t *testing.T) {
 	})
 	h.Set("service", "rm", "web")
 	runs(t, h, 0, "")
+}
+
+// followThrough has a service's log followed while a set comes, one container is replaced and
+// mos-scheduler is killed and starts again: each line is told once, and it ends with the service.
+func followThrough(t *testing.T, h *lab.Host) {
+	t.Helper()
+	count := filepath.Join(t.TempDir(), "count.json")
+	text := fmt.Sprintf(`{"name": "count", "spec": {"replicas": 1, "set": {"CPU": 0.1, "MEM": "32m", "Network": {"Name": "prod"},
+  "Containers": [{"Name": "app", "Image": %q, "Options": {"CPU": 80, "MEM": 80, "Command": ["sh", "-c", "id=$(cat /proc/sys/kernel/random/uuid); for n in $(seq 9999); do echo $id $n; sleep 0.2; done"]}}]}}}`, rig.Image)
+	if err := os.WriteFile(count, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.Set("service", "create", "-f", count)
+	log := filepath.Join(t.TempDir(), "log")
+	file, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	done := make(chan error, 1)
+	argv := h.SetCommand("service", "logs", "--follow", "count")
+	go func() {
+		_, err := h.Exec(t.Context(), append([]string{"sh", "-c", `log=$1; shift; exec "$@" >$log 2>$log.errors`, "sh", log}, argv...)...)
+		done <- err
+	}()
+	told := func(set string, most int) {
+		t.Helper()
+		seen := 0
+		testx.Eventually(t, 60*time.Second, func() error {
+			data, err := os.ReadFile(log)
+			now := strings.Count(string(data), set+".app | ")
+			if seen == 0 {
+				seen = now + 1
+			}
+			if err == nil && now < seen+most {
+				errs, _ := os.ReadFile(log + ".errors") // only to tell
+				err = fmt.Errorf("%d lines of %s, want %d; errors %q", now, set, seen+most, errs)
+			}
+			return err
+		})
+	}
+	told("count-1", 5)
+	h.Set("service", "scale", "count=2")
+	told("count-2", 5)
+	h.MustDocker(t, "rm", "-f", "count-1.app")
+	told("count-1", 5)
+	if err := errors.Join(h.Kill9(lab.Scheduler), h.Start(lab.Scheduler)); err != nil {
+		t.Fatal(err)
+	}
+	told("count-1", 20)
+	told("count-2", 20)
+	h.Set("service", "rm", "count")
+	if err := <-done; err != nil {
+		t.Errorf("it ended with: %v", err)
+	}
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := map[string]int{}
+	for line := range strings.Lines(string(data)) {
+		var set, id string
+		var n int
+		if _, err := fmt.Sscanf(line, "%s | %s %d", &set, &id, &n); err != nil || n != last[id]+1 {
+			t.Errorf("after line %d of %s there is %q: %v", last[id], id, line, err)
+		}
+		last[id] = n
+	}
+	if len(last) != 3 {
+		t.Errorf("%d containers wrote, want 3", len(last))
+	}
 }

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestStampsAreTakenOff: of lines, of none, of those longer than an Engine's pieces, however
+// they are cut.
+func TestStampsAreTakenOff(t *testing.T) {
+	const at = "2026-11-29T02:03:04.00000000"
+	stamp := func(n string) string { return at + n + "Z " }
+	piece := strings.Repeat("x", longestPiece)
+	in := stamp("1") + "one\n" + stamp("2") + "\n" + stamp("3") + piece + stamp("3") + piece + stamp("3") + "end of a long one\n" +
+		stamp("4") + piece + "\n" + stamp("5") + "2026-01-01T00:00:00Z is a user's\n" + stamp("6") + "no end"
+	plain := "one\n\n" + piece + piece + "end of a long one\n" + piece + "\n2026-01-01T00:00:00Z is a user's\nno end"
+	for _, cut := range []int{1, 7, 31, 4096, len(in)} {
+		for _, shown := range []bool{false, true} {
+			var out bytes.Buffer
+			s := &stamped{w: &out, shown: shown}
+			for text := []byte(in); len(text) > 0; {
+				n := min(cut, len(text))
+				if wrote, err := s.Write(text[:n]); wrote != n || err != nil {
+					t.Fatalf("in pieces of %d: wrote %d of %d: %v", cut, wrote, n, err)
+				}
+				text = text[n:]
+			}
+			want := plain
+			if shown {
+				want = in
+			}
+			if got := out.String(); got != want {
+				t.Errorf("in pieces of %d, shown %v: %d bytes, want %d: %.200q", cut, shown, len(got), len(want), got)
+			}
+			if got := s.last.Format(time.RFC3339Nano); got+" " != stamp("6") {
+				t.Errorf("in pieces of %d: the last time is %s", cut, got)
+			}
+		}
+	}
+}
+
+// TestTextWithoutStampsStays is of who writes none.
+func TestTextWithoutStampsStays(t *testing.T) {
+	var out bytes.Buffer
+	s := &stamped{w: &out}
+	const text = "a line that has no time in front\n\nand one\n"
+	if _, err := s.Write([]byte(text)); err != nil || out.String() != text || !s.last.IsZero() {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
