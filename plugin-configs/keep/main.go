@@ -7,7 +7,8 @@
 // twice within half a second, and calls that meet no socket wait for 15 s. With keep
 // a daemon that crashes is no end of the plugin, and calls wait for the next one. It
 // stands for systemd, in its protocols: the daemon gets the socket as a listener, and
-// is killed when its watchdog was not heard for a minute.
+// is killed when its watchdog was not heard for a minute, or it was not heard at all 90 s
+// after its start.
 //
 // A daemon that ends with code 2 has a wrong configuration. Then keep ends too, so
 // that docker plugin enable fails.
@@ -40,6 +41,7 @@ const (
 // keeper runs a daemon.
 type keeper struct {
 	again    time.Duration // from its end to its next start, as RestartSec of the units
+	begin    time.Duration // until it is first heard, as systemd's own TimeoutStartSec
 	watchdog time.Duration // as WatchdogSec of the units
 	grace    time.Duration // how long one that is told to end with its stacks may take
 	socket   *os.File      // the plugin's
@@ -51,7 +53,7 @@ func main() {
 	if os.Getenv(stage) != "" {
 		err = become(os.Args[1:])
 	} else {
-		k := keeper{again: 100 * time.Millisecond, watchdog: time.Minute, grace: 5 * time.Second}
+		k := keeper{again: 100 * time.Millisecond, begin: 90 * time.Second, watchdog: time.Minute, grace: 5 * time.Second}
 		code, err = k.keep(context.Background(), os.Args[1:])
 	}
 	if err != nil {
@@ -94,14 +96,16 @@ func (k keeper) keep(ctx context.Context, args []string) (code int, err error) {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(stop)
-	for {
+	for lived := false; ; lived = true {
 		ended, stopped, err := k.once(ctx, fl.Args()[1:], stop)
 		code := exitCode(ended)
 		switch {
-		case err != nil:
+		case err != nil && !lived:
 			return 1, err
 		case stopped || code == badSetup:
 			return code, nil
+		case err != nil: // a full disk, want of memory: to end twice is to be disabled for good
+			ended = err
 		}
 		fmt.Fprintf(os.Stderr, "keep: %s ended: %v: it is started again\n", fl.Arg(1), ended)
 		select {
@@ -164,17 +168,17 @@ func (k keeper) once(ctx context.Context, argv []string, signals <-chan os.Signa
 	}
 	end := make(chan error, 1)
 	go func() { end <- cmd.Wait() }() // which once waits for
-	silent := time.NewTimer(time.Hour)
-	silent.Stop() // until the first message
+	silent, limit := time.NewTimer(k.begin), k.begin
 	defer silent.Stop()
 	for kill := unix.SIGABRT; ; { // of which its last words are where it hangs
 		select {
 		case err := <-end:
 			return err, stopped, nil
 		case <-well:
-			silent.Reset(k.watchdog)
+			limit = k.watchdog
+			silent.Reset(limit)
 		case <-silent.C:
-			fmt.Fprintf(os.Stderr, "keep: %s was not heard for %v: it is killed\n", argv[0], k.watchdog)
+			fmt.Fprintf(os.Stderr, "keep: %s was not heard for %v: it is killed\n", argv[0], limit)
 			_ = cmd.Process.Signal(kill)
 			kill = unix.SIGKILL
 			silent.Reset(k.grace)

@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeDaemon tells its process id to who connects; "silent" is heard of once and
-// hears neither SIGABRT nor SIGTERM.
+// fakeDaemon tells its process id to who connects; "silent" is heard of once, "mute" never,
+// and both hear neither SIGABRT nor SIGTERM.
 func fakeDaemon(mode string) int {
 	if mode == "wrong" {
 		return badSetup
@@ -55,8 +55,10 @@ func fakeDaemon(mode string) int {
 		fmt.Fprintln(os.Stderr, "the daemon has no socket:", ls, err)
 		return 1
 	}
-	if mode == "silent" {
+	if mode == "silent" || mode == "mute" {
 		signal.Ignore(syscall.SIGABRT, syscall.SIGTERM)
+	}
+	if mode == "silent" {
 		if ok, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); !ok || err != nil {
 			fmt.Fprintln(os.Stderr, "nobody hears:", err)
 			return 1
@@ -73,13 +75,13 @@ func fakeDaemon(mode string) int {
 }
 
 // start runs keep with the fake daemon. The exit code comes when it ends.
-func start(t *testing.T, mode string) (socket string, code <-chan int) {
+func start(t *testing.T, mode string, begin time.Duration) (socket string, code <-chan int) {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	socket = filepath.Join(t.TempDir(), "p", "x.sock")
 	ended := make(chan int, 1)
 	go func() {
-		k := keeper{again: 10 * time.Millisecond, watchdog: 300 * time.Millisecond, grace: 100 * time.Millisecond}
+		k := keeper{again: 10 * time.Millisecond, begin: begin, watchdog: 300 * time.Millisecond, grace: 100 * time.Millisecond}
 		n, err := k.keep(t.Context(), []string{socket, "/proc/self/exe", "daemon", mode})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -125,7 +127,7 @@ func stopKeep(t *testing.T, code <-chan int) int {
 
 // TestCallsWaitForTheNextLife of a daemon that was killed: none meets a closed door.
 func TestCallsWaitForTheNextLife(t *testing.T) {
-	socket, code := start(t, "well")
+	socket, code := start(t, "well", time.Hour)
 	for range 3 {
 		before := pid(t, socket)
 		if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
@@ -149,7 +151,7 @@ func TestCallsWaitForTheNextLife(t *testing.T) {
 }
 
 func TestWrongConfigurationEndsThePlugin(t *testing.T) {
-	_, code := start(t, "wrong")
+	_, code := start(t, "wrong", time.Hour)
 	select {
 	case n := <-code:
 		if n != badSetup {
@@ -163,15 +165,45 @@ func TestWrongConfigurationEndsThePlugin(t *testing.T) {
 	}
 }
 
-// TestOneThatHangsIsKilled, also when it holds out against SIGABRT.
+// TestOneThatHangsIsKilled, also when it holds out against SIGABRT, and when it hung before
+// it said anything.
 func TestOneThatHangsIsKilled(t *testing.T) {
-	socket, code := start(t, "silent")
+	for mode, begin := range map[string]time.Duration{"silent": time.Hour, "mute": 300 * time.Millisecond} {
+		t.Run(mode, func(t *testing.T) {
+			socket, code := start(t, mode, begin)
+			before := pid(t, socket)
+			testx.Eventually(t, 10*time.Second, func() error {
+				if after := pid(t, socket); after == before {
+					return fmt.Errorf("%d lives on", before)
+				}
+				return nil
+			})
+			stopKeep(t, code)
+		})
+	}
+}
+
+// TestWhatIsMissingForTheNextLifeIsWaitedFor: a plugin that ends twice is disabled for good.
+func TestWhatIsMissingForTheNextLifeIsWaitedFor(t *testing.T) {
+	socket, code := start(t, "well", time.Hour)
 	before := pid(t, socket)
-	testx.Eventually(t, 10*time.Second, func() error {
-		if after := pid(t, socket); after == before {
-			return fmt.Errorf("%d lives on", before)
-		}
-		return nil
-	})
+	tmp := os.TempDir()
+	if err := os.Rename(tmp, tmp+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-code:
+		t.Fatalf("keep ended with %d", n)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := os.Rename(tmp+".away", tmp); err != nil {
+		t.Fatal(err)
+	}
+	if after := pid(t, socket); after == before {
+		t.Errorf("%d answers after its end", before)
+	}
 	stopKeep(t, code)
 }
