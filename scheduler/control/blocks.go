@@ -210,7 +210,6 @@ func (d *draft) kept(h *api.Host, r *link.Report) (next []api.HostBlock) {
 		case moved == mostMoved:
 		case b.Leaving && r != nil && r.Revision >= d.blocked[h.Name] && slices.Contains(r.Returned, b):
 			moved++
-			d.freed = true
 			continue
 		case !b.Leaving && !d.needs(h, b):
 			moved++
