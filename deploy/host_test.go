@@ -42,7 +42,7 @@ is() { [ "$2" = "$3" ] || { echo "$1: is $2, want $3"; exit 1; }; }
 func onHost(t *testing.T, script string) {
 	t.Helper()
 	testx.Need(t, testx.Root)
-	for _, f := range []string{"lib", "install", "down", "debian/preinst", "debian/postinst", "debian/prerm", "debian/postrm"} {
+	for _, f := range []string{"lib", "install", "down", "demo", "debian/preinst", "debian/postinst", "debian/prerm", "debian/postrm"} {
 		if _, err := os.ReadFile(f); err != nil { // a kept result of this test is of these scripts
 			t.Fatal(err)
 		}
@@ -148,5 +148,26 @@ rm bin/docker-set
 refused "sets" deploy/down
 ln -s docker-mos bin/docker-set
 deploy/down
+`)
+}
+
+// TestNobodyIsAskedWhereNobodyReads: at a terminal docker mos asks, and what demo and down throw
+// away is not to be waited for.
+func TestNobodyIsAskedWhereNobodyReads(t *testing.T) {
+	onHost(t, `rmdir /run/systemd/system /run/systemd
+printf '#!/bin/sh
+case $* in
+*"trash purge"*) [ ! -t 0 ] || case $* in *--force*) ;; *) echo "$*" >>/tmp/asked ;; esac ;;
+*status*) echo 0 ;;
+*host?ls*) echo active ;;
+*count=100*) exit 1 ;;
+esac
+' >bin/docker-mos
+for p in bin/docker-set /tmp/cmd/docker /tmp/cmd/go; do ln -s /tmp/repo/bin/docker-mos $p; done
+perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => "/run/mos/mos-lvm.sock", Listen => 1) or die'
+for line in deploy/demo deploy/down; do
+	script -qec $line /tmp/said >/dev/null </dev/null || { cat /tmp/said; exit 1; }
+done
+is "what was asked" "$(cat /tmp/asked 2>/dev/null)" ""
 `)
 }
