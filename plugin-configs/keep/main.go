@@ -63,10 +63,13 @@ func main() {
 }
 
 // become turns this process into the daemon. Only it knows the process id that the
-// protocol of socket activation wants.
+// protocol of socket activation wants. A daemon that panics dies of a signal, which leaves
+// no core: Go's own code for it is that of a wrong configuration.
 func become(argv []string) error {
 	_ = os.Unsetenv(stage)
-	if err := os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())); err != nil {
+	err := errors.Join(os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())), os.Setenv("GOTRACEBACK", "crash"),
+		unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}))
+	if err != nil {
 		return err
 	}
 	return fmt.Errorf("run %s: %w", argv[0], syscall.Exec(argv[0], argv, os.Environ())) //nolint:gosec // what to run is the plugin's own configuration

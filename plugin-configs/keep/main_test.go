@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 // fakeDaemon tells its process id to who connects; "silent" is heard of once, "mute" never,
-// and both hear neither SIGABRT nor SIGTERM.
+// and both hear neither SIGABRT nor SIGTERM. "panic" does so when it has told.
 func fakeDaemon(mode string) int {
 	if mode == "wrong" {
 		return badSetup
@@ -71,6 +71,9 @@ func fakeDaemon(mode string) int {
 		}
 		fmt.Fprint(c, os.Getpid())
 		_ = c.Close()
+		if mode == "panic" {
+			panic("as daemons do")
+		}
 	}
 }
 
@@ -148,6 +151,21 @@ func TestCallsWaitForTheNextLife(t *testing.T) {
 	if n := stopKeep(t, code); n != 1 {
 		t.Errorf("keep ended with %d, the daemon died of a signal", n)
 	}
+}
+
+// TestAPanicIsNoWrongConfiguration, though Go's code for it is the same.
+func TestAPanicIsNoWrongConfiguration(t *testing.T) {
+	socket, code := start(t, "panic", time.Hour)
+	before := pid(t, socket)
+	if after := pid(t, socket); after == before {
+		t.Errorf("%d answers after its end", before)
+	}
+	select {
+	case n := <-code:
+		t.Fatalf("keep ended with %d", n)
+	default:
+	}
+	stopKeep(t, code)
 }
 
 func TestWrongConfigurationEndsThePlugin(t *testing.T) {
