@@ -171,3 +171,20 @@ done
 is "what was asked" "$(cat /tmp/asked 2>/dev/null)" ""
 `)
 }
+
+// TestDownEndsNothingOfAnotherCopy, but names it, as up does; and whose copy is gone, by its process.
+func TestDownEndsNothingOfAnotherCopy(t *testing.T) {
+	onHost(t, `rmdir /run/systemd/system /run/systemd
+printf '#!/bin/sh\nexit 1\n' >/tmp/cmd/docker
+chmod 755 /tmp/cmd/docker
+mkdir -p /tmp/other/bin
+cp /bin/sleep /tmp/other/bin/mosd
+/tmp/other/bin/mosd 1000 >/dev/null 2>&1 &
+trap "kill $!" EXIT
+echo $! >/run/mos/mosd.pid
+refused "make down in /tmp/other" deploy/down
+rm -r /tmp/other
+refused "kill $!" deploy/down
+kill -0 $!
+`)
+}
