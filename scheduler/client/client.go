@@ -322,6 +322,32 @@ func (c *Client) Status(ctx context.Context) (*api.ClusterStatus, error) {
 	return read[*api.ClusterStatus](ctx, c, call{method: http.MethodGet, path: "/v1/status"})
 }
 
+// Usage is what hosts and sets use, all that the query wants; its tenant is by who asks.
+func (c *Client) Usage(ctx context.Context, q api.MeasuredQuery) ([]*api.Measured, error) {
+	var all []*api.Measured
+	for {
+		page, err := c.UsagePage(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, page.Items...); page.Continue == "" {
+			return all, nil
+		}
+		q.Continue = page.Continue
+	}
+}
+
+// UsagePage is one page of [Client.Usage].
+func (c *Client) UsagePage(ctx context.Context, q api.MeasuredQuery) (*api.Page[api.Measured], error) {
+	query := Filter{Service: q.Service, Host: q.Host, Limit: q.Limit}.query()
+	for key, value := range map[string]string{"of": q.Of, "continue": q.Continue} {
+		if value != "" {
+			query.Set(key, value)
+		}
+	}
+	return read[*api.Page[api.Measured]](ctx, c, call{method: http.MethodGet, path: "/v1/usage", query: query})
+}
+
 // CreateToken makes a token, whose secret is in the answer only.
 func (c *Client) CreateToken(ctx context.Context, ask api.TokenRequest) (*api.NewTokenSecret, error) {
 	return read[*api.NewTokenSecret](ctx, c, call{method: http.MethodPost, path: "/v1/tokens", body: ask})

@@ -150,6 +150,7 @@ func TestTheClientIsTheDocuments(t *testing.T) {
 	_, _ = c.Explain(ctx, "one", "h")
 	_, _ = c.Plan(ctx, &api.Service{})
 	_, _ = c.Status(ctx)
+	_, _ = c.Usage(ctx, api.MeasuredQuery{Of: api.OnlySets, Service: "s", Host: "h", Limit: 1})
 	_, _ = c.Session(ctx, "one", session.Request{})
 	for range client.Watch[api.Host](ctx, c, 1) {
 		break

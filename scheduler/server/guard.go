@@ -30,6 +30,7 @@ type call struct {
 	Caller
 
 	name string // of the resource
+	via  string // the mos-scheduler that passed it on
 }
 
 type callKey struct{}
@@ -100,7 +101,7 @@ func (c *call) sees(r api.Resource) bool {
 func (s *Server) guard(ctx huma.Context, next func(huma.Context)) {
 	o, _ := ctx.Operation().Metadata["operation"].(operation)
 	began := time.Now()
-	c := &call{name: ctx.Param("name")}
+	c := &call{name: ctx.Param("name"), via: ctx.Header(api.HeaderVia)}
 	var err error
 	c.Caller, err = s.identify(ctx.Context(), ctx.Header("Authorization"), ctx.TLS())
 	if err == nil {

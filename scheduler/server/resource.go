@@ -175,6 +175,9 @@ func serve[T any, R resource[T]](s *Server, k kind[R]) {
 	})
 }
 
+// usualLimit is how many items a page has where nobody says.
+const usualLimit = 500
+
 type listInput struct {
 	Limit    int      `doc:"Items of a page at most; 500 if nothing is said. With a filter a page may have fewer." maximum:"5000" minimum:"0" query:"limit"`
 	Continue string   `doc:"That of the page before."                                                              query:"continue"`
@@ -197,9 +200,8 @@ func (q listInput) has(labels map[string]string) bool {
 }
 
 func list[T any, R resource[T]](ctx context.Context, s *Server, k kind[R], q listInput) (*output, error) {
-	const usual = 500
 	if q.Limit == 0 {
-		q.Limit = usual
+		q.Limit = usualLimit
 	}
 	if k.passes == nil && (q.Service != "" || q.Host != "" || q.On != "") {
 		return nil, fault.Invalid("service and host are filters of sets, on is one of events: %ss have neither", k.one)

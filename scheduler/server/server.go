@@ -30,6 +30,9 @@ type Control interface {
 	DryRun(ctx context.Context, s *api.Service) (*api.Forecast, error)
 	// Plan fills in the moves of a rebalance.
 	Plan(ctx context.Context, o *api.Operation) error
+	// Usage is a page of what hosts and sets use. It is of class Unavailable where this process
+	// does not lead.
+	Usage(ctx context.Context, q api.MeasuredQuery) (*api.Page[api.Measured], error)
 }
 
 // Config is that of a server. Store and Log are required.
@@ -106,6 +109,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.resources()
 	s.watches()
 	s.questions()
+	s.usage()
 	s.tokens()
 	s.describeSession()
 	s.mux.HandleFunc("POST "+pathSession, s.session)
@@ -191,4 +195,8 @@ func (noControl) DryRun(context.Context, *api.Service) (*api.Forecast, error) {
 
 func (noControl) Plan(context.Context, *api.Operation) error {
 	return fault.Later("this process has no controllers that could plan")
+}
+
+func (noControl) Usage(context.Context, api.MeasuredQuery) (*api.Page[api.Measured], error) {
+	return nil, fault.Later("this process has no controllers that hosts could tell what they use")
 }
