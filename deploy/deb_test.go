@@ -70,3 +70,27 @@ func TestAPackageIsWholeOrNotThere(t *testing.T) {
 	}
 	check("mosdocker_1_amd64.deb: whole")
 }
+
+// TestAPackageKnowsItsCommit, or says why not: git tells a stranger nothing, root neither, and
+// a package without a commit is older than all others.
+func TestAPackageKnowsItsCommit(t *testing.T) {
+	if _, err := os.Stat("../.git"); err != nil {
+		t.Skip("this is no repository")
+	}
+	if _, err := os.ReadFile("deb"); err != nil { // a kept result of this test is of this script
+		t.Fatal(err)
+	}
+	bin, out := tools(t, `printf whole >"$file"`), t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho 'fatal: dubious ownership' >&2\nexit 128\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), "./deb", out)
+	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	text, err := c.CombinedOutput()
+	if err == nil || !strings.Contains(string(text), "dubious ownership") {
+		t.Errorf("it says %q, %v", text, err)
+	}
+	if files, err := os.ReadDir(out); err != nil || len(files) != 0 {
+		t.Errorf("the folder has %v, %v", files, err)
+	}
+}
