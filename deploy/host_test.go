@@ -188,3 +188,16 @@ refused "kill $!" deploy/down
 kill -0 $!
 `)
 }
+
+// TestOneThatDoesNotStartLeavesTheOthersInstalled: none of them is missing at the next boot.
+func TestOneThatDoesNotStartLeavesTheOthersInstalled(t *testing.T) {
+	onHost(t, `printf '#!/bin/sh\necho "systemctl $*" >>/tmp/did; case $* in restart*mosbridge*) exit 1 ;; esac\n' >/tmp/cmd/systemctl
+refused "not all" deploy/install
+for unit in mosbridge.socket mosbridge.service mos-lvm.socket mos-lvm.service mos-authz.socket mos-authz.service mosd.service mos-set-caps.service; do
+	grep -q "enable.* $unit" /tmp/did || { echo "$unit is not enabled: $(cat /tmp/did)"; exit 1; }
+done
+for unit in mosbridge mos-lvm mos-authz mosd mos-scheduler; do
+	grep -q "restart.* $unit.service" /tmp/did || { echo "$unit is not started: $(cat /tmp/did)"; exit 1; }
+done
+`)
+}
