@@ -195,8 +195,8 @@ func (c *cluster) flag(cmd *cobra.Command) {
 }
 
 // local refuses --cluster where a command is about one Engine.
-func (c *cluster) local(cmd *cobra.Command) error {
-	if c.name == "" {
+func (c *cluster) local(cmd *cobra.Command, args []string) error {
+	if c.name == "" || c.topOf(cmd, args) {
 		return nil
 	}
 	for p := cmd; p != nil; p = p.Parent() {
@@ -204,7 +204,7 @@ func (c *cluster) local(cmd *cobra.Command) error {
 			return nil
 		}
 	}
-	return usage("%s works on the Engine of the current context: with --cluster take service, host, network, operation, quota, rebalance or explain", cmd.CommandPath())
+	return usage("%s works on the Engine of the current context: with --cluster take service, host, network, operation, quota, rebalance or explain, or top without a set", cmd.CommandPath())
 }
 
 // clusterWide marks commands that ask a scheduler.

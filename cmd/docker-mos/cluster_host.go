@@ -16,7 +16,7 @@ import (
 
 func (c *cluster) host() *cobra.Command {
 	cmd := c.group("host", "Hosts of a cluster")
-	cmd.AddCommand(c.hostLs(), clusterInspect[api.Host](c, "inspect [OPTIONS] HOST...", "Show all of hosts", c.hosts), c.hostDrain(),
+	cmd.AddCommand(c.hostLs(), c.hostTop(), clusterInspect[api.Host](c, "inspect [OPTIONS] HOST...", "Show all of hosts", c.hosts), c.hostDrain(),
 		c.hostChange("cordon", "Give hosts no more sets; those they have stay", wish("availability", api.Cordoned)),
 		c.hostChange("activate", "Let hosts take sets again", wish("availability", nil)),
 		c.hostChange("fence", "Give your word that nothing of a lost host runs or reaches a network: sets with a fixed address or a volume then run elsewhere", wish("fenced", true)),

@@ -27,7 +27,7 @@ import (
 func (c *cluster) service() *cobra.Command {
 	cmd := c.group("service", "Services: sets that a scheduler keeps on many hosts")
 	cmd.AddCommand(c.serviceCreate(), c.serviceLs(), c.servicePs(), c.serviceInspect(), c.serviceScale(), c.serviceUpdate(), c.serviceRm(),
-		c.rollout(), c.serviceEvents(), c.serviceLogs(), c.serviceExec(), c.serviceTop())
+		c.rollout(), c.serviceEvents(), c.serviceLogs(), c.serviceExec(), c.serviceTop(), c.serviceStats())
 	return cmd
 }
 

@@ -88,7 +88,7 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 			}
 			return 0
 		}}
-		work.Go(func() { host.Run(ctx, func() link.Controller { return c }) })
+		work.Go(func() { host.Run(ctx, func() link.Controller { return measuring{c} }) })
 	}
 	env.Defer(func() {
 		end()
@@ -105,6 +105,20 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 		}
 		return nil
 	})
+}
+
+// measuring has hosts report what they use: the more, the higher their number and that of the set.
+type measuring struct{ link.Controller }
+
+func (m measuring) Report(ctx context.Context, r link.Report) (link.Lease, error) {
+	n := int64(r.Host[1] - '0')
+	r.Usage = &link.Usage{At: r.Sent, Host: api.Use{CPU: 2000 * n, Memory: 4 * n << 30, Received: 1 << 20, Sent: 2 << 20}}
+	for _, s := range r.Sets {
+		if slot := int64(s.Name[len(s.Name)-1] - '0'); slot < 6 { // of others nothing is known yet
+			r.Usage.Sets = append(r.Usage.Sets, link.SetUsage{Name: s.Name, Use: api.Use{CPU: 150 * slot, Memory: (9 - slot) << 20, Received: -1, Sent: -1, Written: slot << 10}})
+		}
+	}
+	return m.Controller.Report(ctx, r)
 }
 
 // saying is hosts whose containers say who they are; a command ends with 3.

@@ -36,7 +36,7 @@ func newSet(cli command.Cli) *cobra.Command {
 	of := &cluster{of: s}
 	of.flag(cmd)
 	cmd.PersistentPreRunE = func(c *cobra.Command, args []string) error {
-		if err := of.local(c); err != nil {
+		if err := of.local(c, args); err != nil {
 			return helpedBy(c, err)
 		}
 		s.signals.listen()
@@ -47,7 +47,7 @@ func newSet(cli command.Cli) *cobra.Command {
 		s.up(), s.plan(), s.diff(), s.validate(), s.schema(),
 		s.ls(), s.ps(), s.inspect(), s.logs(), s.events(),
 		s.stop(), s.start(), s.restart(), s.rm(), s.update(), s.history(), s.rollback(), s.resize(), s.heal(),
-		s.exec(), s.attach(), s.top(), s.cp(), s.debug(), s.stats(), s.caps(),
+		s.exec(), s.attach(), of.orTop(s.top()), s.cp(), s.debug(), s.stats(), s.caps(),
 		of.service(), of.host(), of.network(), of.explain(), of.operation(), of.quota(), of.rebalance(),
 	)
 	ownHelp(cmd)

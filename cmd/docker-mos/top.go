@@ -32,49 +32,71 @@ func sortKeys() map[string]func(api.Use) float64 {
 func newTop() *cobra.Command {
 	m := &mosd{}
 	l := topList()
-	var by string
-	var once bool
-	var every time.Duration
+	f := &topFlags{}
 	cmd := &cobra.Command{
 		Use: "top [OPTIONS] [SET...]", Short: "Show what sets, containers and the host use, live",
-		Long:    "mosd measures that without asking the Engine, so it is shown also while that hangs. Containers stand below their sets. Not on a terminal, or with another --format than a table, it is printed once.",
+		Long:    "mosd measures that without asking the Engine, so it is shown also while that hangs. Containers stand below their sets. " + onceElsewhere,
 		Example: "docker mos top\ndocker mos top --no-stream --sort memory web",
 		Args:    func(*cobra.Command, []string) error { return nil }, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVar(&m.socket, "mosd-socket", mosdSocket(), "Socket of mosd")
-	cmd.Flags().StringVar(&by, "sort", "cpu", `What has the most first: "cpu", "memory", "net", "io"; or "name"`)
-	cmd.Flags().BoolVar(&once, "no-stream", false, "Print once")
-	cmd.Flags().DurationVar(&every, "interval", 2*time.Second, "Time between two looks")
-	complete(cmd, "sort", "cpu", "memory", "net", "io", "name")
+	f.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		key := sortKeys()[by]
-		switch {
-		case key == nil && by != "name":
-			return usage("--sort %s is not known: want cpu, memory, net, io or name", by)
-		case every < 100*time.Millisecond:
-			return usage("--interval %v is too short: give 100ms at least", every)
+		if err := f.check(); err != nil {
+			return err
 		}
 		if err := l.check(); err != nil {
 			return err
 		}
-		look := func(ctx context.Context, out io.Writer) error {
+		return f.show(cmd, l.format, l.quiet, func(ctx context.Context, out io.Writer) error {
 			t, err := api.New(m.socket).Top(ctx)
 			if err != nil {
 				return err
 			}
-			uses, err := arrange(t.Uses, args, key)
+			uses, err := arrange(t.Uses, args, sortKeys()[f.by])
 			if err != nil {
 				return err
 			}
 			return l.to(out, cmd.ErrOrStderr(), uses)
-		}
-		if once || l.quiet || !strings.HasPrefix(l.format, "table") || !terminal(cmd.OutOrStdout()) {
-			return look(cmd.Context(), cmd.OutOrStdout())
-		}
-		return live(cmd, every, look)
+		})
 	}
 	l.flags(cmd)
 	return cmd
+}
+
+const onceElsewhere = "Not on a terminal, or with another --format than a table, it is printed once."
+
+// topFlags are those of commands that show what is used.
+type topFlags struct {
+	by    string
+	once  bool
+	every time.Duration
+}
+
+func (f *topFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.by, "sort", "cpu", `What has the most first: "cpu", "memory", "net", "io"; or "name"`)
+	cmd.Flags().BoolVar(&f.once, "no-stream", false, "Print once")
+	cmd.Flags().DurationVar(&f.every, "interval", 2*time.Second, "Time between two looks")
+	complete(cmd, "sort", "cpu", "memory", "net", "io", "name")
+}
+
+// check refuses what cannot be understood.
+func (f *topFlags) check() error {
+	switch {
+	case !slices.Contains([]string{"cpu", "memory", "net", "io", "name"}, f.by):
+		return usage("--sort %s is not known: want cpu, memory, net, io or name", f.by)
+	case f.every < 100*time.Millisecond:
+		return usage("--interval %v is too short: give 100ms at least", f.every)
+	}
+	return nil
+}
+
+// show prints what look writes, live where a table goes to a terminal.
+func (f *topFlags) show(cmd *cobra.Command, format string, quiet bool, look func(context.Context, io.Writer) error) error {
+	if f.once || quiet || !strings.HasPrefix(format, "table") || !terminal(cmd.OutOrStdout()) {
+		return look(cmd.Context(), cmd.OutOrStdout())
+	}
+	return live(cmd, f.every, look)
 }
 
 // live shows what look writes again and again, until somebody ends it.

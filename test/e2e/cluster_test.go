@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -39,6 +40,7 @@ func TestOneHostIsACluster(t *testing.T) {
 			h.Set("service", "create", "-f", serviceFile(t, "1"))
 			runs(t, h, 3, "1")
 			h.Talks("web-1.app", h.IP("web-2.infra", "prod"))
+			tellsUse(t, h)
 			h.Set("service", "scale", "web=6")
 			runs(t, h, 6, "1")
 			h.Set("service", "scale", "web=3")
@@ -78,6 +80,54 @@ func TestOneHostIsACluster(t *testing.T) {
 			h.Set("host", "drain", "h1")
 		})
 	}
+}
+
+// tellsUse has a set take all the processor time that it was given, a tenth of a core, and waits
+// until the cluster says so, and that another takes little.
+func tellsUse(t *testing.T, h *lab.Host) {
+	t.Helper()
+	h.D("exec", "-d", "web-1.app", "sh", "-c", "echo $$ >/busy; while :; do :; done")
+	said := map[string]string{}
+	figures := func(args ...string) (cpu, memory float64, err error) {
+		out, err := h.TrySet(append(args, "--format", "json")...)
+		var m struct {
+			Use *struct {
+				CPU    float64 `json:"cpu"`
+				Memory float64 `json:"memory"`
+			} `json:"use"`
+		}
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &m)
+		}
+		if err == nil && m.Use == nil {
+			err = errors.New("nothing is known")
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", out, err)
+		}
+		said[strings.Join(args, " ")] = out
+		return m.Use.CPU, m.Use.Memory, nil
+	}
+	testx.Eventually(t, 60*time.Second, func() error {
+		busy, memory, err := figures("service", "stats", "web", "--filter", "name=web-1")
+		idle, _, ierr := figures("service", "stats", "web", "--filter", "name=web-2")
+		host, hostMemory, herr := figures("host", "top", "h1")
+		if err = errors.Join(err, ierr, herr); err != nil {
+			return err
+		}
+		// The container may take 80 % of its set's tenth of a core, and 80 % of 32 MiB.
+		if busy < 60 || busy > 110 || idle > 30 || memory < 1<<18 || memory > 32<<20 || host < busy || hostMemory < memory {
+			return fmt.Errorf("web-1 takes %v thousandths of a core and %v bytes, web-2 %v, the host %v and %v", busy, memory, idle, host, hostMemory)
+		}
+		return nil
+	})
+	for of, is := range said {
+		t.Logf("%s: %s", of, strings.TrimSpace(is))
+	}
+	if out := h.Set("service", "stats", "--no-stream"); !strings.Contains(out, "/ 32MiB") {
+		t.Errorf("what is used: %s", out)
+	}
+	h.D("exec", "web-1.app", "sh", "-c", "kill $(cat /busy)")
 }
 
 // runs waits until so many sets of the service run on the host, all of a version, and
