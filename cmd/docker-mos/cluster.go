@@ -112,7 +112,11 @@ func (c *cluster) ask(cmd *cobra.Command, f func(context.Context, *client.Client
 		return err
 	}
 	defer cl.Close()
-	return clusterError(cl, f(ctx, cl))
+	err = f(ctx, cl)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return failure(context.Cause(ctx), "%s was interrupted", cmd.CommandPath())
+	}
+	return clusterError(cl, err)
 }
 
 func clusterError(c *client.Client, err error) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -113,33 +112,38 @@ func (c *cluster) hostDrain() *cobra.Command {
 			if err != nil || w.detach {
 				return err
 			}
-			return w.empty(ctx, cl, name)
+			return w.empty(ctx, cmd, cl, name)
 		})
 	}
 	return cmd
 }
 
 // empty waits until no set is on a host.
-func (w *waiting) empty(ctx context.Context, cl *client.Client, host string) error {
+func (w *waiting) empty(ctx context.Context, cmd *cobra.Command, cl *client.Client, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
+	say := newProgress(cmd)
+	defer say.end()
+	has := ""
 	for {
 		sets, err := client.List[api.SetInstance](ctx, cl, client.Filter{Host: host})
 		if err == nil && len(sets.Items) == 0 {
 			return nil
 		}
 		if err == nil {
+			var names []string
+			for _, s := range sets.Items {
+				names = append(names, s.Name)
+			}
+			has = "it has " + strings.Join(names, ", ")
+			say.text("host "+host, has)
 			for _, err = range client.Watch[api.SetInstance](ctx, cl, sets.Revision) {
 				break // something changed
 			}
 		}
 		switch {
-		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			var names []string
-			for _, s := range sets.Items {
-				names = append(names, s.Name)
-			}
-			return hinted(failure(errdefs.ErrUnavailable, "host %s is not empty within %s: it has %s", host, w.timeout, strings.Join(names, ", ")),
+		case ctx.Err() != nil:
+			return hinted(failure(w.over(ctx), "host %s is not empty %s: %s", host, w.until(ctx), has),
 				"sets with a volume stay: scale their services, or remove them", "docker set explain SERVICE says why others have nowhere to go")
 		case err != nil && !errdefs.IsUnavailable(err) && !errdefs.IsOutOfRange(err):
 			return err

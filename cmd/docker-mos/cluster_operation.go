@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -91,11 +90,12 @@ func (w *waiting) ended(ctx context.Context, cmd *cobra.Command, c *client.Clien
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	say := newProgress(cmd)
+	defer say.end()
 	far := ""
 	for now, err := range follow(ctx, c, o) {
 		switch {
-		case errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return hinted(failure(errdefs.ErrUnavailable, "operation %s did not end within %s: %s", o.Name, w.timeout, far),
+		case err != nil && ctx.Err() != nil:
+			return hinted(failure(w.over(ctx), "operation %s did not end %s: %s", o.Name, w.until(ctx), far),
 				"it goes on: docker set operation wait "+o.Name, "docker set operation cancel "+o.Name+" ends it")
 		case err != nil:
 			return err

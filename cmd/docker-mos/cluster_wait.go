@@ -38,11 +38,12 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	say := newProgress(cmd)
+	defer say.end()
 	why := ""
 	for now, err := range follow(ctx, c, s) {
 		switch {
-		case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return hinted(failure(errdefs.ErrUnavailable, "service %s is not as wished within %s: %s", s.Name, w.timeout, why),
+		case err != nil && ctx.Err() != nil:
+			return hinted(failure(w.over(ctx), "service %s is not as wished %s: %s", s.Name, w.until(ctx), why),
 				"the scheduler goes on: docker set service ps "+s.Name+" and docker set explain "+s.Name+" say how far it is")
 		case err != nil:
 			return err
@@ -62,6 +63,22 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 		say.text(s.Name, why)
 	}
 	return nil
+}
+
+// over is the class of what ends a wait: its time, or a signal.
+func (w *waiting) over(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errdefs.ErrUnavailable
+	}
+	return context.Cause(ctx)
+}
+
+// until is how long it was waited, in words.
+func (w *waiting) until(ctx context.Context) string {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Sprintf("within %s", w.timeout)
+	}
+	return "yet"
 }
 
 // takenBack is why the last update of a service was, as an error. The event that tells it is

@@ -24,7 +24,9 @@ type progress struct {
 
 	mu     sync.Mutex // guards all below
 	said   time.Time
-	theirs bool // the daemon says it, and knows better
+	theirs bool        // the daemon says it, and knows better
+	last   string      // text that was said
+	due    *time.Timer // says the text that came too soon
 }
 
 func newProgress(cmd *cobra.Command) *progress {
@@ -64,15 +66,37 @@ func (p *progress) say(object string, done, total uint64) {
 	remark(p.w, "%s %s: %s", p.verb, object, far)
 }
 
-// text is for what is not bytes.
+// text is for what is not bytes. What comes too soon is said when its time is there, unless
+// something else came meanwhile: it may be the last for long.
 func (p *progress) text(object, far string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.w == nil || time.Since(p.said) < progressEvery {
+	if p.w == nil {
 		return
 	}
-	p.said = time.Now()
-	remarkBy(p.w, "set", "%s: %s", object, far)
+	if p.due != nil {
+		p.due.Stop()
+	}
+	line := object + ": " + far
+	p.due = time.AfterFunc(progressEvery-time.Since(p.said), func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.w == nil || line == p.last {
+			return
+		}
+		p.said, p.last = time.Now(), line
+		remarkBy(p.w, "set", "%s", line)
+	})
+}
+
+// end has nothing more be said.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.w = nil
+	if p.due != nil {
+		p.due.Stop()
+	}
 }
 
 // counter counts what goes through it.

@@ -42,6 +42,28 @@ func TestProgressIsSaidOnceASecond(t *testing.T) {
 	})
 }
 
+// TestTextThatComesTooSoonIsSaidLater: what a wait begins with may be all that comes for minutes.
+func TestTextThatComesTooSoonIsSaidLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		p := newProgress(&cobra.Command{Use: "scale"})
+		p.w = &said
+		p.text("web", "3 of 6 sets are ready")
+		p.text("web", "4 of 6 sets are ready: no host for set web-5")
+		time.Sleep(time.Hour)
+		p.text("web", "4 of 6 sets are ready: no host for set web-5")
+		time.Sleep(time.Hour)
+		p.text("web", "5 of 6 sets are ready")
+		p.text("web", "as wished")
+		p.end()
+		time.Sleep(time.Hour)
+		want := "docker set: web: 4 of 6 sets are ready: no host for set web-5\n"
+		if diff := cmp.Diff(want, said.String()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestProgressNeedsATerminal(t *testing.T) {
 	cmd := &cobra.Command{Use: "export"}
 	var out strings.Builder
