@@ -146,7 +146,7 @@ func TestTheBundleComesAndGoes(t *testing.T) {
 	long(t, "hosts")
 	testx.Need(t, testx.VM)
 	deb := debPackage(t)
-	s := install(t, vm.Config{MemoryMiB: 2048})
+	s := install(t, vm.Config{})
 	s.MustCopy(t, deb, "/root/"+filepath.Base(deb))
 	deb = "/root/" + filepath.Base(deb)
 	s.sh("systemctl enable --now mosd")
