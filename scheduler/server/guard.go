@@ -67,7 +67,7 @@ func (c *call) may(v verb, kind api.Kind, name string) error {
 		if !slices.Contains([]api.Kind{api.Services, api.SetInstances, api.Events}, kind) {
 			return denied("%s: it has services only", kind)
 		}
-		if name != "" && !c.owns(name) {
+		if name != "" && !c.owns(kind, name) {
 			return denied("%s: the names of its own begin with %s-", name, c.Tenant)
 		}
 		return nil
@@ -76,8 +76,12 @@ func (c *call) may(v verb, kind api.Kind, name string) error {
 	return denied("%s", kind)
 }
 
-// owns says whether a service or set of this name is the caller's.
-func (c *call) owns(name string) bool {
+// owns says whether a service or set of this name is the caller's. A set, SERVICE-SLOT, is whose
+// its service is: shop-1 may be of a service shop, which is not tenant shop's.
+func (c *call) owns(kind api.Kind, name string) bool {
+	if kind == api.SetInstances {
+		name = name[:max(0, strings.LastIndexByte(name, '-'))]
+	}
 	return c.Role != api.Tenant || c.Tenant != "" && api.TenantOf(name) == c.Tenant
 }
 
@@ -88,11 +92,11 @@ func (c *call) sees(r api.Resource) bool {
 	}
 	switch r := r.(type) {
 	case *api.Event:
-		return r.Spec.On.Kind != api.Hosts && c.owns(r.Spec.On.Name)
+		return r.Spec.On.Kind != api.Hosts && c.owns(r.Spec.On.Kind, r.Spec.On.Name)
 	case *api.Quota:
 		return r.Name == c.Tenant
 	case *api.Service, *api.SetInstance:
-		return c.owns(r.Head().Name)
+		return c.owns(r.Kind(), r.Head().Name)
 	}
 	return false
 }

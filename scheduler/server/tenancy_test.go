@@ -12,6 +12,7 @@ import (
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/client"
 	"github.com/mosdocker/mosdocker/scheduler/server"
+	"github.com/mosdocker/mosdocker/scheduler/state"
 )
 
 // shopService is one of tenant shop, of a set with more members than those that it names.
@@ -118,5 +119,51 @@ func TestTenantsDoNotOutrankOthers(t *testing.T) {
 	must(t, err)
 	if _, err := client.Patch[api.Service](t.Context(), shop, s.Name, map[string]any{"spec": map[string]any{"placement": map[string]any{"priority": 1}}}, client.Change{}); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("a priority by a patch: %v", err)
+	}
+}
+
+// TestATenantsSetsAreThoseOfItsServices: not those of a service that has the tenant's name, whose
+// own names begin with it, too.
+func TestATenantsSetsAreThoseOfItsServices(t *testing.T) {
+	r := newRig(t, server.Config{})
+	b := r.store.Batch(nil)
+	for _, service := range []string{"shop", "shop-web"} {
+		set := &api.SetInstance{Meta: api.Meta{Name: service + "-1"}, Spec: api.SetSpec{Service: service, Slot: 1, ServiceGeneration: 1, Set: web(service, 1).Spec.Set}}
+		b.Create(set)
+		b.Create(&api.Event{Meta: api.Meta{Name: "of-" + service}, Spec: api.EventSpec{On: api.Reference{Kind: api.SetInstances, Name: set.Name}, What: "placed"}})
+	}
+	at, err := b.Commit(t.Context())
+	must(t, err)
+	shop := r.bearer(t, api.TokenRequest{Name: "shop", Role: api.Tenant, Tenant: "shop"})
+	sets, err := client.List[api.SetInstance](t.Context(), shop, client.Filter{})
+	must(t, err)
+	if len(sets.Items) != 1 || sets.Items[0].Name != "shop-web-1" {
+		t.Errorf("it sees %d sets", len(sets.Items))
+	}
+	events, err := client.List[api.Event](t.Context(), shop, client.Filter{})
+	must(t, err)
+	if len(events.Items) != 1 || events.Items[0].Spec.On.Name != "shop-web-1" {
+		t.Errorf("it sees %d events", len(events.Items))
+	}
+	_, err = client.Get[api.SetInstance](t.Context(), shop, "shop-1")
+	if !errdefs.IsPermissionDenied(err) {
+		t.Errorf("it reads another's: %v", err)
+	}
+	if _, err := shop.Session(t.Context(), "shop-1", cat); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("it enters another's: %v", err)
+	}
+	for _, name := range []string{"shop-1", "shop-web-1"} {
+		set, err := state.Get[api.SetInstance](t.Context(), r.store, name)
+		must(t, err)
+		must(t, r.store.Delete(t.Context(), set))
+	}
+	for told, err := range client.Watch[api.SetInstance](t.Context(), shop, at) {
+		must(t, err)
+		if told.What != api.Bookmark {
+			if told.Name != "shop-web-1" {
+				t.Errorf("it is told of %s", told.Name)
+			}
+			break
+		}
 	}
 }

@@ -194,7 +194,7 @@ func seen(c *call, step state.Step) iter.Seq2[state.Change, bool] {
 		if ch.Resource != nil {
 			return !c.sees(ch.Resource)
 		}
-		return c.Role == api.Tenant && (ch.Kind == api.Events || !c.owns(ch.Name))
+		return c.Role == api.Tenant && (ch.Kind == api.Events || !c.owns(ch.Kind, ch.Name))
 	})
 	return func(yield func(state.Change, bool) bool) {
 		for i, ch := range all {
