@@ -77,7 +77,6 @@ func (c *Controller) usageOf(l *lead, host string, q api.MeasuredQuery, page *ap
 	if h == nil {
 		return nil
 	}
-	told := c.toldBy(l, host)
 	of := api.Measured{Host: host, Capacity: h.Status.Capacity}
 	var sets []*api.Measured
 	for name, s := range c.cache.onHost[host] {
@@ -86,18 +85,16 @@ func (c *Controller) usageOf(l *lead, host string, q api.MeasuredQuery, page *ap
 		of.Given.CPU += given.CPU
 		of.Given.Memory += given.Memory
 		of.Given.Disk += given.Disk
-		if (q.Service == "" || s.Spec.Service == q.Service) && (q.Tenant == "" || api.TenantOf(s.Spec.Service) == q.Tenant) {
+		if q.Of != api.OnlyHosts && (q.Service == "" || s.Spec.Service == q.Service) && (q.Tenant == "" || api.TenantOf(s.Spec.Service) == q.Tenant) {
 			sets = append(sets, &api.Measured{Host: host, Set: name, Service: s.Spec.Service, Given: given})
 		}
 	}
 	from, after, _ := strings.Cut(q.Continue, "/") // in which no name has one
 	slices.SortFunc(sets, func(a, b *api.Measured) int { return cmp.Compare(a.Set, b.Set) })
-	if q.Of == api.OnlyHosts {
-		sets = nil
-	}
 	if q.Of != api.OnlySets && q.Service == "" && q.Tenant == "" {
 		sets = slices.Insert(sets, 0, &of)
 	}
+	told := c.toldBy(l, host, q.Of != api.OnlyHosts)
 	for _, u := range sets {
 		if host == from && u.Set <= after {
 			continue
@@ -118,15 +115,19 @@ type toldUsage struct {
 	sets map[string]*api.Use
 }
 
-// toldBy is what a host told last. The caller has locked the cache.
-func (c *Controller) toldBy(l *lead, host string) toldUsage {
+// toldBy is what a host told last, maybe with its sets. The caller has locked the cache.
+func (c *Controller) toldBy(l *lead, host string, sets bool) toldUsage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := l.beats[host]
 	if b == nil || b.usage == nil {
 		return toldUsage{}
 	}
-	t := toldUsage{Usage: b.usage, sets: make(map[string]*api.Use, len(b.usage.Sets))}
+	t := toldUsage{Usage: b.usage}
+	if !sets {
+		return t
+	}
+	t.sets = make(map[string]*api.Use, len(b.usage.Sets))
 	for i := range b.usage.Sets {
 		t.sets[b.usage.Sets[i].Name] = &b.usage.Sets[i].Use
 	}

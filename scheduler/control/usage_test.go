@@ -78,6 +78,11 @@ func TestUsageIsKeptByTheLeader(t *testing.T) {
 		}
 		return nil
 	})
+	for of, want := range map[string]string{api.OnlyHosts: "h1 1 sets", api.OnlySets: on("h1")} {
+		if got := lines(usage(api.MeasuredQuery{Of: of, Host: "h1"})); !slices.Equal(got, []string{want}) {
+			t.Errorf("only %s: %q, want %q", of, got, want)
+		}
+	}
 	of := usage(api.MeasuredQuery{Host: "h1"}).Items
 	if h := of[0]; h.Use.Memory != 7 || h.Use.Received != -1 || h.Capacity.CPU != 8000 || h.Given.CPU != 1000 || h.Given.Memory != 1<<30 || h.Measured.IsZero() {
 		t.Errorf("the host is %+v, %+v", h, h.Use)
