@@ -360,7 +360,7 @@ func token(ctx context.Context, args []string, out io.Writer) error {
 	switch {
 	case verb == "ls" && name == "" && len(rest) == 0:
 		return tokens(ctx, c, out)
-	case name == "" || len(rest) > 0:
+	case name == "" || len(rest) > 0 || verb == "create" && *role == "":
 	case verb == "rm":
 		return c.DeleteToken(ctx, name)
 	case verb == "create":

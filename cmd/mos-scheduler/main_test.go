@@ -353,6 +353,7 @@ func TestBadCommandLinesAreRefused(t *testing.T) {
 		{"restore", "-out", "x", "-peers", "a=https://h:1,a=https://h:2", "b"},
 		{"token"},
 		{"token", "create"},
+		{"token", "create", "x"},
 		{"token", "make", "x"},
 		{"cert"},
 		{"cert", "x", "y"},

@@ -96,7 +96,7 @@ func (g *Guard) exhausted() error {
 	if blocks := g.blocks(); blocks != "" {
 		return fault.Exhausted("no free address is left in block %s, which host %s has of network %s of the cluster: stop a container there, or run it as a set of the cluster", blocks, g.Host, g.Network)
 	}
-	return fault.Exhausted("network %s is one of the cluster, which gave host %s no block of it: say \"block\" in the network's pool, or create it here with an --ip-range that the pool excludes", g.Network, g.Host)
+	return fault.Exhausted("network %s is one of the cluster, which gave host %s no block of it: where the network's pool says \"block\", one comes within seconds of the network; else say so there, or create it here with an --ip-range that the pool excludes", g.Network, g.Host)
 }
 
 // chooses says whether an address can be chosen for a container that asks for none.

@@ -67,7 +67,7 @@ func TestAddressesOfOthersAreRefused(t *testing.T) {
 	_, err := w.RequestAddress(id, asked("y", "10.9.0.20", 5), t0)
 	refused(t, err, errdefs.ErrFailedPrecondition, "no block")
 	_, err = w.RequestAddress(id, named("z", 6), t0)
-	refused(t, err, errdefs.ErrResourceExhausted, "no block", "--ip-range", "net1")
+	refused(t, err, errdefs.ErrResourceExhausted, "no block", "within seconds", "--ip-range", "net1")
 	w.Guard(nil)
 	want(t, "of no cluster", w.get(id, asked("y", "10.9.0.50", 5), t0), "10.9.0.50")
 }

@@ -19,7 +19,7 @@ import (
 type verb string
 
 const (
-	look   verb = "look"
+	look   verb = "look at"
 	create verb = "create"
 	change verb = "change"
 	remove verb = "remove"

@@ -489,6 +489,8 @@ func TestRolesAreKept(t *testing.T) {
 			t.Errorf("%s may not %s: %v", c.who, c.what, err)
 		case !c.may && !errdefs.IsPermissionDenied(err):
 			t.Errorf("%s tried to %s: %v", c.who, c.what, err)
+		case strings.HasPrefix(c.what, "look at ") && !strings.Contains(err.Error(), "may not look at "):
+			t.Errorf("%s tried to %s: %v: it is not said so", c.who, c.what, err)
 		}
 	}
 	page, err := client.List[api.Service](ctx, roles["shop"], client.Filter{})
