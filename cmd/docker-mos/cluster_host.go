@@ -233,6 +233,9 @@ func (c *cluster) explain() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if host == "" && e.Fit == 0 && e.Hosts > 0 {
+				defer remarkBy(cmd.ErrOrStderr(), "set", "what a host lacks in particular: docker set explain --host HOST %s", args[0])
+			}
 			return write(cmd.OutOrStdout(), e)
 		})
 	}
