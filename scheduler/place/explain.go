@@ -25,7 +25,7 @@ type Count struct {
 	Filter  Filter
 	Rejects int
 	Alone   int    // of these, the hosts that no other filter rejects
-	Note    string // of resources: how much there is
+	Note    string // of resources: how much there is; of others: why one host is rejected
 }
 
 // Candidate is a host that fits.
@@ -56,6 +56,7 @@ func (c *Cluster) Explain(a *Ask) Explanation {
 	e := Explanation{Hosts: len(c.hosts)}
 	var rejects, alone [filters]int
 	var most [resources]int64 // left on a host that lacks nothing else
+	var as [filters]example
 	var ranked []ranked
 	for _, h := range c.slots {
 		if h == nil {
@@ -68,11 +69,12 @@ func (c *Cluster) Explain(a *Ask) Explanation {
 			continue
 		}
 		for f := range filters {
-			if why.has(f) {
-				rejects[f]++
-			}
 			if why == 1<<f {
 				alone[f]++
+			}
+			if why.has(f) {
+				rejects[f]++
+				as[f].take(h, why == 1<<f)
 			}
 		}
 		for r := range resources {
@@ -83,7 +85,7 @@ func (c *Cluster) Explain(a *Ask) Explanation {
 	}
 	for f := range filters {
 		if rejects[f] > 0 {
-			e.Counts = append(e.Counts, Count{f, rejects[f], alone[f], c.note(a, f, alone[f], most)})
+			e.Counts = append(e.Counts, Count{f, rejects[f], alone[f], c.note(a, f, as[f].host, alone[f], most)})
 		}
 	}
 	for _, r := range ranked {
@@ -95,6 +97,19 @@ func (c *Cluster) Explain(a *Ask) Explanation {
 	return e
 }
 
+// example is a host that a filter rejects: one that no other does if there is any, the first by
+// its name, whatever the order in which hosts are known.
+type example struct {
+	host  *host
+	alone bool
+}
+
+func (e *example) take(h *host, alone bool) {
+	if e.host == nil || alone && !e.alone || alone == e.alone && h.ID < e.host.ID {
+		*e = example{h, alone}
+	}
+}
+
 func filterOf(r Resource) Filter { return [...]Filter{FilterCPU, FilterMemory, FilterDisk}[r] }
 
 // reasons is what all filters say of a host. The terms of the ask were found.
@@ -102,8 +117,8 @@ func (c *Cluster) reasons(a *Ask, h *host) reasons {
 	return a.static(h) | a.dynamic(h) | c.holds(a, h) | c.terms.of(c, h).bars
 }
 
-// note says how much there is of a resource that is lacking.
-func (c *Cluster) note(a *Ask, f Filter, alone int, most [resources]int64) string {
+// note says how much there is of a resource that is lacking, else what one host lacks.
+func (c *Cluster) note(a *Ask, f Filter, as *host, alone int, most [resources]int64) string {
 	for r := range resources {
 		if filterOf(r) != f {
 			continue
@@ -120,7 +135,7 @@ func (c *Cluster) note(a *Ask, f Filter, alone int, most [resources]int64) strin
 		}
 		return Show(r, a.Amounts[r]) + " needed"
 	}
-	return ""
+	return fmt.Sprintf("as %s: %s", as.ID, c.say(a, as, f))
 }
 
 // ranked is a host that fits.

@@ -78,7 +78,7 @@ func TestLifeOfASet(t *testing.T) {
 		t.Errorf("placed on %v, want a twice", got)
 	}
 	why := refused(t, c, a, "web-3")
-	want := "0 of 2 hosts fit: state rejects 1, CPU rejects 1 (4 needed, at most 0 free where nothing else lacks)"
+	want := "0 of 2 hosts fit: state rejects 1 (as b: the host is cordoned), CPU rejects 1 (4 needed, at most 0 free where nothing else lacks)"
 	if got := why.String(); got != want {
 		t.Errorf("explained\n%s, want\n%s", got, want)
 	}
