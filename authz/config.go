@@ -20,7 +20,7 @@ type Config struct {
 	Admin      string          `toml:"admin" doc:"Unix socket of the admin API, which docker mos authz uses."`
 	Policy     string          `toml:"policy" doc:"Policy file. While it cannot be read, everything is denied; a change that is wrong leaves the policy before it in force."`
 	DockerHost string          `toml:"docker_host" doc:"Socket of the Docker Engine, behind the guarded socket and to learn whose objects are."`
-	Lookup     config.Duration `toml:"lookup" doc:"How long the Engine may take to tell whose an object is; after it the request is denied."`
+	Lookup     config.Duration `toml:"lookup" doc:"How long the Engine may take to tell whose an object is; after it the request is denied. It tells of a container that starts when that has started."`
 	Interval   config.Duration `toml:"interval" doc:"Time between two looks at the policy file."`
 	Audit      struct {
 		File     string `toml:"file" doc:"Audit log, one line of JSON a decision; empty is none."`
@@ -43,7 +43,7 @@ func Defaults() Config {
 		Admin:      api.DefaultSocket,
 		Policy:     "/etc/mos/policy.toml",
 		DockerHost: "unix:///run/docker.sock",
-		Lookup:     config.Duration{Duration: 5 * time.Second},
+		Lookup:     config.Duration{Duration: 20 * time.Second}, // a first mount may check a file system
 		Interval:   config.Duration{Duration: 2 * time.Second},
 	}
 	c.Audit.File, c.Audit.Size, c.Audit.Keep = "/var/log/mos/authz.log", 64<<20, 5

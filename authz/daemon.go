@@ -209,7 +209,8 @@ func (d *Daemon) status(ctx context.Context) api.Status {
 		s.Error = d.broken.Error()
 	}
 	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Lookup.Duration)
+	const told = 5 * time.Second // an Engine that hangs is told of, too
+	ctx, cancel := context.WithTimeout(ctx, min(told, d.cfg.Lookup.Duration))
 	defer cancel()
 	v, err := d.engine.version(ctx)
 	if err != nil {
