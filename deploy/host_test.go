@@ -15,13 +15,12 @@ import (
 // that they were called. The script's first word is where the copy is.
 const host = `set -eu
 mount -t tmpfs none /mnt
-cp /etc/passwd /etc/group /mnt/
+cp -R /etc/passwd /etc/group "$1" /mnt/ # it may lie below one of these
 for d in /etc /run /tmp /var /usr/local /usr/lib/systemd; do [ ! -d $d ] || mount -t tmpfs -o mode=755 none $d; done
 cp /mnt/passwd /mnt/group /etc/
-umount /mnt
 mkdir -p /run/systemd/system /run/docker/plugins /run/mos /etc/systemd/system /etc/docker /usr/lib/systemd/system /var/log/mos /var/lib /usr/local/bin /tmp/cmd /tmp/repo/bin
-cd "$1"
-cp -R . /tmp/repo/deploy
+cp -R "/mnt/${1##*/}" /tmp/repo/deploy
+umount /mnt
 for p in docker-mos mosbridge mos-lvm mos-authz mosd mos-scheduler; do printf '#!/bin/sh\n' >/tmp/repo/bin/$p; chmod 755 /tmp/repo/bin/$p; done
 for c in systemctl ovs-vsctl deb-systemd-invoke groupadd addgroup; do printf '#!/bin/sh\necho "$0 $*" | sed "s,.*/,," >>/tmp/did\n' >/tmp/cmd/$c; chmod 755 /tmp/cmd/$c; done
 export PATH="/tmp/cmd:$PATH"
