@@ -154,7 +154,7 @@ func TestAddressesOfALostHost(t *testing.T) {
 	testx.Eventually(t, patience, func() error {
 		s, err := state.Get[api.Service](t.Context(), r.store, "web")
 		if err == nil && (s.Status.Ready != 4 || s.Status.Reason == "") {
-			err = fmt.Errorf("the service is %+v", s.Status)
+			err = fmt.Errorf("the service is %+v; %s", s.Status, r.all())
 		}
 		return err
 	})

@@ -46,25 +46,48 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// health is that of a host now. Silence counts from the end of the grace on. Who calls has mu.
+// health is that of a host now. Silence counts from the end of the grace on: by what this
+// process missed no host gets worse, and none better. Who calls has mu.
 func (l *leader) health(h *api.Host, now time.Time) api.Health {
+	was, graced := h.Status.Health, l.after(now.Sub(l.grace))
 	b := l.own.beats[h.Name]
-	heard := l.grace
 	switch {
 	case b != nil:
-		heard = maxTime(heard, b.at)
-	case h.Status.Health == "" || h.Status.Health == api.Lost:
-		return h.Status.Health
+		heard := l.after(now.Sub(b.at))
+		return worse(milder(heard, graced), milder(heard, was))
+	case was == "":
+		return was
 	}
-	switch silent := now.Sub(heard); {
+	return worse(was, graced)
+}
+
+// after is the health of a host that was silent for so long.
+func (l *leader) after(silent time.Duration) api.Health {
+	switch {
 	case silent > l.Lease:
 		return api.Lost
 	case silent > 3*l.Heartbeat:
 		return api.Suspect
-	case b == nil:
-		return h.Status.Health
 	}
 	return api.Healthy
+}
+
+func worse(a, b api.Health) api.Health {
+	if severity(a) > severity(b) {
+		return a
+	}
+	return b
+}
+
+func milder(a, b api.Health) api.Health {
+	if severity(a) < severity(b) {
+		return a
+	}
+	return b
+}
+
+func severity(h api.Health) int {
+	return slices.Index([]api.Health{"", api.Healthy, api.Suspect, api.Lost}, h)
 }
 
 // hear drafts what hosts say, and which are not heard of.

@@ -193,6 +193,23 @@ func (r *rig) sets() []*api.SetInstance {
 
 const patience = 30 * time.Second
 
+// all is where everything is, for who reads why a test failed.
+func (r *rig) all() string {
+	var b strings.Builder
+	for _, s := range r.sets() {
+		fmt.Fprintf(&b, "%s on %q is %s since %s, leaving %v, with %v; ", s.Name, s.Spec.Host, s.Status.Phase, s.Status.Since, s.Spec.Leaving, s.Spec.Addresses)
+	}
+	hosts, err := state.All[api.Host](r.t.Context(), r.store, state.Page{})
+	must(r.t, err)
+	for _, h := range hosts.Items {
+		fmt.Fprintf(&b, "host %s is %s since %s; ", h.Name, h.Status.Health, h.Status.Since)
+	}
+	for _, l := range r.leftovers() {
+		fmt.Fprintf(&b, "left: %s with %v; ", l.Name, l.Spec.Addresses)
+	}
+	return b.String()
+}
+
 // ready waits until a service is as it is wished.
 func (r *rig) ready(name string) *api.Service {
 	r.t.Helper()

@@ -229,6 +229,9 @@ func (h *Host) session(ctx context.Context, c link.Controller, cut <-chan struct
 		}
 		now := time.Now()
 		changed, next := h.progress(now)
+		if h.Away() {
+			return true // what was due is not said any more: it would be heard much later
+		}
 		if changed || !now.Before(due) {
 			if _, err := c.Report(ctx, h.report()); err != nil {
 				return true
