@@ -221,7 +221,7 @@ func (r *rig) ready(name string) *api.Service {
 		}
 		is := got.Status
 		if is.ObservedGeneration != got.Generation || is.Replicas != got.Spec.Replicas || is.Ready != is.Replicas || is.Updated != is.Replicas {
-			return fmt.Errorf("%s at generation %d is %+v", name, got.Generation, is)
+			return fmt.Errorf("%s at generation %d is %+v; %s", name, got.Generation, is, r.all())
 		}
 		return nil
 	})
