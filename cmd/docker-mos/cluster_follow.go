@@ -66,6 +66,7 @@ func (f *follower) run(ctx context.Context) error {
 			}
 			f.keep(ctx, all, first)
 			f.changed(ctx, revision, len(all) == 0)
+		case ctx.Err() != nil: // the cause says why
 		case errdefs.IsNotFound(err) && !first: // it was removed
 			return nil
 		case first || !errdefs.IsUnavailable(err):
@@ -137,6 +138,8 @@ func (f *follower) copy(ctx context.Context, of logged, in session.Request, pref
 	var err error
 	for wait := again; ctx.Err() == nil; wait = min(2*wait, seldom) {
 		before := later(out.last, errOut.last)
+		out.begin()
+		errOut.begin()
 		var conn *session.Conn
 		if conn, err = f.cl.Session(ctx, of.set, in); err == nil {
 			_, err = conn.Copy(out, errOut)
@@ -215,6 +218,14 @@ type stamped struct {
 
 	rest []byte // the beginning of a time
 	left int    // of a piece, before the next time
+}
+
+// begin is at a new stream: the one before may have ended within a line.
+func (s *stamped) begin() {
+	if s.left > 0 {
+		_, _ = io.WriteString(s.w, "\n") // who reads may be gone, which the next write tells
+	}
+	s.rest, s.left = nil, 0
 }
 
 const (

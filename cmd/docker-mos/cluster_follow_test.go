@@ -41,6 +41,21 @@ func TestStampsAreTakenOff(t *testing.T) {
 	}
 }
 
+// TestStampsOfAStreamThatBroke: the next one begins with a time again.
+func TestStampsOfAStreamThatBroke(t *testing.T) {
+	var out bytes.Buffer
+	s := &stamped{w: &out}
+	for _, text := range []string{"2026-11-29T02:03:04Z half of a li", "2026-11-29T02:03:05Z next\n", "2026-11-29T02:0", "2026-11-29T02:03:06Z last\n"} {
+		s.begin()
+		if _, err := s.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := out.String(), "half of a li\nnext\nlast\n"; got != want || s.last.Second() != 6 {
+		t.Errorf("%q, %v; want %q", got, s.last, want)
+	}
+}
+
 // TestTextWithoutStampsStays is of who writes none.
 func TestTextWithoutStampsStays(t *testing.T) {
 	var out bytes.Buffer

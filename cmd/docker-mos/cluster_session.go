@@ -66,8 +66,11 @@ func nothingOf(service string, containers []string) error {
 func setsOf(ctx context.Context, cl *client.Client, name string) ([]*api.SetInstance, int64, error) {
 	if _, err := client.Get[api.Service](ctx, cl, name); errdefs.IsNotFound(err) {
 		one, setErr := client.Get[api.SetInstance](ctx, cl, name)
-		if setErr != nil {
+		switch {
+		case errdefs.IsNotFound(setErr):
 			return nil, 0, err
+		case setErr != nil:
+			return nil, 0, setErr
 		}
 		return slices.DeleteFunc([]*api.SetInstance{one}, nowhere), one.Revision, nil
 	} else if err != nil {

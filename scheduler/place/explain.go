@@ -135,6 +135,9 @@ func (c *Cluster) note(a *Ask, f Filter, as *host, alone int, most [resources]in
 		}
 		return Show(r, a.Amounts[r]) + " needed"
 	}
+	if f == FilterPort || f == FilterVolume || f == FilterAddress {
+		return "" // who holds it may be another tenant's
+	}
 	return fmt.Sprintf("as %s: %s", as.ID, c.say(a, as, f))
 }
 
