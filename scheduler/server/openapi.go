@@ -116,13 +116,15 @@ type operation struct {
 	status           int          // of success
 }
 
+// mostBody bounds a request's body in bytes, above what the store takes.
+const mostBody = 512 << 10
+
 // plan is an operation as huma has it, but for what it makes of the types.
 func (o operation) plan() huma.Operation {
 	status := o.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	const mostBody = 512 << 10 // above what the store takes
 	return huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{string(o.kind)},
 		DefaultStatus: status, MaxBodyBytes: mostBody, SkipValidateBody: true,

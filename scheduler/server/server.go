@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -161,7 +162,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
+	r.Body = drained{r.Body}
 	s.handler.ServeHTTP(w, r)
+}
+
+// drained reads what is left of a body that is too large before it closes it: a client that asked for
+// "Connection: close" and still writes would have its connection broken, and never read why.
+type drained struct{ io.ReadCloser }
+
+func (d drained) Close() error {
+	_, _ = io.CopyN(io.Discard, d.ReadCloser, 4*mostBody) // the client may be gone
+	return d.ReadCloser.Close()
 }
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {

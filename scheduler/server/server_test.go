@@ -356,7 +356,7 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		"watch-nowhere":  {"GET", "/v1/watch", "", nil, 422, "invalid_argument", "list first"},
 		"watch-unknown":  {"GET", "/v1/watch?from=1&kind=pods", "", nil, 422, "invalid_argument", `"pods"`},
 		"not-here":       {"GET", "/v1/services/web/explain", "", nil, 501, "not_implemented", "no controllers"},
-		"too-large":      {"POST", "/v1/services", `{"name":"` + strings.Repeat("x", 600<<10) + `"}`, nil, 413, "invalid_argument", "too large"},
+		"too-large":      {"POST", "/v1/services", `{"name":"` + strings.Repeat("x", 1800<<10) + `"}`, nil, 413, "invalid_argument", "too large"},
 		"other-origin":   {"POST", "/v1/services", good, []string{"Sec-Fetch-Site", "cross-site"}, 403, "", ""},
 		"not-a-token":    {"GET", "/v1/services", "", []string{"Authorization", "Basic eDp5"}, 401, "unauthenticated", "Bearer"},
 		"no-such-token":  {"GET", "/v1/services", "", []string{"Authorization", "Bearer mos.a.b"}, 401, "unauthenticated", "not known"},
