@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mosdocker/mosdocker/internal/fault"
@@ -38,7 +39,7 @@ type cache struct {
 	quotas map[string]*api.Quota // by tenant
 	nets
 	endedNets map[string]bool // networks that were asked to go
-	renames   int64           // how often a name changed, over lists too
+	renames   atomic.Int64    // how often a name changed, over lists too
 
 	dirty    map[string]bool // services to look at
 	ended    map[string]bool // hosts that were asked to go

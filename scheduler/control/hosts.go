@@ -148,11 +148,13 @@ func (c *Controller) Assignments(ctx context.Context, host string) iter.Seq2[lin
 		defer end()
 		var names *link.Names
 		var told map[string]int64 // of the names
+		var renames int64         // of the cluster, when the names were looked at
 		every := namesEvery
 		for {
 			a, err := c.assignment(host, l.epoch)
 			if err == nil {
 				if names == nil {
+					renames = c.cache.renames.Load()
 					names, told = c.newNames(host, told)
 				}
 				if a.Names = names; names != nil {
@@ -169,8 +171,12 @@ func (c *Controller) Assignments(ctx context.Context, host string) iter.Seq2[lin
 				case <-changed:
 					over = true
 				case <-look.C:
-					names, told = c.newNames(host, told)
-					over = names != nil
+					// Sets that come to the host or leave it are a change of it.
+					if now := c.cache.renames.Load(); now != renames {
+						renames = now
+						names, told = c.newNames(host, told)
+						over = names != nil
+					}
 				case <-ctx.Done():
 					look.Stop()
 					return

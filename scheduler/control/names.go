@@ -42,8 +42,7 @@ func (c *cache) renamed(was, is *set) {
 			if c.listings[a.Network] == nil {
 				c.listings[a.Network] = &listing{}
 			}
-			c.renames++
-			c.listings[a.Network].version = c.renames
+			c.listings[a.Network].version = c.renames.Add(1)
 		}
 	}
 }
