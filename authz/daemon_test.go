@@ -333,6 +333,23 @@ func TestAnImageThatChangesMeanwhileMakesNothing(t *testing.T) {
 	}
 }
 
+// TestQuestionsHaveNoTypeOfABody: an Engine that asks plugins makes room for 4 MiB of what has
+// one, which took it longer than all else of a question.
+func TestQuestionsHaveNoTypeOfABody(t *testing.T) {
+	h := open(t, policyOfMe())
+	h.ask(t, h.cfg.Listen, call("POST", "/v1.45/containers/create", `{"Image":"busybox","HostConfig":{"Binds":["missing:/x"]}}`), 1)
+	h.stub.mu.Lock()
+	defer h.stub.mu.Unlock()
+	for i, r := range h.stub.seen {
+		if got, want := r.Header.Get("Content-Type") != "", h.stub.body[i] != ""; got != want {
+			t.Errorf("%s %s: has a Content-Type: %v, want %v", r.Method, r.URL, got, want)
+		}
+	}
+	if len(h.stub.seen) < 4 { // image, volume, its making, the container's
+		t.Errorf("the Engine was asked %d times", len(h.stub.seen))
+	}
+}
+
 // TestAVolumeOfAnotherIsNotTold: an Engine answers the making of a volume that is there with
 // that volume, and it may be there only since the lookup.
 func TestAVolumeOfAnotherIsNotTold(t *testing.T) {
