@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mosdocker/mosdocker/authz/api"
+	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/logx"
 	"github.com/mosdocker/mosdocker/internal/testx"
@@ -80,6 +81,9 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			owner = "b"
 		}
 		fmt.Fprintf(w, `{"Name":"v","Labels":{"mos.owner":%q,"l":"s3cret"}}`, owner)
+	case strings.HasSuffix(r.URL.Path, "/logs"):
+		_, _ = io.WriteString(w, "line")
+		_ = http.NewResponseController(w).Flush()
 	case strings.HasSuffix(r.URL.Path, "/images/json"):
 		_, _ = io.WriteString(w, `[{"Id":"1","Labels":null},{"Id":"2","Labels":{"mos.builder":"b"}},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]`)
 	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"), r.URL.Path == "/volumes/raced":
@@ -347,6 +351,20 @@ func TestQuestionsHaveNoTypeOfABody(t *testing.T) {
 	}
 	if len(h.stub.seen) < 4 { // image, volume, its making, the container's
 		t.Errorf("the Engine was asked %d times", len(h.stub.seen))
+	}
+}
+
+// TestAnswersAreFlushedWhereTheyAreStreams: each flush is a write, and a wake-up of the client.
+func TestAnswersAreFlushedWhereTheyAreStreams(t *testing.T) {
+	h := open(t, policyOfMe())
+	for uri, want := range map[string]bool{"/v1.45/images/json": false, "/v1.45/containers/mine/logs?stdout=1": true} {
+		r := httptest.NewRequest(http.MethodGet, uri, http.NoBody)
+		w := httptest.NewRecorder()
+		who := &caller{who: policy.Who{Unix: true, UID: uint32(os.Getuid())}}
+		h.newProxy().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, who)))
+		if w.Code != http.StatusOK || w.Flushed != want {
+			t.Errorf("%s: %d %s, flushed %v", uri, w.Code, w.Body, w.Flushed)
+		}
 	}
 }
 

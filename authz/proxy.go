@@ -44,8 +44,8 @@ type passageKey struct{}
 
 func (d *Daemon) newProxy() *proxy {
 	p := &proxy{d: d, bodyLimit: 30 * time.Second}
-	p.reverse = &httputil.ReverseProxy{
-		Rewrite: p.rewrite, Transport: d.engine.http, FlushInterval: -1, BufferPool: &buffers{},
+	p.reverse = &httputil.ReverseProxy{ // without a FlushInterval only answers of unknown length are flushed, which streams are
+		Rewrite: p.rewrite, Transport: d.engine.http, BufferPool: &buffers{},
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {
