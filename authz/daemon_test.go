@@ -354,6 +354,27 @@ func TestQuestionsHaveNoTypeOfABody(t *testing.T) {
 	}
 }
 
+// TestANameIsAskedForOnce, also where a request has it twice: else two checks of one decision
+// could be of two objects.
+func TestANameIsAskedForOnce(t *testing.T) {
+	h := open(t, policyOfMe())
+	body := `{"Image":"busybox","HostConfig":{"NetworkMode":"container:mine","IpcMode":"container:mine","PidMode":"container:mine"}}`
+	for range 2 { // and again by the next decision
+		h.ask(t, h.cfg.Listen, call("POST", "/v1.45/containers/create", body), 1)
+	}
+	h.stub.mu.Lock()
+	defer h.stub.mu.Unlock()
+	times := 0
+	for _, r := range h.stub.seen {
+		if r.URL.Path == "/containers/mine/json" {
+			times++
+		}
+	}
+	if times != 2 {
+		t.Errorf("two decisions asked %d times for one container", times)
+	}
+}
+
 // TestAnswersAreFlushedWhereTheyAreStreams: each flush is a write, and a wake-up of the client.
 func TestAnswersAreFlushedWhereTheyAreStreams(t *testing.T) {
 	h := open(t, policyOfMe())

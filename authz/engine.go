@@ -56,15 +56,24 @@ func (e *engine) close() { e.http.CloseIdleConnections() }
 
 // do asks for a path below the Engine's API and reads the answer into out.
 func (e *engine) do(ctx context.Context, method, path string, body, out any) error {
+	text, err := e.ask(ctx, method, path, body)
+	if err != nil || out == nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
+}
+
+// ask asks for a path below the Engine's API.
+func (e *engine) ask(ctx context.Context, method, path string, body any) ([]byte, error) {
 	var b bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&b).Encode(body); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, &b)
 	if err != nil {
-		return fault.Invalid("%q is no name of an object", path)
+		return nil, fault.Invalid("%q is no name of an object", path)
 	}
 	r.Header.Set(secretHeader, e.secret)
 	if body != nil { // with the header, Engines that ask plugins make room for 4 MiB of it
@@ -72,22 +81,19 @@ func (e *engine) do(ctx context.Context, method, path string, body, out any) err
 	}
 	resp, err := e.http.RoundTrip(r)
 	if err != nil {
-		return fmt.Errorf("the Engine does not answer: %w", err)
+		return nil, fmt.Errorf("the Engine does not answer: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case resp.StatusCode == http.StatusNotFound:
-		return fault.NotFound("%s", message(text))
+		return nil, fault.NotFound("%s", message(text))
 	case resp.StatusCode >= http.StatusBadRequest:
-		return fmt.Errorf("the Engine answers: %s", message(text))
+		return nil, fmt.Errorf("the Engine answers: %s", message(text))
 	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(text, out)
+	return text, nil
 }
 
 // message is the words of an Engine's error.
@@ -165,11 +171,15 @@ func ownVolume(made []byte, owner string) error {
 	return nil
 }
 
+// mostTold bounds the answers that one decision keeps: a request may name thousands of objects.
+const mostTold = 16
+
 // asker is an engine with the context of one decision, as [judge.Lookup] wants it.
 type asker struct {
-	ctx    context.Context //nolint:containedctx // it lives as long as the call that it is of
-	limit  time.Duration   // of all questions together
-	cancel func()          // nil before the first
+	ctx    context.Context   //nolint:containedctx // it lives as long as the call that it is of
+	limit  time.Duration     // of all questions together
+	cancel func()            // nil before the first
+	told   map[string][]byte // answers by path: a name that is there twice is one object
 	*engine
 }
 
@@ -192,8 +202,19 @@ func (a *asker) named(kind, ref, path string, out any) error {
 func (a *asker) get(path string, out any) error {
 	if a.cancel == nil {
 		a.ctx, a.cancel = context.WithTimeout(a.ctx, a.limit)
+		a.told = map[string][]byte{}
 	}
-	return a.do(a.ctx, http.MethodGet, path, nil, out)
+	text, known := a.told[path]
+	if !known {
+		var err error
+		if text, err = a.ask(a.ctx, http.MethodGet, path, nil); err != nil {
+			return err
+		}
+		if len(a.told) < mostTold {
+			a.told[path] = text
+		}
+	}
+	return json.Unmarshal(text, out)
 }
 
 func object(kind, name string, labels map[string]string) policy.Object {

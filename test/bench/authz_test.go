@@ -204,6 +204,7 @@ func BenchmarkGuard(b *testing.B) {
 	g := newGuarded(b)
 	profiles := []string{"operator", "tenant"}
 	calls := []string{"/_ping", "containers/create"}
+	questions := map[*http.Client][]float64{}
 	times := map[string]map[*http.Client][]float64{}
 	past, through := map[int][]float64{}, map[int][]float64{}
 	clients := []*http.Client{g.direct, g.socket, g.plugin, g.bareSocket, g.barePlugin}
@@ -221,6 +222,9 @@ func BenchmarkGuard(b *testing.B) {
 				}
 			}
 		}
+		for _, c := range []*http.Client{g.direct, g.barePlugin} {
+			questions[c] = append(questions[c], p50(b, c, question))
+		}
 		for _, count := range []int{10, 100} {
 			past[count] = append(past[count], perSecond(b, g.direct, count))
 			through[count] = append(through[count], perSecond(b, g.socket, count))
@@ -235,11 +239,27 @@ func BenchmarkGuard(b *testing.B) {
 			results.add(against(call+" with the plugin, "+profile, "ms", of[g.plugin], "a bare plugin", of[g.barePlugin], goal{}))
 		}
 	}
+	// Whose the image is of a tenant's container has to be asked: by mos-authz past the
+	// guarded socket, and with the plugin by a call that goes through it, too.
+	of := times["containers/create tenant"]
+	results.add(against("containers/create at the guarded socket, tenant", "ms", of[g.socket], "a bare proxy and the question", sums(of[g.bareSocket], questions[g.direct]), goal{}))
+	results.add(against("containers/create with the plugin, tenant", "ms", of[g.plugin], "a bare plugin and the question", sums(of[g.barePlugin], questions[g.barePlugin]), goal{}))
 	for _, count := range []int{10, 100} {
 		results.add(against(fmt.Sprintf("requests a second at the guarded socket, %d clients", count), "1/s", through[count], "the Engine's own", past[count], goal{}))
 	}
 	results.add(figure{name: "decision on a ping / an exec of a tenant", unit: "us", value: decision(b, "call GET /_ping"), peer: "exec", other: decision(b, "call POST /v1.45/containers/web/exec\nbody {\"Cmd\":[\"sh\"]}"), goal: goal{limit: 5}})
 	results.add(figure{name: "decision on a create of a tenant, body read", unit: "us", value: decision(b, "call POST /v1.45/containers/create\nbody {\"Image\":\"busybox\",\"HostConfig\":{\"NetworkMode\":\"bridge\"}}"), goal: goal{limit: 5}})
+}
+
+// question is whose the image of a container is.
+const question = "/images/absent:1/json"
+
+func sums(a, b []float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = a[i] + b[i]
+	}
+	return out
 }
 
 // p50 is the median time of a call. A create is of an image that is not there: it is
@@ -249,9 +269,12 @@ func p50(b *testing.B, c *http.Client, call string) float64 {
 	var took []float64
 	for range 200 {
 		var t float64
-		if call == "/_ping" {
+		switch call {
+		case "/_ping":
 			_, t = ask(b, c, http.MethodGet, call, "", http.StatusOK)
-		} else {
+		case question:
+			_, t = ask(b, c, http.MethodGet, call, "", http.StatusNotFound)
+		default:
 			_, t = ask(b, c, http.MethodPost, "/v1.45/"+call, `{"Image":"absent:1","Labels":{"mos.owner":"a"},"HostConfig":{"NetworkMode":"bridge"}}`, http.StatusNotFound)
 		}
 		took = append(took, t)
