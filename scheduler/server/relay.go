@@ -52,12 +52,19 @@ func (s *Server) atLeader(ctx context.Context, by Caller, do func(*client.Client
 				err = do(at)
 				at.Close()
 			}
-			if _, unreached := errors.AsType[*net.OpError](err); !unreached {
+			if !undialed(err) {
 				return err
 			}
 		}
 	}
 	return err
+}
+
+// undialed says whether nothing was sent: what may have been is not sent again, since a command
+// may run already.
+func undialed(err error) bool {
+	op, is := errors.AsType[*net.OpError](err)
+	return is && op.Op == "dial"
 }
 
 // certified is the name that a certificate of the caller has.

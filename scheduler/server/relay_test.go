@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"crypto/tls"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -27,6 +28,28 @@ func (r *rig) lead(t *testing.T, name string, endpoints ...string) (leave func()
 	_, err = m.Lead(t.Context())
 	must(t, err)
 	return func() { must(t, m.Leave(t.Context())) }
+}
+
+// breaks is an endpoint that reads a request and resets its connection.
+func breaks(t *testing.T, as *tls.Config) (endpoint string) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = tls.Server(c, as).Read(make([]byte, 4096)) // which is all that is to be done
+			if raw, ok := c.(*net.TCPConn); ok {
+				_ = raw.SetLinger(0)
+			}
+			_ = c.Close()
+		}
+	}()
+	return "https://" + l.Addr().String()
 }
 
 // TestSessionsByAnyProcess: one that does not lead passes sessions on to the one that does, in
@@ -82,6 +105,15 @@ func TestSessionsByAnyProcess(t *testing.T) {
 	fails(one.Client, "shop-web-3", errdefs.IsUnavailable, "it is not linked to mos-scheduler one, which leads")
 	if want := "by=shop role=tenant .*from=127.0.0.1.* method=session .*status=101"; !log.has(want) {
 		t.Errorf("the audit of the one that leads has no line %q", want)
+	}
+	leave()
+
+	// A connection that breaks after the request was sent: it may run already.
+	leave = one.lead(t, "one", breaks(t, authority.Server([]string{"127.0.0.1"})), at)
+	before := log.count("method=session ")
+	fails(two.Client, "shop-web-1", errdefs.IsUnavailable, "does not answer")
+	if n := log.count("method=session "); n != before {
+		t.Errorf("a session that broke off was begun again: %d, %d before", n, before)
 	}
 	leave()
 

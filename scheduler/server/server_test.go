@@ -552,3 +552,9 @@ func (l *lines) has(pattern string) bool {
 	defer l.mu.Unlock()
 	return regexp.MustCompile("msg=audit .*" + pattern).MatchString(l.text.String())
 }
+
+func (l *lines) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
+}
