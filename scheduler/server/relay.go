@@ -36,9 +36,6 @@ func (s *Server) atLeader(ctx context.Context, by Caller, do func(*client.Client
 		return err
 	}
 	proof, bad := s.cfg.As(by.Role, by.certified())
-	if errdefs.IsInvalidArgument(bad) { // a user of this machine may have a name that no certificate has
-		proof, bad = s.cfg.As(by.Role, "user-of-another")
-	}
 	if bad != nil {
 		return bad
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,14 @@ func (r *rig) lead(t *testing.T, name string, endpoints ...string) (leave func()
 	_, err = m.Lead(t.Context())
 	must(t, err)
 	return func() { must(t, m.Leave(t.Context())) }
+}
+
+// quoted is a text as logs have it.
+func quoted(s string) string {
+	if q := strconv.Quote(s); strings.ContainsAny(s, " =") || q != `"`+s+`"` {
+		return q
+	}
+	return s
 }
 
 // breaks is an endpoint that reads a request and resets its connection.
@@ -105,6 +115,27 @@ func TestSessionsByAnyProcess(t *testing.T) {
 	fails(one.Client, "shop-web-3", errdefs.IsUnavailable, "it is not linked to mos-scheduler one, which leads")
 	if want := "by=shop role=tenant .*from=127.0.0.1.* method=session .*status=101"; !log.has(want) {
 		t.Errorf("the audit of the one that leads has no line %q", want)
+	}
+
+	// Users of a machine have names that no certificate of a user has.
+	for _, name := range []string{"uid 4711", "a/b%2Fc", "jörg@example", "\xff"} {
+		as, err := authority.As(api.Admin, name)
+		must(t, err)
+		by, err := client.New(at, client.Options{TLS: as})
+		must(t, err)
+		if _, err := by.Status(t.Context()); err != nil {
+			t.Errorf("%q at another: %v", name, err)
+		}
+		fails(by, "none", errdefs.IsNotFound, "none")
+		if want := "by=" + regexp.QuoteMeta(quoted(name)) + " role=admin .*method=session"; !log.has(want) {
+			t.Errorf("the audit has no line %q", want)
+		}
+		if _, _, err := authority.Issue(api.Admin, name, time.Hour); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("a user has a certificate of %q: %v", name, err)
+		}
+	}
+	if _, err := authority.As(api.Tenant, "uid 4711"); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a tenant of any name: %v", err)
 	}
 	leave()
 

@@ -45,8 +45,7 @@ type Config struct {
 	Sessions Sessions     // with containers on hosts; nil refuses them
 	Name     string       // of this process among the controllers
 	// As is how another of them is asked in a caller's name, for what only the one that leads
-	// has; [ca.Authority.As] is. It is of class InvalidArgument for a name that cannot be. nil
-	// asks none.
+	// has; [ca.Authority.As] is. nil asks none.
 	As      func(role api.Role, name string) (*tls.Config, error)
 	Version string // of the program
 	// Authority is the certificate in PEM that signed all others, and Pin its hash, which
