@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,7 @@ func TestServiceOnFiveHosts(t *testing.T) {
 		}
 	}
 
+	f.tellsUse(t)
 	f.updated(t, addresses[one])
 	f.dies(t, f.Hosts[4], history)
 	f.cutOff(t, f.Hosts[3])
@@ -108,7 +110,7 @@ func TestServiceOnFiveHosts(t *testing.T) {
 		t.Errorf("%d containers were seen", n)
 	}
 	f.Head.Set("service", "rm", "web", "db")
-	f.Head.Set("network", "rm", "prod")
+	f.givesBack(t, f.Hosts[2], f.Hosts[3])
 	last := f.Hosts[1]
 	last.Mos("host", "leave")
 	f.Eventually(func() error { return f.Are("lost", last) })
@@ -141,6 +143,68 @@ func (f *fleet) updated(t *testing.T, address string) {
 			t.Errorf("%s has %s after the update", h.Name, env)
 		}
 	}
+}
+
+// tellsUse waits until each host has told what it and its sets use.
+func (f *fleet) tellsUse(t *testing.T) {
+	t.Helper()
+	f.Eventually(func() error {
+		out := f.Head.Set("host", "top", "--sets", "--no-stream", "--format", "{{.Name}} {{.Memory}}")
+		for _, h := range f.Hosts {
+			if !strings.Contains(out, h.Name+" ") {
+				return fmt.Errorf("%s tells nothing:\n%s", h.Name, out)
+			}
+		}
+		at, _ := f.where()
+		for set := range at {
+			if !strings.Contains(out, set+" ") {
+				return fmt.Errorf("nothing is told of %s:\n%s", set, out)
+			}
+		}
+		return nil
+	})
+}
+
+// givesBack takes the network away, from one host by itself first. A block stays its host's while
+// a container has an address of it.
+func (f *fleet) givesBack(t *testing.T, without, h *lab.Host) {
+	t.Helper()
+	blocks := func(of *lab.Host) string {
+		return f.Head.Set("host", "inspect", "--format", `{{range index .status "blocks"}}{{.prefix}}{{end}}`, of.Name)
+	}
+	f.Eventually(func() error {
+		if left := without.D("ps", "-a", "-q", "-f", "network=prod"); left != "" {
+			return fmt.Errorf("containers of services that were removed are there: %s", left)
+		}
+		return nil
+	})
+	without.D("network", "rm", "prod")
+	f.Eventually(func() error {
+		if b := blocks(without); b != "" {
+			return fmt.Errorf("%s has block %s of a network that it has no more", without.Name, b)
+		}
+		return nil
+	})
+	h.D("run", "-d", "--name", "lone", "--network", "prod", rig.Image, "sleep", "1d")
+	ip := netip.MustParseAddr(h.D("inspect", "-f", "{{.NetworkSettings.Networks.prod.IPAddress}}", "lone"))
+	f.Head.Set("network", "rm", "prod")
+	ls := func() string { return f.Head.Set("network", "ls", "--format", "{{.Name}} {{.Blocks}}") }
+	f.Eventually(func() error {
+		if out := ls(); out != "prod 1" {
+			return fmt.Errorf("one host has a container in the network, and there is %q", out)
+		}
+		return nil
+	})
+	if b := blocks(h); !netip.MustParsePrefix(b).Contains(ip) {
+		t.Errorf("%s has block %s while its container has %s", h.Name, b, ip)
+	}
+	h.D("rm", "-f", "lone")
+	f.Eventually(func() error {
+		if out := ls(); out != "" {
+			return fmt.Errorf("there is %q when the last container is gone", out)
+		}
+		return nil
+	})
 }
 
 // own is the set with a volume on a host.
