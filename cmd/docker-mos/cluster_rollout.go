@@ -182,6 +182,14 @@ func printClusterEvent(w io.Writer, e *api.Event) error {
 // points are those of a score, which counts millionths.
 func points[N int | int64](score N) float64 { return float64(score) / 1e6 }
 
+// pulls says what a host has to pull of images.
+func pulls(bytes int64) string {
+	if bytes <= 0 {
+		return ""
+	}
+	return ", " + binary(uint64(bytes)) + " to pull"
+}
+
 func printPlacement(w io.Writer, e *api.Explanation) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, e.Sentence)
@@ -196,11 +204,11 @@ func printPlacement(w io.Writer, e *api.Explanation) error {
 		b.WriteByte('\n')
 	}
 	for i, best := range e.Best {
-		fmt.Fprintf(&b, "  %d. %s, %.2f points\n", i+1, best.Host, points(best.Score))
+		fmt.Fprintf(&b, "  %d. %s, %.2f points%s\n", i+1, best.Host, points(best.Score), pulls(best.Pull))
 	}
 	if h := e.Host; h != nil {
 		if len(h.Reasons) == 0 {
-			fmt.Fprintf(&b, "host %s takes it, %.2f points\n", h.Host, points(h.Score))
+			fmt.Fprintf(&b, "host %s takes it, %.2f points%s\n", h.Host, points(h.Score), pulls(h.Pull))
 		}
 		for _, r := range h.Reasons {
 			fmt.Fprintf(&b, "host %s does not take it: %s: %s\n", h.Host, r.Filter, r.Text)

@@ -24,6 +24,8 @@ type FilterCount struct {
 type Candidate struct {
 	Host  string `json:"host"`
 	Score int64  `json:"score"`
+	// Pull is how many bytes of the set's images the host lacks, as far as it is known.
+	Pull int64 `json:"pull,omitzero"`
 }
 
 // Verdict is what becomes of a set on one host.
@@ -31,6 +33,7 @@ type Verdict struct {
 	Host    string   `json:"host"`
 	Reasons []Reason `json:"reasons,omitzero"` // for which it is rejected, all of them
 	Score   int      `json:"score"`            // as if it were not
+	Pull    int64    `json:"pull,omitzero"`
 }
 
 // Reason is why a filter rejects a host.

@@ -172,6 +172,9 @@ func (n *network) fits(subnets string) bool {
 // of that name that is otherwise on the host does not reach it.
 func (c *cache) asPlaced(h *api.Host) place.Host {
 	to := scheduler.Host(h)
+	if has := c.holdings[h.Name]; has != nil {
+		to.Layers, to.Ports = has.layers, has.ports
+	}
 	if len(c.networks) == 0 {
 		return to
 	}

@@ -38,6 +38,7 @@ type cache struct {
 	ops    operations
 	quotas map[string]*api.Quota // by tenant
 	nets
+	owned
 	endedNets map[string]bool // networks that were asked to go
 	renames   atomic.Int64    // how often a name changed, over lists too
 
@@ -57,6 +58,7 @@ type service struct {
 	stable string // hash of the stable one
 	sets   map[string]*set
 	asks   map[string]*place.Ask // by hash of the template
+	pulls  map[string]pull       // as asks
 }
 
 type set struct {
@@ -69,7 +71,7 @@ type set struct {
 func stops(s *api.SetInstance) bool { return !s.Deleted.IsZero() || s.Spec.Leaving }
 
 func newCache(seed uint64) *cache {
-	c := &cache{seed: seed, changed: make(chan struct{}, 1), applied: make(chan struct{}), watchers: map[string]map[chan struct{}]bool{}}
+	c := &cache{seed: seed, owned: newOwned(), changed: make(chan struct{}, 1), applied: make(chan struct{}), watchers: map[string]map[chan struct{}]bool{}}
 	c.clear()
 	return c
 }
@@ -161,6 +163,7 @@ func (c *cache) list(ctx context.Context, s *state.Store) error {
 	for _, h := range hosts.Items {
 		c.setHost(h)
 	}
+	c.holdOnly(c.hosts)
 	for _, v := range services.Items {
 		c.setService(v)
 	}
@@ -322,7 +325,7 @@ func (c *cache) setService(v *api.Service) {
 	}
 	s.hash = spec.Hash(v.Spec.Set.Set)
 	before := s.asks
-	s.asks = map[string]*place.Ask{}
+	s.asks, s.pulls = map[string]*place.Ask{}, nil
 	for _, i := range s.sets {
 		if a, err := s.ask(i.hash, &i.Spec.Set.Set); err == nil && !reflect.DeepEqual(a, before[i.hash]) {
 			c.book(i)
@@ -439,6 +442,7 @@ func (c *cache) remove(kind api.Kind, name string) {
 		delete(c.ended, name)
 		c.ops.noteDrain(name, nil)
 		c.settling[name] = true
+		c.setHolding(name, nil)
 		c.cluster.RemoveHost(place.HostID(name))
 		c.tell(name)
 		for _, s := range c.onHost[name] {

@@ -91,8 +91,10 @@ type lead struct {
 // beat is what was last heard of a host.
 type beat struct {
 	at     time.Time
-	report link.Report // without its usage
+	report link.Report // without its usage and holding
 	usage  *link.Usage // the last one, which is replaced as a whole; nil of a host that is lost
+	// holding is what it told and the cache does not have yet.
+	holding *link.Holding
 }
 
 // New makes a controller, which does nothing before [Controller.Run].
@@ -181,6 +183,9 @@ func (c *Controller) candidate(ctx context.Context) error {
 	c.lead = l
 	c.mu.Unlock()
 	defer func() {
+		c.cache.mu.Lock()
+		c.cache.holdOnly(nil) // the next leader is told
+		c.cache.mu.Unlock()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.lead = nil

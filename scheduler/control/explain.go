@@ -25,6 +25,7 @@ func (c *Controller) Explain(_ context.Context, s *api.Service, host string) (*a
 		return nil, err
 	}
 	defer c.cache.mu.Unlock()
+	a = c.cache.withImages(a, &s.Spec.Set.Set)
 	e := explanation(c.cache.cluster.Explain(a))
 	if host == "" {
 		return e, nil
@@ -33,7 +34,7 @@ func (c *Controller) Explain(_ context.Context, s *api.Service, host string) (*a
 	if err != nil {
 		return nil, err
 	}
-	e.Host = &api.Verdict{Host: host, Score: int(v.Score.Total())}
+	e.Host = &api.Verdict{Host: host, Score: int(v.Score.Total()), Pull: v.Pull}
 	for _, r := range v.Reasons {
 		e.Host.Reasons = append(e.Host.Reasons, api.Reason{Filter: r.Filter.String(), Text: r.Text})
 	}
@@ -46,7 +47,7 @@ func explanation(e place.Explanation) *api.Explanation {
 		to.Filters = append(to.Filters, api.FilterCount{Filter: n.Filter.String(), Rejects: n.Rejects, Alone: n.Alone, Note: n.Note})
 	}
 	for _, b := range e.Best {
-		to.Best = append(to.Best, api.Candidate{Host: string(b.Host), Score: b.Score.Total()})
+		to.Best = append(to.Best, api.Candidate{Host: string(b.Host), Score: b.Score.Total(), Pull: b.Pull})
 	}
 	return to
 }
@@ -63,6 +64,7 @@ func (c *Controller) DryRun(_ context.Context, s *api.Service) (*api.Forecast, e
 		return nil, err
 	}
 	defer c.cache.mu.Unlock()
+	a = c.cache.withImages(a, &s.Spec.Set.Set)
 	f := &api.Forecast{}
 	var have []*set
 	if of := c.cache.services[s.Name]; of != nil {

@@ -95,6 +95,7 @@ func (l *leader) hear(d *draft) {
 	l.mu.Lock()
 	fresh := l.own.fresh
 	l.own.fresh = map[string]bool{}
+	holdings := map[string]*link.Holding{}
 	reports := make(map[string]*link.Report, len(fresh))
 	health := make(map[string]api.Health, len(fresh))
 	for name := range fresh {
@@ -103,6 +104,9 @@ func (l *leader) hear(d *draft) {
 			continue
 		}
 		health[name] = l.health(h, d.now)
+		if b := l.own.beats[name]; b != nil && b.holding != nil {
+			holdings[name], b.holding = b.holding, nil
+		}
 		switch b := l.own.beats[name]; {
 		case b == nil:
 		case health[name] == api.Healthy:
@@ -113,6 +117,9 @@ func (l *leader) hear(d *draft) {
 		}
 	}
 	l.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(holdings)) {
+		d.setHolding(name, holdings[name])
+	}
 	for _, name := range slices.Sorted(maps.Keys(health)) {
 		h := d.cache.hosts[name]
 		d.hearHost(h, health[name], reports[name])

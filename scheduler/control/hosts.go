@@ -117,6 +117,11 @@ func (c *Controller) Report(ctx context.Context, r link.Report) (link.Lease, err
 	if r.Usage != nil {
 		b.usage, r.Usage = r.Usage, nil
 	}
+	if r.Holding != nil {
+		b.holding, r.Holding = r.Holding, nil
+		l.fresh[r.Host] = true
+		signal(l.news)
+	}
 	if !same(&b.report, &r) {
 		l.fresh[r.Host] = true
 		signal(l.news)

@@ -365,7 +365,7 @@ func (k *look) put(m *member) error {
 
 // ask is what a set needs of a host, with its volume where that exists already.
 func (k *look) ask(m *member) (*place.Ask, error) {
-	a, err := k.of.ask(m.hash, &m.Spec.Set.Set)
+	a, err := k.pulling(k.of, m.hash, &m.Spec.Set.Set)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func (c *cache) movers(service string) []*mover {
 		if service != everyService && s.Spec.Service != service || c.mayMoveSet(s) != "" {
 			continue
 		}
-		if a, err := c.service(s.Spec.Service).ask(s.hash, &s.Spec.Set.Set); err == nil {
+		if a, err := c.pulling(c.service(s.Spec.Service), s.hash, &s.Spec.Set.Set); err == nil {
 			host := place.HostID(s.Spec.Host)
 			all = append(all, &mover{id: id(s.Name), ask: a, from: host, at: host})
 		}

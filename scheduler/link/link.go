@@ -92,6 +92,9 @@ type Report struct {
 	// Usage is what was measured since the report before, nil if nothing was. By itself it is
 	// no news: no report is sent for it.
 	Usage *Usage `json:"usage,omitzero"`
+	// Holding is what the host has of images and ports, nil if this leader was told. It is no
+	// news either.
+	Holding *Holding `json:"holding,omitzero"`
 }
 
 // SetReport is how one set does.

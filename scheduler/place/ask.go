@@ -40,10 +40,10 @@ const (
 	Even                    // those with the smallest part in use
 )
 
-// Layer is a part of an image.
+// Layer is a part of an image. A host that has Image by its name need not pull it.
 type Layer struct {
-	Digest string
-	Bytes  int64
+	ID, Image LayerID
+	Bytes     int64
 }
 
 // Constraint is a condition on a label of the host. The labels host, room and rack are

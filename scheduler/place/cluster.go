@@ -30,16 +30,15 @@ type Cluster struct {
 // host is one of the cluster, with what sets take of it. What is read for each change of
 // it stands first, on few cache lines.
 type host struct {
-	seq    uint64 // when it last changed at all
-	told   uint64 // when it was last told to be otherwise
-	tie    int64  // smaller than 1<<tieBits
-	slot   int32
-	cap    Amounts
-	used   Amounts
-	reach  []reach
-	ports  map[Port]SetID
-	layers map[string]bool
-	sets   map[SetID]*set
+	seq   uint64 // when it last changed at all
+	told  uint64 // when it was last told to be otherwise
+	tie   int64  // smaller than 1<<tieBits
+	slot  int32
+	cap   Amounts
+	used  Amounts
+	reach []reach
+	ports map[Port]SetID
+	sets  map[SetID]*set
 	Host
 }
 
@@ -176,10 +175,6 @@ func (c *Cluster) SetHost(told Host) {
 		if percent := told.Overcommit[r]; percent > 0 {
 			h.cap[r] = told.Capacity[r]/100*percent + told.Capacity[r]%100*percent/100
 		}
-	}
-	h.layers = map[string]bool{}
-	for _, l := range told.Layers {
-		h.layers[l] = true
 	}
 	c.learnTold(h)
 	h.told = c.log.add(h)

@@ -32,6 +32,7 @@ type Count struct {
 type Candidate struct {
 	Host  HostID
 	Score Score
+	Pull  int64 // bytes of its images that the host lacks
 }
 
 // Verdict is what becomes of an ask on one host.
@@ -39,6 +40,7 @@ type Verdict struct {
 	Host    HostID
 	Reasons []Reason // for which it is rejected, all of them
 	Score   Score    // as if it were not
+	Pull    int64
 }
 
 // Reason is why a filter rejects a host.
@@ -89,7 +91,7 @@ func (c *Cluster) Explain(a *Ask) Explanation {
 		}
 	}
 	for _, r := range ranked {
-		e.Best = append(e.Best, Candidate{r.host.ID, r.score})
+		e.Best = append(e.Best, Candidate{r.host.ID, r.score, a.pull(r.host)})
 	}
 	if e.Fit == 0 && a.Preempts {
 		e.Preemption = c.preempt(a, func(SetID) bool { return true })
@@ -167,7 +169,7 @@ func (c *Cluster) Why(a *Ask, id HostID) (Verdict, error) {
 		return Verdict{}, fault.NotFound("there is no host %s", id)
 	}
 	c.terms.find(c, a, c.view(a))
-	v := Verdict{Host: id, Score: c.score(a, h, &c.terms)}
+	v := Verdict{Host: id, Score: c.score(a, h, &c.terms), Pull: a.pull(h)}
 	why := c.reasons(a, h)
 	for f := range filters {
 		if why.has(f) {
@@ -207,7 +209,7 @@ func (c *Cluster) say(a *Ask, h *host, f Filter) string {
 			if set, held := h.ports[p]; held {
 				add("port %d/%s is held by set %s", p.Number, p.Protocol, set)
 			} else if h.hasPort(p) {
-				add("port %d/%s is held by the host", p.Number, p.Protocol)
+				add("port %d/%s is held by the host, outside of the cluster's sets", p.Number, p.Protocol)
 			}
 		}
 	case FilterCPU, FilterMemory, FilterDisk:

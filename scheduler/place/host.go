@@ -1,6 +1,9 @@
 package place
 
-import "net/netip"
+import (
+	"hash/fnv"
+	"net/netip"
+)
 
 // HostID is the name of a host.
 type HostID string
@@ -42,9 +45,21 @@ type Host struct {
 	// Networks are those that reach the host, with the pool that its addresses are of.
 	Networks map[string]string
 	// Ports are those of the host that others have.
-	Ports   []Port
-	Layers  []string // digests of image layers that it has
+	Ports []Port
+	// Layers are of the images that it has, and the names of those, in order.
+	Layers  []LayerID
 	Volumes []string // that are on it
+}
+
+// LayerID stands for a layer of an image, or for the name of an image. It is a hash: a host
+// has hundreds, and two that are taken for one cost points at worst.
+type LayerID uint64
+
+// LayerOf is that of a digest or name.
+func LayerOf(name string) LayerID {
+	f := fnv.New64a()
+	_, _ = f.Write([]byte(name))
+	return LayerID(f.Sum64())
 }
 
 // State says whether a host may be given sets.

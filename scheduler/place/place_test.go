@@ -125,7 +125,7 @@ func TestEachFilterAloneAndInPairsNamesAllReasons(t *testing.T) {
 		{FilterVolume, change{ask: func(a *Ask) { a.Volumes = []string{"v"} }}, "volume v is on another host"},
 		{FilterNetwork, change{ask: func(a *Ask) { a.Networks = append(a.Networks, Need{Network: "lab"}) }}, "network lab does not reach the host"},
 		{FilterAddress, change{ask: func(a *Ask) { a.Networks = append(a.Networks, Need{"prod", addr}) }}, "address 10.0.0.9 of network prod is held by set old"},
-		{FilterPort, change{func(h *Host) { h.Ports = []Port{{"tcp", 80}} }, func(a *Ask) { a.Ports = []Port{{"tcp", 80}} }}, "port 80/tcp is held by the host"},
+		{FilterPort, change{func(h *Host) { h.Ports = []Port{{"tcp", 80}} }, func(a *Ask) { a.Ports = []Port{{"tcp", 80}} }}, "port 80/tcp is held by the host, outside of the cluster's sets"},
 		{FilterCPU, change{ask: func(a *Ask) { a.Amounts[CPU] = 9000 }}, "9 needed, 8 of 8 free"},
 		{FilterMemory, change{ask: func(a *Ask) { a.Amounts[Memory] = 40 * gib }}, "40 GiB needed, 32 GiB of 32 GiB free"},
 		{FilterDisk, change{ask: func(a *Ask) { a.Amounts[Disk] = 2048 * gib }}, "2 TiB needed, 1 TiB of 1 TiB free"},
@@ -296,12 +296,24 @@ func TestAddressesPortsAndVolumesAreGivenOnce(t *testing.T) {
 }
 
 func TestImagesAndPreferencesDrawTheSet(t *testing.T) {
-	c := cluster(machine("a"), machine("b", func(h *Host) { h.Layers = []string{"big"} }), machine("c"),
+	c := cluster(machine("a"), machine("b", func(h *Host) { h.Layers = []LayerID{1} }), machine("c"),
 		machine("d", func(h *Host) { h.Labels = map[string]string{"disk": "ssd", "engine": "29.1.0"} }))
-	a := &Ask{Layers: []Layer{{"big", 2 * gib}, {"small", 1 << 20}}}
+	a := &Ask{Layers: []Layer{{ID: 1, Image: 7, Bytes: 2 * gib}, {ID: 2, Image: 8, Bytes: 1 << 20}}}
 	if got := must(t, c, a, "1")[0]; got != "b" {
 		t.Errorf("the set is on %s, not where its image is", got)
 	}
+	pulls := func(host HostID, want int64) {
+		t.Helper()
+		if v, err := c.Why(a, host); err != nil || v.Pull != want {
+			t.Errorf("%s would pull %d bytes, want %d; %v", host, v.Pull, want, err)
+		}
+	}
+	pulls("b", 1<<20)
+	pulls("c", 2*gib+1<<20)
+	named := machine("c")
+	named.Layers = []LayerID{7} // the image by its name, of other layers
+	c.SetHost(named)
+	pulls("c", 1<<20)
 	a = a.with(func(a *Ask) { a.Preferences = []Preference{{Constraint{"engine", Above, []string{"20.10"}}, 5}} })
 	if got := must(t, c, a, "2")[0]; got != "d" {
 		t.Errorf("the set is on %s, not where it prefers to be", got)

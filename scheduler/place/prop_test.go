@@ -28,7 +28,7 @@ func drawHost(t *rapid.T, id int) Host {
 		h.Volumes = []string{fmt.Sprintf("v%d", id)}
 	}
 	if rapid.Bool().Draw(t, "image") {
-		h.Layers = []string{"l1"}
+		h.Layers = []LayerID{1}
 	}
 	h.Overcommit[CPU] = int64(rapid.SampledFrom([]int{0, 150}).Draw(t, "overcommit"))
 	return h
@@ -40,7 +40,7 @@ func drawAsk(t *rapid.T) *Ask {
 		Service:  rapid.SampledFrom([]ServiceID{"", "a", "b", "c"}).Draw(t, "service"),
 		Amounts:  Amounts{int64(rapid.IntRange(0, 4).Draw(t, "cpu")) * 500, int64(rapid.IntRange(0, 4).Draw(t, "mem")) * gib, int64(rapid.IntRange(0, 20).Draw(t, "disk")) * gib},
 		Strategy: rapid.SampledFrom([]Strategy{BinPack, Even}).Draw(t, "strategy"),
-		Layers:   []Layer{{"l1", gib}},
+		Layers:   []Layer{{1, 9, gib}},
 	}
 	if few("constrained") {
 		a.Constraints = []Constraint{{"disk", In, []string{"ssd"}}}

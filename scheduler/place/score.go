@@ -1,5 +1,7 @@
 package place
 
+import "slices"
+
 // Score is how good a host is, in millionths of a point. Its parts add up to Total.
 type Score struct {
 	Fit        int64 // how well the set fills what is left, or how empty the host is
@@ -86,11 +88,20 @@ func (a *Ask) told(h *host, s *Score) {
 			s.Preference -= softTaint * Point
 		}
 	}
-	var pull int64
+	s.Images = -part(min(a.pull(h), missing), missing) * imagePoints
+}
+
+// pull is how many bytes of its images the host lacks, as far as their layers are known.
+func (a *Ask) pull(h *host) (bytes int64) {
 	for _, l := range a.Layers {
-		if !h.layers[l.Digest] {
-			pull += l.Bytes
+		if !h.hasLayer(l.ID) && !h.hasLayer(l.Image) {
+			bytes += l.Bytes
 		}
 	}
-	s.Images = -part(min(pull, missing), missing) * imagePoints
+	return bytes
+}
+
+func (h *host) hasLayer(id LayerID) bool {
+	_, has := slices.BinarySearch(h.Layers, id)
+	return has
 }

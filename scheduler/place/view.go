@@ -91,7 +91,8 @@ func (a *Ask) shape(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(a.Layers)))
 	for _, l := range a.Layers {
-		b = binary.AppendVarint(text(b, l.Digest), l.Bytes)
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, uint64(l.ID)), uint64(l.Image))
+		b = binary.AppendVarint(b, l.Bytes)
 	}
 	for _, p := range a.Preferences {
 		b = binary.AppendVarint(p.shape(b), int64(p.Weight))

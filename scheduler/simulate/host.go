@@ -30,6 +30,7 @@ type Host struct {
 	ReadyAfter func(link.Assigned) time.Duration
 	StopAfter  time.Duration // how long one takes to stop
 	Guarded    bool          // its mosbridge goes by what the cluster gives
+	Holding    *link.Holding // what it tells each leader of images and ports
 
 	mu     sync.Mutex // guards all below
 	kept   link.Assignment
@@ -183,6 +184,7 @@ func (h *Host) session(ctx context.Context, c link.Controller, cut <-chan struct
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	first := h.report()
+	first.Holding = h.Holding
 	if _, err := c.Host(ctx, h.Name); err != nil && c.Join(ctx, h.Name, first.Status) != nil {
 		return false
 	}

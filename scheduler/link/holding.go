@@ -1,0 +1,29 @@
+package link
+
+// Holding is what a host has beside the cluster's sets. It is told once to each leader, and
+// after each change, with the report that is due next. The leader keeps it in memory.
+type Holding struct {
+	Images []Image `json:"images,omitzero"` // the largest, at most MostImages
+	// Ports are those of the host, as tcp/80, that containers of others than the cluster's sets
+	// have published, at most MostPorts.
+	Ports []string `json:"ports,omitzero"`
+}
+
+// The bounds of what a host tells.
+const (
+	MostImages = 200
+	MostLayers = 4000 // of all its images
+	MostPorts  = 2000
+)
+
+// Image is one that a host's Engine has.
+type Image struct {
+	Names  []string `json:"names"` // with tag, or with digest
+	Layers []Layer  `json:"layers,omitzero"`
+}
+
+// Layer is a part of an image, upon those before it.
+type Layer struct {
+	ID    string `json:"id"` // the same wherever it and all below it are the same
+	Bytes int64  `json:"bytes"`
+}
