@@ -61,6 +61,9 @@ func (c *call) may(v verb, kind api.Kind, name string) error {
 		}
 		return nil
 	case api.Tenant:
+		if c.Tenant == "" { // which would be all where sets are chosen by their tenant
+			return denied("%s: it is of no tenant", kind)
+		}
 		if kind == api.Quotas && c.mayQuota(v, name) {
 			return nil
 		}

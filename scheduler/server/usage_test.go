@@ -85,6 +85,11 @@ func TestWhoSeesWhatIsUsed(t *testing.T) {
 	if got := two.raw(t, http.MethodGet, "/v1/usage", "", api.HeaderVia, "three"); got.status == http.StatusServiceUnavailable {
 		fails[1] = fault.Unavailable("%s", got.text)
 	}
+	nobodys, secret := api.NewToken("nobodys", api.TokenSpec{Role: api.Tenant})
+	must(t, one.store.Create(t.Context(), nobodys))
+	if got, err := one.as(t, secret).Usage(t.Context(), api.MeasuredQuery{}); !errdefs.IsPermissionDenied(err) {
+		t.Errorf("a tenant of no name: %d, %v", len(got), err)
+	}
 	leave()
 	leave = one.lead(t, "three", "https://127.0.0.1:1")
 	_, err = two.Usage(t.Context(), api.MeasuredQuery{})
