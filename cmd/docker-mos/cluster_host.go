@@ -217,7 +217,7 @@ func (c *cluster) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain [OPTIONS] SERVICE", Short: "Say where one more set of a service would go, and why not elsewhere", Args: exactly("SERVICE"),
 		ValidArgsFunction: c.services, Annotations: map[string]string{clusterWide: "yes"},
-		Long: "Say where one more set of a service would go: how many hosts each filter rejects (alone: those that no other filter rejects), and the best hosts by their score. With --host, all reasons of that host.",
+		Long: "Say where one more set of a service would go: how many hosts each filter rejects (alone: those that no other filter rejects), and the best hosts by their score. With --host, all reasons of that host; a tenant is not told the names of others' sets.",
 	}
 	cmd.Flags().StringVar(&host, "host", "", "Say also why this host takes it or not")
 	// The only error is a second registration.

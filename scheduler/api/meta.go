@@ -58,6 +58,10 @@ func TenantOf(name string) string {
 	return tenant
 }
 
+// OwnerOf is the tenant that a set of this name, SERVICE-SLOT, is of: that of its service. shop-1
+// may be of a service shop, which is not tenant shop's.
+func OwnerOf(set string) string { return TenantOf(set[:max(0, strings.LastIndexByte(set, '-'))]) }
+
 // Resource is any of the kinds.
 type Resource interface {
 	Kind() Kind

@@ -198,20 +198,20 @@ func TestWhatDoesNotFitSaysWhy(t *testing.T) {
 		return nil
 	})
 	c := r.controllers[0]
-	e, err := c.Explain(t.Context(), s, "h1")
+	e, err := c.Explain(t.Context(), s, "h1", nil)
 	must(t, err)
 	if e.Fit != 0 || len(e.Filters) != 1 || e.Filters[0].Filter != "CPU" || e.Host == nil || len(e.Host.Reasons) != 1 {
 		t.Errorf("explained as %+v", e)
 	}
 	small := service("small", 4)
-	f, err := c.DryRun(t.Context(), small)
+	f, err := c.DryRun(t.Context(), small, nil)
 	must(t, err)
 	if len(f.Placed) != 3 || f.Unplaced != 1 || f.Why == nil || f.Why.Fit != 0 {
 		t.Errorf("forecast %+v", f)
 	}
 	r.host("h2")
 	r.ready("big")
-	if f, err = c.DryRun(t.Context(), small); err != nil || len(f.Placed) != 4 || f.Unplaced != 0 {
+	if f, err = c.DryRun(t.Context(), small, nil); err != nil || len(f.Placed) != 4 || f.Unplaced != 0 {
 		t.Errorf("forecast %+v, %v", f, err)
 	}
 	r.settled()
@@ -233,7 +233,7 @@ func TestAnUpdateIsForetold(t *testing.T) {
 		s, err := state.Get[api.Service](t.Context(), r.store, "web")
 		must(t, err)
 		change(s)
-		f, err := c.DryRun(t.Context(), s)
+		f, err := c.DryRun(t.Context(), s, nil)
 		must(t, err)
 		var b strings.Builder
 		for _, u := range f.Updates {
@@ -278,4 +278,49 @@ func TestEventsExpire(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestWhoHoldsWhatATenantLacks: a tenant is told of sets of its own, who looks after all of
+// any.
+func TestWhoHoldsWhatATenantLacks(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.lead("c1")
+	holder := service("bank-x", 1)
+	holder.Spec.Set.Ports = []string{"8080:80"}
+	r.create(holder)
+	r.ready("bank-x")
+	asks := service("shop-web", 1)
+	asks.Spec.Set.Ports = []string{"8080:80"}
+	tell := func(set string) bool { return api.OwnerOf(set) == "shop" }
+	for who, c := range map[string]struct {
+		tell func(string) bool
+		want string
+	}{
+		"a tenant":    {tell, "port 8080/tcp is held by another's set"},
+		"an operator": {nil, "port 8080/tcp is held by set bank-x-1"},
+	} {
+		e, err := r.controllers[0].Explain(t.Context(), asks, "h1", c.tell)
+		must(t, err)
+		if len(e.Host.Reasons) != 1 || e.Host.Reasons[0].Text != c.want {
+			t.Errorf("%s: %+v", who, e.Host.Reasons)
+		}
+	}
+
+	// An update, too: its forecast, and the event that says why a set moves.
+	mine := service("shop-web", 1)
+	mine.Spec.Set.Network = spec.Network{Name: "prod"}
+	r.create(mine)
+	r.ready("shop-web")
+	f, err := r.controllers[0].DryRun(t.Context(), asks, tell)
+	must(t, err)
+	if len(f.Updates) != 1 || f.Updates[0].Leaves != "port 8080/tcp is held by another's set" {
+		t.Errorf("a forecast: %+v", f.Updates)
+	}
+	now, err := state.Get[api.Service](t.Context(), r.store, "shop-web")
+	must(t, err)
+	now.Spec.Set.Ports = []string{"8080:80"}
+	now.Generation++
+	must(t, r.store.Update(t.Context(), now))
+	r.happened("leaves", "held by another's set")
 }

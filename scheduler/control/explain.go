@@ -15,8 +15,8 @@ import (
 
 // Explain says what becomes of one more set of a service, on all hosts, and where one is
 // named also on that. The service need not be stored; it is one that Check lets pass. Any
-// process answers, as its cache is.
-func (c *Controller) Explain(_ context.Context, s *api.Service, host string) (*api.Explanation, error) {
+// process answers, as its cache is. Of sets only those are named that tell is true for, all by nil.
+func (c *Controller) Explain(_ context.Context, s *api.Service, host string, tell func(set string) bool) (*api.Explanation, error) {
 	a, err := scheduler.Ask(s, &s.Spec.Set.Set)
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (c *Controller) Explain(_ context.Context, s *api.Service, host string) (*a
 	if host == "" {
 		return e, nil
 	}
-	v, err := c.cache.cluster.Why(a, place.HostID(host))
+	v, err := c.cache.cluster.WhyFor(a, place.HostID(host), toldOf(tell))
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +39,14 @@ func (c *Controller) Explain(_ context.Context, s *api.Service, host string) (*a
 		e.Host.Reasons = append(e.Host.Reasons, api.Reason{Filter: r.Filter.String(), Text: r.Text})
 	}
 	return e, nil
+}
+
+// toldOf is tell for place.
+func toldOf(tell func(set string) bool) func(place.SetID) bool {
+	if tell == nil {
+		return nil
+	}
+	return func(id place.SetID) bool { return tell(string(id)) }
 }
 
 func explanation(e place.Explanation) *api.Explanation {
@@ -54,8 +62,8 @@ func explanation(e place.Explanation) *api.Explanation {
 
 // DryRun says what would become of a service if it were stored now: which of its sets would
 // get another template, and where those would go that it lacks: all of one that is new, those
-// that are more of one that is there.
-func (c *Controller) DryRun(_ context.Context, s *api.Service) (*api.Forecast, error) {
+// that are more of one that is there. tell is as of Explain.
+func (c *Controller) DryRun(_ context.Context, s *api.Service, tell func(set string) bool) (*api.Forecast, error) {
 	a, err := scheduler.Ask(s, &s.Spec.Set.Set)
 	if err != nil {
 		return nil, err
@@ -78,7 +86,7 @@ func (c *Controller) DryRun(_ context.Context, s *api.Service) (*api.Forecast, e
 	old := c.cache.updates(s, have)
 	for _, m := range old {
 		c.cache.cluster.Remove(id(m.Name))
-		why := cannotHold(c.cache.cluster, a, m.Spec.Host)
+		why := cannotHold(c.cache.cluster, a, m.Spec.Host, toldOf(tell))
 		if why == "" {
 			_ = c.cache.cluster.Add(id(m.Name), a, place.HostID(m.Spec.Host)) // the host is known: it was asked
 		}

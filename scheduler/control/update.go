@@ -156,7 +156,7 @@ func (k *look) inPlace(m *member, own []api.SetAddress) string {
 		return err.Error()
 	}
 	k.cluster.Remove(id(m.Name))
-	if why := cannotHold(k.cluster, a, m.Spec.Host); why != "" {
+	if why := cannotHold(k.cluster, a, m.Spec.Host, mates(m.Spec.Service)); why != "" {
 		k.book(m.was)
 		return why
 	}
@@ -175,8 +175,8 @@ func (k *look) inPlace(m *member, own []api.SetAddress) string {
 
 // cannotHold says why a set that is on a host, but not booked there, cannot be changed in
 // place to what is asked; "" when it can.
-func cannotHold(c *place.Cluster, a *place.Ask, host string) string {
-	v, err := c.Why(a, place.HostID(host))
+func cannotHold(c *place.Cluster, a *place.Ask, host string, tell func(place.SetID) bool) string {
+	v, err := c.WhyFor(a, place.HostID(host), tell)
 	if err != nil {
 		return err.Error()
 	}
@@ -187,6 +187,12 @@ func cannotHold(c *place.Cluster, a *place.Ask, host string) string {
 		}
 	}
 	return ""
+}
+
+// mates says which sets the tenant of a service knows, who reads its events.
+func mates(service string) func(place.SetID) bool {
+	tenant := api.TenantOf(service)
+	return func(id place.SetID) bool { return tenant == "" || api.OwnerOf(string(id)) == tenant }
 }
 
 // turnTo gives a set another template.

@@ -140,7 +140,7 @@ func (c *Cluster) note(a *Ask, f Filter, as *host, alone int, most [resources]in
 	if f == FilterPort || f == FilterVolume || f == FilterAddress {
 		return "" // who holds it may be another tenant's
 	}
-	return fmt.Sprintf("as %s: %s", as.ID, c.say(a, as, f))
+	return fmt.Sprintf("as %s: %s", as.ID, c.say(a, as, f, nil))
 }
 
 // ranked is a host that fits.
@@ -163,7 +163,10 @@ func (c *Cluster) rank(best []ranked, a *Ask, h *host) []ranked {
 }
 
 // Why says what becomes of an ask on one host. The error is of class NotFound.
-func (c *Cluster) Why(a *Ask, id HostID) (Verdict, error) {
+func (c *Cluster) Why(a *Ask, id HostID) (Verdict, error) { return c.WhyFor(a, id, nil) }
+
+// WhyFor is Why for somebody who is told the names of some sets only, of all by nil.
+func (c *Cluster) WhyFor(a *Ask, id HostID, tell func(SetID) bool) (Verdict, error) {
 	h, ok := c.hosts[id]
 	if !ok {
 		return Verdict{}, fault.NotFound("there is no host %s", id)
@@ -173,15 +176,21 @@ func (c *Cluster) Why(a *Ask, id HostID) (Verdict, error) {
 	why := c.reasons(a, h)
 	for f := range filters {
 		if why.has(f) {
-			v.Reasons = append(v.Reasons, Reason{f, c.say(a, h, f)})
+			v.Reasons = append(v.Reasons, Reason{f, c.say(a, h, f, tell)})
 		}
 	}
 	return v, nil
 }
 
 // say is the sentence for a filter that rejects a host.
-func (c *Cluster) say(a *Ask, h *host, f Filter) string {
+func (c *Cluster) say(a *Ask, h *host, f Filter, tell func(SetID) bool) string {
 	var parts []string
+	who := func(id SetID) string {
+		if tell == nil || tell(id) {
+			return "set " + string(id)
+		}
+		return "another's set"
+	}
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	switch f {
 	case FilterState:
@@ -201,13 +210,13 @@ func (c *Cluster) say(a *Ask, h *host, f Filter) string {
 			}
 		}
 	case FilterVolume:
-		c.sayVolumes(a, h, add)
+		c.sayVolumes(a, h, who, add)
 	case FilterNetwork, FilterAddress:
-		c.sayNetworks(a, h, f, add)
+		c.sayNetworks(a, h, f, who, add)
 	case FilterPort:
 		for _, p := range a.Ports {
 			if set, held := h.ports[p]; held {
-				add("port %d/%s is held by set %s", p.Number, p.Protocol, set)
+				add("port %d/%s is held by %s", p.Number, p.Protocol, who(set))
 			} else if h.hasPort(p) {
 				add("port %d/%s is held by the host, outside of the cluster's sets", p.Number, p.Protocol)
 			}
@@ -227,20 +236,20 @@ func (c *Cluster) say(a *Ask, h *host, f Filter) string {
 	return strings.Join(parts, "; ")
 }
 
-func (c *Cluster) sayVolumes(a *Ask, h *host, add func(string, ...any)) {
+func (c *Cluster) sayVolumes(a *Ask, h *host, who func(SetID) string, add func(string, ...any)) {
 	for _, name := range a.Volumes {
 		switch v := c.volumes[name]; {
 		case v == nil:
 			add("volume %s is not known", name)
 		case v.user != "":
-			add("volume %s is used by set %s", name, v.user)
+			add("volume %s is used by %s", name, who(v.user))
 		case !v.hosts[h]:
 			add("volume %s is on another host", name)
 		}
 	}
 }
 
-func (c *Cluster) sayNetworks(a *Ask, h *host, f Filter, add func(string, ...any)) {
+func (c *Cluster) sayNetworks(a *Ask, h *host, f Filter, who func(SetID) string, add func(string, ...any)) {
 	for i, n := range a.Networks {
 		p := h.pool(n.Network)
 		switch holder, held := c.fixed[n]; {
@@ -248,7 +257,7 @@ func (c *Cluster) sayNetworks(a *Ask, h *host, f Filter, add func(string, ...any
 			add("network %s does not reach the host", n.Network)
 		case f == FilterNetwork:
 		case held:
-			add("address %s of network %s is held by set %s", n.Address, n.Network, holder)
+			add("address %s of network %s is held by %s", n.Address, n.Network, who(holder))
 		case p != nil && !n.Address.IsValid() && p.used+a.earlier(i, h, p) >= p.Size:
 			add("network %s: pool %s has no address left of %d", n.Network, p.ID, p.Size)
 		}

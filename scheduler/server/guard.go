@@ -79,14 +79,17 @@ func (c *call) may(v verb, kind api.Kind, name string) error {
 	return denied("%s", kind)
 }
 
-// owns says whether a service or set of this name is the caller's. A set, SERVICE-SLOT, is whose
-// its service is: shop-1 may be of a service shop, which is not tenant shop's.
+// owns says whether a service or set of this name is the caller's.
 func (c *call) owns(kind api.Kind, name string) bool {
+	of := api.TenantOf
 	if kind == api.SetInstances {
-		name = name[:max(0, strings.LastIndexByte(name, '-'))]
+		of = api.OwnerOf
 	}
-	return c.Role != api.Tenant || c.Tenant != "" && api.TenantOf(name) == c.Tenant
+	return c.Role != api.Tenant || c.Tenant != "" && of(name) == c.Tenant
 }
+
+// names says whether a caller is told the name of a set.
+func (c *call) names(set string) bool { return c.owns(api.SetInstances, set) }
 
 // sees says whether a caller may know of a resource.
 func (c *call) sees(r api.Resource) bool {

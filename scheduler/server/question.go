@@ -29,7 +29,7 @@ func (s *Server) questions() {
 		if err != nil {
 			return nil, err
 		}
-		e, err := s.cfg.Control.Explain(ctx, service, in.Host)
+		e, err := s.cfg.Control.Explain(ctx, service, in.Host, callOf(ctx).names)
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +53,7 @@ func (s *Server) questions() {
 		if err := s.affordablePlan(ctx, service); err != nil {
 			return nil, err
 		}
-		f, err := s.cfg.Control.DryRun(ctx, service)
+		f, err := s.cfg.Control.DryRun(ctx, service, callOf(ctx).names)
 		if err != nil {
 			return nil, err
 		}

@@ -25,10 +25,10 @@ import (
 // Control answers what only the controllers know.
 type Control interface {
 	// Explain says what becomes of one more set of a service, which need not be stored; of a
-	// host in particular, where its name is not empty.
-	Explain(ctx context.Context, s *api.Service, host string) (*api.Explanation, error)
+	// host in particular, where its name is not empty. Of sets, those are named that tell is true for.
+	Explain(ctx context.Context, s *api.Service, host string, tell func(set string) bool) (*api.Explanation, error)
 	// DryRun says where the sets of a service would go if it were stored now.
-	DryRun(ctx context.Context, s *api.Service) (*api.Forecast, error)
+	DryRun(ctx context.Context, s *api.Service, tell func(set string) bool) (*api.Forecast, error)
 	// Plan fills in the moves of a rebalance.
 	Plan(ctx context.Context, o *api.Operation) error
 	// Usage is a page of what hosts and sets use. It is of class Unavailable where this process
@@ -195,11 +195,11 @@ func refuse(w http.ResponseWriter, err error) {
 // noControl is where the controllers are missing.
 type noControl struct{}
 
-func (noControl) Explain(context.Context, *api.Service, string) (*api.Explanation, error) {
+func (noControl) Explain(context.Context, *api.Service, string, func(string) bool) (*api.Explanation, error) {
 	return nil, fault.Later("this process has no controllers that could explain placement")
 }
 
-func (noControl) DryRun(context.Context, *api.Service) (*api.Forecast, error) {
+func (noControl) DryRun(context.Context, *api.Service, func(string) bool) (*api.Forecast, error) {
 	return nil, fault.Later("this process has no controllers that could plan")
 }
 

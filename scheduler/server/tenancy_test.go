@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -164,6 +165,28 @@ func TestATenantsSetsAreThoseOfItsServices(t *testing.T) {
 				t.Errorf("it is told of %s", told.Name)
 			}
 			break
+		}
+	}
+}
+
+// telling are controllers that say of which sets they may tell.
+type telling struct{ server.Control }
+
+func (telling) Explain(_ context.Context, _ *api.Service, _ string, tell func(string) bool) (*api.Explanation, error) {
+	return &api.Explanation{Sentence: fmt.Sprintf("%t,%t,%t", tell("shop-web-1"), tell("bank-x-1"), tell("shop-1"))}, nil
+}
+
+// TestATenantIsToldOfNobodyElse by an explanation; an operator is of all.
+func TestATenantIsToldOfNobodyElse(t *testing.T) {
+	r := newRig(t, server.Config{Control: telling{}})
+	_, err := client.Create(t.Context(), r.Client, web("shop-web", 1), client.Change{})
+	must(t, err)
+	for role, want := range map[api.Role]string{api.Tenant: "true,false,false", api.Operator: "true,true,true", api.ReadOnly: "true,true,true"} {
+		by := r.bearer(t, api.TokenRequest{Name: string(role), Role: role, Tenant: map[api.Role]string{api.Tenant: "shop"}[role]})
+		e, err := by.Explain(t.Context(), "shop-web", "h1")
+		must(t, err)
+		if e.Sentence != want {
+			t.Errorf("%s: %s, want %s", role, e.Sentence, want)
 		}
 	}
 }

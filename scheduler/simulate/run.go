@@ -410,7 +410,7 @@ func (w *world) packing(ctx context.Context) error {
 	large := &api.Service{Meta: api.Meta{Name: "large"}, Spec: api.ServiceSpec{Replicas: 99_999, Set: api.Template{Set: spec.Set{
 		CPU: 32, MEM: 128 << 30, Containers: []spec.Container{{Name: "app", Image: "a"}},
 	}}}}
-	f, err := w.lead.Load().DryRun(ctx, large)
+	f, err := w.lead.Load().DryRun(ctx, large, nil)
 	if err != nil {
 		return err
 	}
