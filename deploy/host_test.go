@@ -89,13 +89,21 @@ refused "apt-get remove" deploy/install
 func TestThePackageComesOverNoUnitOfMakeInstall(t *testing.T) {
 	onHost(t, `sh deploy/debian/preinst install
 for unit in mosbridge.socket mos-lvm.service mosd.service mos-scheduler.service mos-set-caps.service; do
-	touch /etc/systemd/system/$unit
+	cp deploy/$unit /etc/systemd/system/
+	mkdir -p /usr/local/bin
+	: >/usr/local/bin/${unit%.*}
 	refused "make uninstall" sh deploy/debian/preinst install
 	sh deploy/debian/preinst upgrade 1
 	sh deploy/debian/preinst abort-upgrade 1
-	rm /etc/systemd/system/$unit
+	rm /etc/systemd/system/$unit /usr/local/bin/${unit%.*}
 done
 ln -s /dev/null /etc/systemd/system/mosd.service
+sh deploy/debian/preinst install
+
+# An administrator's own, over those of a package that was removed since.
+sed 's,/usr/local/bin/,/usr/bin/,' deploy/mos-lvm.service >/etc/systemd/system/mos-lvm.service
+sh deploy/debian/preinst install
+sed 's,0660,0600,' deploy/mos-authz.socket >/etc/systemd/system/mos-authz.socket
 sh deploy/debian/preinst install
 `)
 }
