@@ -145,6 +145,10 @@ func (f *follower) copy(ctx context.Context, of logged, in session.Request, pref
 			_, err = conn.Copy(out, errOut)
 			_ = conn.Close()
 		}
+		if err == nil { // the log ended there: a line without an end is whole
+			out.end()
+			errOut.end()
+		}
 		last := later(out.last, errOut.last)
 		if last.After(before) {
 			in.Tail, in.Since, wait = "all", last.Add(1).Format(time.RFC3339Nano), again
@@ -214,7 +218,8 @@ func pause(ctx context.Context, d time.Duration) {
 type stamped struct {
 	w     io.Writer
 	shown bool
-	last  time.Time
+	last  time.Time // of what was written whole
+	next  time.Time // of the piece that is being written
 
 	rest []byte // the beginning of a time
 	left int    // of a piece, before the next time
@@ -225,8 +230,11 @@ func (s *stamped) begin() {
 	if s.left > 0 {
 		_, _ = io.WriteString(s.w, "\n") // who reads may be gone, which the next write tells
 	}
-	s.rest, s.left = nil, 0
+	s.rest, s.left, s.next = nil, 0, time.Time{}
 }
+
+// end is at the end of a stream that ended well.
+func (s *stamped) end() { s.last = later(s.last, s.next) }
 
 const (
 	longestPiece = 16 << 10
@@ -247,7 +255,7 @@ func (s *stamped) Write(b []byte) (int, error) {
 			}
 			s.left = longestPiece
 			if at, bad := time.Parse(time.RFC3339Nano, string(text[:max(i, 0)])); bad == nil {
-				s.last = at
+				s.next = at
 				if s.shown {
 					_, err = s.w.Write(text[:i+1])
 				}
@@ -262,7 +270,9 @@ func (s *stamped) Write(b []byte) (int, error) {
 			s.left -= n
 		}
 		_, werr := s.w.Write(text[:n])
-		err = errors.Join(err, werr)
+		if err = errors.Join(err, werr); s.left == 0 && err == nil {
+			s.end()
+		}
 		text = text[n:]
 	}
 }

@@ -2,10 +2,54 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
 )
+
+// TestOneSetIsWatchedFromNow: not from its own last change, which the store may have forgotten.
+func TestOneSetIsWatchedFromNow(t *testing.T) {
+	var sets []*api.SetInstance
+	for _, name := range []string{"web-1", "web-2"} {
+		sets = append(sets, &api.SetInstance{Meta: api.Meta{Name: name, Revision: 7}, Spec: api.SetSpec{Service: "web", Host: "h1"}})
+	}
+	answers := map[string]any{
+		"/v1/sets/web-1": sets[0],
+		"/v1/sets":       api.Page[api.SetInstance]{Revision: 4711, Items: sets},
+	}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a, ok := answers[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			a = api.ProblemOf(http.StatusNotFound, "there is none")
+		}
+		_ = json.NewEncoder(w).Encode(a)
+	}))
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	cl, err := client.New(l.Addr().String(), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	got, revision, err := setsOf(t.Context(), cl, "web-1")
+	if err != nil || len(got) != 1 || got[0].Name != "web-1" || revision != 4711 {
+		t.Errorf("%d sets at revision %d, %v", len(got), revision, err)
+	}
+}
 
 // TestStampsAreTakenOff: of lines, of none, of those longer than an Engine's pieces, however
 // they are cut.
@@ -34,8 +78,12 @@ func TestStampsAreTakenOff(t *testing.T) {
 			if got := out.String(); got != want {
 				t.Errorf("in pieces of %d, shown %v: %d bytes, want %d: %.200q", cut, shown, len(got), len(want), got)
 			}
-			if got := s.last.Format(time.RFC3339Nano); got+" " != stamp("6") {
+			if got := s.last.Format(time.RFC3339Nano); got+" " != stamp("5") { // the next one is cut off, as far as is known
 				t.Errorf("in pieces of %d: the last time is %s", cut, got)
+			}
+			s.end()
+			if got := s.last.Format(time.RFC3339Nano); got+" " != stamp("6") {
+				t.Errorf("in pieces of %d: the last time is %s at the end", cut, got)
 			}
 		}
 	}

@@ -72,7 +72,15 @@ func setsOf(ctx context.Context, cl *client.Client, name string) ([]*api.SetInst
 		case setErr != nil:
 			return nil, 0, setErr
 		}
-		return slices.DeleteFunc([]*api.SetInstance{one}, nowhere), one.Revision, nil
+		// Its own revision may be too old to be watched from.
+		page, listErr := client.List[api.SetInstance](ctx, cl, client.Filter{Service: one.Spec.Service})
+		if listErr != nil {
+			return nil, 0, listErr
+		}
+		if !slices.ContainsFunc(page.Items, func(s *api.SetInstance) bool { return s.Name == name }) {
+			return nil, 0, err
+		}
+		return slices.DeleteFunc(page.Items, func(s *api.SetInstance) bool { return s.Name != name || nowhere(s) }), page.Revision, nil
 	} else if err != nil {
 		return nil, 0, err
 	}
