@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/config"
@@ -127,6 +128,9 @@ func clusterError(c *client.Client, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return hinted(failure(errdefs.ErrUnavailable, "no scheduler runs here: the socket %s is missing", strings.TrimPrefix(c.Endpoint(), "unix://")),
 			"start it with systemctl start mos-scheduler, or with make up in the source tree", "--cluster or "+clusterEnv+" names another")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return hinted(err, "systemctl status mos-scheduler there says whether it runs, systemctl start mos-scheduler starts it; an address of --cluster needs listen in its configuration",
+			"--cluster or "+clusterEnv+" names another")
 	case errors.Is(err, fs.ErrPermission):
 		return hinted(failure(errdefs.ErrUnavailable, "you may not open %s, the socket of the scheduler", strings.TrimPrefix(c.Endpoint(), "unix://")),
 			"use sudo, or be in the socket's group")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,16 +17,9 @@ import (
 	"github.com/mosdocker/mosdocker/scheduler/client"
 )
 
-// TestOneSetIsWatchedFromNow: not from its own last change, which the store may have forgotten.
-func TestOneSetIsWatchedFromNow(t *testing.T) {
-	var sets []*api.SetInstance
-	for _, name := range []string{"web-1", "web-2"} {
-		sets = append(sets, &api.SetInstance{Meta: api.Meta{Name: name, Revision: 7}, Spec: api.SetSpec{Service: "web", Host: "h1"}})
-	}
-	answers := map[string]any{
-		"/v1/sets/web-1": sets[0],
-		"/v1/sets":       api.Page[api.SetInstance]{Revision: 4711, Items: sets},
-	}
+// answering is a client of a scheduler that answers by path.
+func answering(t *testing.T, answers map[string]any) *client.Client {
+	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -39,12 +34,26 @@ func TestOneSetIsWatchedFromNow(t *testing.T) {
 	}))
 	s.Listener = l
 	s.Start()
-	defer s.Close()
+	t.Cleanup(s.Close)
 	cl, err := client.New(l.Addr().String(), client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cl.Close()
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+// TestOneSetIsWatchedFromNow: not from its own last change, which the store may have forgotten.
+func TestOneSetIsWatchedFromNow(t *testing.T) {
+	var sets []*api.SetInstance
+	for _, name := range []string{"web-1", "web-2"} {
+		sets = append(sets, &api.SetInstance{Meta: api.Meta{Name: name, Revision: 7}, Spec: api.SetSpec{Service: "web", Host: "h1"}})
+	}
+	answers := map[string]any{
+		"/v1/sets/web-1": sets[0],
+		"/v1/sets":       api.Page[api.SetInstance]{Revision: 4711, Items: sets},
+	}
+	cl := answering(t, answers)
 	got, revision, err := setsOf(t.Context(), cl, "web-1")
 	if err != nil || len(got) != 1 || got[0].Name != "web-1" || revision != 4711 {
 		t.Errorf("%d sets at revision %d, %v", len(got), revision, err)
@@ -111,5 +120,42 @@ func TestTextWithoutStampsStays(t *testing.T) {
 	const text = "a line that has no time in front\n\nand one\n"
 	if _, err := s.Write([]byte(text)); err != nil || out.String() != text || !s.last.IsZero() {
 		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// TestTheLastWordOfASet that is not ready is told to who waited in vain.
+func TestTheLastWordOfASet(t *testing.T) {
+	sets := []*api.SetInstance{
+		{Meta: api.Meta{Name: "web-1"}, Status: api.SetStatus{Phase: api.Ready, Message: "fine"}},
+		{Meta: api.Meta{Name: "web-2"}, Status: api.SetStatus{Phase: api.Starting, Message: "pull shop/none:1: not found"}},
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	cl := answering(t, map[string]any{"/v1/sets": api.Page[api.SetInstance]{Items: sets}})
+	if got, want := lastWord(ended, cl, "web"), "; web-2: pull shop/none:1: not found"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := lastWord(ended, answering(t, nil), "web"); got != "" {
+		t.Errorf("of one that does not answer: %q", got)
+	}
+}
+
+// TestARefusedConnectionSaysWhatToDo is of a socket that nobody listens at any more.
+func TestARefusedConnectionSaysWhatToDo(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	cl, err := client.New(socket, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cl.Status(t.Context())
+	var told *hintedError
+	if err = clusterError(cl, err); !errors.As(err, &told) || !strings.Contains(told.hints[0], "systemctl start mos-scheduler") {
+		t.Errorf("%v", err)
 	}
 }

@@ -43,7 +43,7 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 	for now, err := range follow(ctx, c, s) {
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return hinted(failure(w.over(ctx), "service %s is not as wished %s: %s", s.Name, w.until(ctx), why),
+			return hinted(failure(w.over(ctx), "service %s is not as wished %s: %s%s", s.Name, w.until(ctx), why, lastWord(ctx, c, s.Name)),
 				"the scheduler goes on: docker set service ps "+s.Name+" and docker set explain "+s.Name+" say how far it is")
 		case err != nil:
 			return err
@@ -63,6 +63,23 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 		say.text(s.Name, why)
 	}
 	return nil
+}
+
+// lastWord is what a set of a service that is not ready says of why, "" where none does: it knows
+// more than the service, which tells of failures that last.
+func lastWord(ctx context.Context, c *client.Client, service string) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second) // the caller's time is over
+	defer cancel()
+	page, err := client.List[api.SetInstance](ctx, c, client.Filter{Service: service})
+	if err != nil {
+		return "" // that it took too long is the news
+	}
+	for _, s := range page.Items {
+		if s.Status.Message != "" && s.Status.Phase != api.Ready {
+			return "; " + s.Name + ": " + s.Status.Message
+		}
+	}
+	return ""
 }
 
 // over is the class of what ends a wait: its time, or a signal.
