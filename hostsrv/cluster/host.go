@@ -57,6 +57,7 @@ type Host struct {
 	bridge Bridge                         // nil has none
 
 	measure Measure // nil has none
+	holds   Holds   // nil has none
 
 	telling sync.Mutex // the bridge is told in the order of the record's changes
 
@@ -76,6 +77,7 @@ type Host struct {
 	untold  string          // why mosbridge could not be told, to say it once
 	given   *bridge.Cluster // what mosbridge said last that it goes by; nil if it does not
 
+	held                  held
 	used                  hostapi.Top // as measured last
 	usageSaid, usageHeard time.Time   // of what was reported, and of what a leader took
 }
@@ -126,6 +128,7 @@ func (h *Host) Run(ctx context.Context) {
 	work.Go(func() { h.renewals(ctx) })
 	work.Go(func() { h.giveAlways(ctx) })
 	work.Go(func() { h.measureAlways(ctx) })
+	work.Go(func() { h.holdAlways(ctx) })
 	work.Go(func() { h.names.Run(ctx, h.engine) })
 	work.Go(func() {
 		select {
@@ -283,7 +286,7 @@ func (h *Host) Report(context.Context) link.Report {
 	r := link.Report{Host: cmp.Or(h.rec.Name, h.name), Boot: h.boot, Seq: h.seq, Epoch: a.Epoch, Revision: a.Revision, Status: h.status}
 	r.Status.Machine, r.Status.Labels = h.rec.Machine, h.labels
 	r.Guarded, r.Returned = h.given != nil, returned(h.given)
-	r.Usage = h.usage(told)
+	r.Usage, r.Holding = h.usage(told), h.held.report()
 	for _, one := range a.Sets {
 		t, known := told[one.Name]
 		now := link.SetReport{Name: one.Name, UID: one.UID, Phase: api.Starting}
@@ -353,6 +356,7 @@ func (h *Host) Linked(endpoint string, lease link.Lease, err error) {
 		h.since = time.Now()
 	}
 	h.linked, h.lease, h.err = endpoint, lease, err
+	h.held.linked(lease.Epoch)
 	h.usageHeard = time.Time{} // the next leader knows nothing yet
 	if err == nil {
 		h.usageHeard = h.usageSaid

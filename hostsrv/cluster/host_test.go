@@ -270,6 +270,41 @@ func TestUsageIsReportedUntilALeaderHasIt(t *testing.T) {
 	}
 }
 
+// TestEachLeaderIsToldOfImagesOnce: and after a change, also by a process that led before.
+func TestEachLeaderIsToldOfImagesOnce(t *testing.T) {
+	h, _ := configured(t, t.TempDir())
+	port := ""
+	h.Holds(func(context.Context) (link.Holding, error) {
+		return link.Holding{Ports: []string{port}}, nil
+	})
+	lease := link.Lease{Epoch: 7}
+	for i, step := range []struct {
+		do   func()
+		want string
+	}{
+		{func() {}, "nothing"},
+		{func() { port = "tcp/1"; h.lookHeld(t.Context()) }, "tcp/1"},
+		{func() {}, "tcp/1"}, // nobody answered
+		{func() { h.Linked("c1", lease, nil) }, "nothing"},
+		{func() { h.lookHeld(t.Context()) }, "nothing"},
+		{func() { port = "tcp/2"; h.lookHeld(t.Context()) }, "tcp/2"},
+		{func() { h.Linked("c1", lease, nil) }, "nothing"},
+		{func() { h.Linked("", link.Lease{}, errors.New("gone")) }, "tcp/2"},
+		{func() { h.Linked("c1", lease, nil) }, "nothing"},
+		{func() { lease.Epoch = 8; h.Linked("c1", lease, nil) }, "tcp/2"},
+		{func() { h.Linked("c1", lease, nil) }, "nothing"},
+	} {
+		step.do()
+		told := "nothing"
+		if r := h.Report(t.Context()); r.Holding != nil {
+			told = r.Holding.Ports[0]
+		}
+		if told != step.want {
+			t.Errorf("report %d tells of %s, want %s", i, told, step.want)
+		}
+	}
+}
+
 func TestLeave(t *testing.T) {
 	h, w := configured(t, t.TempDir())
 	if err := h.Leave(t.Context(), true); !errdefs.IsFailedPrecondition(err) {

@@ -61,7 +61,7 @@ func TestSetsGoWhereTheirImageIs(t *testing.T) {
 // explains compares what a host would have to pull.
 func (r *rig) explains(s *api.Service, host string, want int64) error {
 	c := r.controllers[len(r.controllers)-1]
-	e, err := c.Explain(r.t.Context(), s, host)
+	e, err := c.Explain(r.t.Context(), s, host, nil)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func TestPortsThatOthersHold(t *testing.T) {
 	if e := r.happened("waits", "port rejects 1"); !strings.Contains(e.Spec.Text, "0 of 1 hosts fit") {
 		t.Errorf("it says %q", e.Spec.Text)
 	}
-	e, err := r.controllers[0].Explain(t.Context(), web, "h1")
+	e, err := r.controllers[0].Explain(t.Context(), web, "h1", nil)
 	must(t, err)
 	if len(e.Host.Reasons) != 1 || !strings.HasPrefix(e.Host.Reasons[0].Text, "port 8080/tcp is held by the host") {
 		t.Errorf("the host's reasons are %+v", e.Host.Reasons)

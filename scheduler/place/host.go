@@ -1,9 +1,6 @@
 package place
 
-import (
-	"hash/fnv"
-	"net/netip"
-)
+import "net/netip"
 
 // HostID is the name of a host.
 type HostID string
@@ -57,9 +54,11 @@ type LayerID uint64
 
 // LayerOf is that of a digest or name.
 func LayerOf(name string) LayerID {
-	f := fnv.New64a()
-	_, _ = f.Write([]byte(name))
-	return LayerID(f.Sum64())
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return LayerID(h)
 }
 
 // State says whether a host may be given sets.

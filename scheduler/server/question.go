@@ -7,6 +7,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 )
 
@@ -29,7 +30,7 @@ func (s *Server) questions() {
 		if err != nil {
 			return nil, err
 		}
-		e, err := s.cfg.Control.Explain(ctx, service, in.Host, callOf(ctx).names)
+		e, err := s.explained(ctx, callOf(ctx), service, in.Host)
 		if err != nil {
 			return nil, err
 		}
@@ -70,6 +71,21 @@ func (s *Server) questions() {
 		}
 		return answer(st), nil
 	})
+}
+
+// explained is of the process that leads, if another does and is reached: only that one knows hosts'
+// images and ports.
+func (s *Server) explained(ctx context.Context, c *call, service *api.Service, host string) (e *api.Explanation, err error) {
+	if c.via == "" {
+		err = s.atLeader(ctx, c.Caller, func(at *client.Client) error {
+			e, err = at.Explain(ctx, service.Name, host)
+			return err
+		})
+		if err == nil {
+			return e, nil
+		}
+	}
+	return s.cfg.Control.Explain(ctx, service, host, c.names)
 }
 
 func (s *Server) status(ctx context.Context) (*api.ClusterStatus, error) {

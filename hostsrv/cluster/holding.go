@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/mosdocker/mosdocker/scheduler/link"
+	"github.com/mosdocker/mosdocker/setmgr/docker"
+)
+
+const (
+	holdingEvery = 5 * time.Second
+	holdingLimit = 30 * time.Second // of many images, at the first look
+)
+
+// Holds asks what the host has of images and ports. It is not called at once.
+type Holds func(ctx context.Context) (link.Holding, error)
+
+// HoldsOf asks an Engine: for its list of images and of containers each time, for the layers of
+// an image and for a container once.
+func HoldsOf(open func() (*docker.Engine, error)) Holds {
+	layers := map[string][]link.Layer{} // by the image's id
+	var published docker.Published
+	return func(ctx context.Context) (h link.Holding, err error) {
+		e, err := open()
+		if err != nil {
+			return h, err
+		}
+		if h.Ports, err = published.Ports(ctx, e); err != nil {
+			return h, err
+		}
+		h.Ports = h.Ports[:min(len(h.Ports), link.MostPorts)]
+		images, err := e.Named(ctx)
+		if err != nil {
+			return h, err
+		}
+		now, room := map[string][]link.Layer{}, link.MostLayers
+		for _, i := range images[:min(len(images), link.MostImages)] {
+			of, known := layers[i.ID]
+			if !known {
+				of = layersOf(ctx, e, i)
+			}
+			if room -= len(of); room < 0 {
+				break
+			}
+			if len(of) > 0 {
+				now[i.ID], layers[i.ID] = of, of // also where the rest is not known in time
+			}
+			h.Images = append(h.Images, link.Image{Names: i.Names, Layers: of})
+		}
+		layers = now
+		return h, ctx.Err()
+	}
+}
+
+// layersOf are nil of an image that goes just now.
+func layersOf(ctx context.Context, e *docker.Engine, i docker.Image) (all []link.Layer) {
+	told, _ := e.Layers(ctx, i)
+	for _, l := range told {
+		all = append(all, link.Layer{ID: l.ID, Bytes: l.Bytes})
+	}
+	return all
+}
+
+// held is what the host has of images and ports, and what a leader knows of it.
+type held struct {
+	is    link.Holding
+	turn  int  // how often it became another
+	said  int  // the turn of the last report
+	heard int  // the turn that the leader has, 0 if none
+	with  bool // the last report had it
+	epoch int64
+}
+
+// Holds has reports say what the host has; without it they do not. It is called before [Host.Run].
+func (h *Host) Holds(f Holds) { h.holds = f }
+
+// holdAlways keeps what the host has for the next report, which waits for nothing.
+func (h *Host) holdAlways(ctx context.Context) {
+	tick := time.NewTicker(holdingEvery)
+	defer tick.Stop()
+	for h.holds != nil {
+		if h.isLinked() {
+			h.lookHeld(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (h *Host) lookHeld(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, holdingLimit)
+	defer cancel()
+	now, err := h.holds(ctx)
+	if err != nil {
+		h.log.DebugContext(ctx, "what the host has of images and ports is not known", "err", err)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.held.turn == 0 || !reflect.DeepEqual(now, h.held.is) {
+		h.held.is = now
+		h.held.turn++
+	}
+}
+
+// report is what the next report says, nil if the leader knows it.
+func (h *held) report() *link.Holding {
+	if h.with = h.turn != h.heard; !h.with {
+		return nil
+	}
+	h.said = h.turn
+	is := h.is // which is replaced as a whole
+	return &is
+}
+
+// linked notes what the leader of a lease has, epoch 0 if there is none.
+func (h *held) linked(epoch int64) {
+	switch {
+	case epoch != 0 && h.with:
+		h.heard = h.said
+	case epoch != h.epoch: // it may be the same process, which led anew
+		h.heard = 0
+	}
+	h.epoch = epoch
+}
