@@ -15,6 +15,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/client"
+	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
 // answering is a client of a scheduler that answers by path.
@@ -157,5 +158,16 @@ func TestARefusedConnectionSaysWhatToDo(t *testing.T) {
 	var told *hintedError
 	if err = clusterError(cl, err); !errors.As(err, &told) || !strings.Contains(told.hints[0], "systemctl start mos-scheduler") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTheInfraIsNoCommand in the only container of a set.
+func TestTheInfraIsNoCommand(t *testing.T) {
+	set := &api.SetInstance{Meta: api.Meta{Name: "web-1"}, Spec: api.SetSpec{Set: api.Template{Set: spec.Set{Containers: []spec.Container{{Name: "app"}}}}}}
+	if name, _, err := takeContainer(set, []string{"infra", "ps"}); err == nil || !strings.Contains(err.Error(), "name one of app") {
+		t.Errorf("in %q: %v", name, err)
+	}
+	if name, rest, err := takeContainer(set, []string{"sh"}); err != nil || name != "app" || len(rest) != 1 {
+		t.Errorf("in %q: %q, %v", name, rest, err)
 	}
 }

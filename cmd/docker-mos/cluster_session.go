@@ -152,6 +152,9 @@ func takeContainer(s *api.SetInstance, args []string) (name string, rest []strin
 		}
 		names = append(names, one.Name)
 	}
+	if len(args) > 0 && args[0] == "infra" { // which would be taken for a command
+		return "", nil, usage("the infra container of set %s is not reached over the scheduler: name one of %s", s.Name, strings.Join(names, ", "))
+	}
 	if len(names) == 1 {
 		return names[0], args, nil
 	}
