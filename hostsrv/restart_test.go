@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mosdocker/mosdocker/hostsrv/api"
+	"github.com/mosdocker/mosdocker/setmgr/docker/dockertest"
 )
 
 // TestAnEngineThatHangsIsRestarted only where that is wanted and ends no container, and
@@ -82,6 +83,40 @@ func anEngineThatHangsIsRestarted(t *testing.T) {
 
 // TestAnEngineThatIsUnknownIsNotRestarted: one that hung when mosd came is named, and
 // nobody knows what a restart would end.
+// TestAnEngineThatWasAway is told of to a cluster, and what failed meanwhile is tried at once when
+// it is back.
+func TestAnEngineThatWasAway(t *testing.T) {
+	synctest.Test(t, anEngineThatWasAway)
+}
+
+func anEngineThatWasAway(t *testing.T) {
+	f := newFake()
+	h := start(t, f, settings(t))
+	h.up(t, "")
+	time.Sleep(10 * time.Second)
+	h.is(t, api.Right)
+	if why := h.s.Trouble(); why != "" {
+		t.Errorf("there is trouble without a reason: %s", why)
+	}
+	f.FailAt(1, dockertest.KillBefore)
+	if err := f.Die("web.infra"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Minute)
+	if why := h.s.Trouble(); !strings.Contains(why, "absent") {
+		t.Errorf("the trouble is %q", why)
+	}
+	if n := h.s.Status().Sets[0].Failures; n < 5 {
+		t.Errorf("it was tried %d times", n)
+	}
+	f.Revive()
+	time.Sleep(10 * time.Second)
+	h.is(t, api.Right, appRuns, logRuns)
+	if why := h.s.Trouble(); why != "" {
+		t.Errorf("there is trouble still: %s", why)
+	}
+}
+
 func TestAnEngineThatIsUnknownIsNotRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, cfg := newFake(), settings(t)

@@ -106,10 +106,17 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 	if state == api.Well && !s.restarting {
 		s.engine.Recovery = ""
 	}
+	for _, x := range s.sets {
+		if (state == api.Well || state == api.Slow) && before != state && x.away { // what it failed by is over
+			x.away, x.Failures, x.hold, x.next, x.dirty = false, 0, time.Time{}, time.Time{}, true
+		}
+	}
 	s.mu.Unlock()
 	if before == state {
 		return
 	}
+	s.nudge()
+	s.wishes.news()
 	if text == "" {
 		text = "the Engine answers"
 	}

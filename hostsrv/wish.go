@@ -116,7 +116,17 @@ func (s *Supervisor) Told() map[string]Told {
 	return maps.Clone(s.wishes.told)
 }
 
-// Changed gives a value after a set of the cluster does otherwise than before.
+// Trouble is why sets can be neither started nor changed right now, "" if they can.
+func (s *Supervisor) Trouble() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine.State == api.Absent || s.engine.State == api.Hung {
+		return s.engine.Error
+	}
+	return ""
+}
+
+// Changed gives a value after a set of the cluster, or the Engine, does otherwise than before.
 func (s *Supervisor) Changed() <-chan struct{} { return s.wishes.changed }
 
 // findDoomed looks for sets of the cluster that it does not want here.
@@ -189,9 +199,12 @@ func (w *wishes) tell(name string, t Told) {
 		t.Generation = was.Generation
 	}
 	w.told[name] = t
-	if had && was == t {
-		return
+	if !had || was != t {
+		w.news()
 	}
+}
+
+func (w *wishes) news() {
 	select {
 	case w.changed <- struct{}{}:
 	default:

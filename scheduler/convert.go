@@ -51,6 +51,8 @@ func hostState(h *api.Host) place.State {
 		return place.Draining
 	case h.Spec.Availability == api.Cordoned:
 		return place.Cordoned
+	case h.Status.Trouble != "":
+		return place.Troubled
 	}
 	return place.Ready
 }

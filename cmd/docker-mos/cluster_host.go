@@ -44,13 +44,14 @@ func (c *cluster) hostLs() *cobra.Command {
 			{name: "Rack", header: "RACK", value: func(h row) string { return dash(h.Spec.Rack) }},
 			{name: "Room", header: "ROOM", value: func(h row) string { return dash(h.Spec.Room) }},
 			{name: "Since", header: "SINCE", extra: true, value: func(h row) string { return ago(h.Status.Since) }},
+			{name: "Trouble", header: "TROUBLE", extra: true, value: func(h row) string { return h.Status.Trouble }},
 		},
 		filters: []filter[row]{
 			byName(func(h row) string { return h.Name }),
 			{key: "state", matches: func(h row, v string) bool { return hostState(h) == v }},
 			labelFilter(func(h row) map[string]string { return h.Labels }),
 		},
-		values: map[string][]string{"state": {"active", "cordoned", "draining", "suspect", "lost", "new", "leaving"}},
+		values: map[string][]string{"state": {"active", "cordoned", "draining", "troubled", "suspect", "lost", "new", "leaving"}},
 	}
 	cmd := &cobra.Command{Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List hosts", Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions}
 	return clusterList(c, cmd, l, func(ctx context.Context, cl *client.Client) ([]row, error) {
@@ -80,6 +81,8 @@ func hostState(h hostRow) string {
 		return "new"
 	case h.Status.Health != api.Healthy:
 		return string(h.Status.Health)
+	case h.Status.Trouble != "":
+		return "troubled"
 	case h.Spec.Availability == "":
 		return string(api.Active)
 	}

@@ -29,6 +29,7 @@ type Sets interface {
 	Wish(ctx context.Context, cluster string, all map[string]hostsrv.Wish)
 	Told() map[string]hostsrv.Told
 	Changed() <-chan struct{}
+	Trouble() string
 	Note(ctx context.Context, kind, set, text string)
 }
 
@@ -278,13 +279,13 @@ func cannot(set *spec.Set) string {
 
 // Report is how the host does now.
 func (h *Host) Report(context.Context) link.Report {
-	told := h.sets.Told()
+	told, trouble := h.sets.Told(), h.sets.Trouble()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seq++
 	a := h.rec.Assignment
 	r := link.Report{Host: cmp.Or(h.rec.Name, h.name), Boot: h.boot, Seq: h.seq, Epoch: a.Epoch, Revision: a.Revision, Status: h.status}
-	r.Status.Machine, r.Status.Labels = h.rec.Machine, h.labels
+	r.Status.Machine, r.Status.Labels, r.Status.Trouble = h.rec.Machine, h.labels, trouble
 	r.Guarded, r.Returned = h.given != nil, returned(h.given)
 	r.Usage, r.Holding = h.usage(told), h.held.report()
 	for _, one := range a.Sets {

@@ -29,6 +29,7 @@ type wishes struct {
 	all     map[string]hostsrv.Wish
 	times   int
 	told    map[string]hostsrv.Told
+	trouble string
 	changed chan struct{}
 }
 
@@ -38,6 +39,7 @@ func (w *wishes) Wish(_ context.Context, cluster string, all map[string]hostsrv.
 }
 func (w *wishes) Told() map[string]hostsrv.Told                { return w.told }
 func (w *wishes) Changed() <-chan struct{}                     { return w.changed }
+func (w *wishes) Trouble() string                              { return w.trouble }
 func (w *wishes) Note(context.Context, string, string, string) {}
 
 func open(t *testing.T, dir string) (*Host, *wishes) {

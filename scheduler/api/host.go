@@ -58,6 +58,9 @@ type HostStatus struct {
 	Networks map[string]string `json:"networks,omitzero"` // those that reach it, with their pools
 	Volumes  []string          `json:"volumes,omitzero"`
 	Engine   string            `json:"engine,omitzero"` // version
+	// Trouble is why the host can start and change no sets right now, such as an Engine that
+	// does not answer. Those that run there go on.
+	Trouble string `json:"trouble,omitzero"`
 	// Machine is a mark that the host's mosd keeps on its disk: two hosts of one name differ
 	// in it.
 	Machine string `json:"machine,omitzero"`

@@ -119,6 +119,48 @@ func TestAFailedUpdateGoesBack(t *testing.T) {
 	r.settled()
 }
 
+// TestAHostInTroubleFailsNoUpdate: what its Engine cannot do is not the template's fault, and it
+// is given no sets meanwhile.
+func TestAHostInTroubleFailsNoUpdate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	h := r.prepared("h2")
+	h.ReadyAfter = func(link.Assigned) time.Duration { return heartbeat }
+	r.add(h)
+	r.lead("c1")
+	s := service("web", 4)
+	s.Spec.Placement.Strategy, s.Spec.Update.MaxUnavailable = api.Even, 4
+	r.create(s)
+	r.ready("web")
+	of := func(host string, phase api.Phase, n int) {
+		t.Helper()
+		testx.Eventually(t, patience, func() error {
+			have := 0
+			for _, s := range r.sets() {
+				if s.Spec.Host == host && s.Spec.Set.Containers[0].Image == "shop/app:2" && (phase == "" || s.Status.Phase == phase) {
+					have++
+				}
+			}
+			if have != n {
+				return fmt.Errorf("%d sets of %s are %q", have, host, phase)
+			}
+			return nil
+		})
+	}
+	r.edit("web", func(s *api.Service) { image(s, "shop/app:2") })
+	of("h2", "", 2)
+	h.Troubled("the Engine is absent")
+	of("h2", api.Failed, 2)
+	r.edit("web", func(s *api.Service) { s.Spec.Replicas = 6 })
+	of("h1", api.Ready, 4)
+	time.Sleep(10 * heartbeat) // twice what a template's failure takes to be one
+	h.Troubled("")
+	if got := r.ready("web"); got.Status.Failed != "" || got.Status.Updated != 6 {
+		t.Errorf("the update was taken back: %+v", got.Status)
+	}
+	r.settled()
+}
+
 // TestUpdatesStopWhereTheyAreTold shows partition and pause.
 func TestUpdatesStopWhereTheyAreTold(t *testing.T) {
 	t.Parallel()

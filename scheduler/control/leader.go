@@ -36,10 +36,10 @@ type leader struct {
 	short   map[string]bool      // hosts for which no block is left
 }
 
-// unready is since when a set of a template is not ready.
+// unready is since when a set of a template is not ready, and when it was first said to fail.
 type unready struct {
-	generation int64
-	since      time.Time
+	generation    int64
+	since, failed time.Time
 }
 
 func newLeader(c *Controller, l *lead, term *state.Term) *leader {

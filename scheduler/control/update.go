@@ -45,26 +45,29 @@ const readyWithin = 2 * time.Minute
 // not get ready.
 const failedFor = 5
 
+// serves says whether a host is heard of, and can do what it is told.
+func serves(h *api.Host) bool { return h.Status.Health == api.Healthy && h.Status.Trouble == "" }
+
 // judge looks which sets do not get ready, and ends an update that fails.
 func (k *look) judge() {
 	var bad []*member
 	for _, m := range k.sets {
 		h := k.host(m.Spec.Host)
-		if k.available(m) || h == nil || h.Status.Health != api.Healthy || stops(m.SetInstance) {
+		if k.available(m) || h == nil || !serves(h) || stops(m.SetInstance) { // what a host cannot do is not the template's fault
 			delete(k.unready, m.UID)
 			continue
 		}
 		u := k.unready[m.UID]
 		if u.generation != m.Spec.ServiceGeneration {
-			u = unready{m.Spec.ServiceGeneration, k.now}
-			k.unready[m.UID] = u
+			u = unready{generation: m.Spec.ServiceGeneration, since: k.now}
 		}
-		k.late[k.of.name] = true
-		may := cmp.Or(time.Duration(k.of.Spec.Update.ReadyWithin)*time.Second, readyWithin)
-		if m.Status.Phase == api.Failed {
-			may = min(may, failedFor*k.Heartbeat)
+		failed := m.Status.Phase == api.Failed
+		if failed && u.failed.IsZero() {
+			u.failed = k.now
 		}
-		if m.hash == k.target.hash && k.now.Sub(u.since) >= may {
+		k.unready[m.UID], k.late[k.of.name] = u, true
+		late := k.now.Sub(u.since) >= cmp.Or(time.Duration(k.of.Spec.Update.ReadyWithin)*time.Second, readyWithin)
+		if m.hash == k.target.hash && (late || failed && k.now.Sub(u.failed) >= failedFor*k.Heartbeat) {
 			bad = append(bad, m)
 		}
 	}
@@ -116,7 +119,7 @@ func (k *look) update(want int) {
 		return cmp.Or(truth(k.available(a))-truth(k.available(b)), cmp.Compare(b.Spec.Slot, a.Spec.Slot))
 	})
 	for _, m := range old[:may] {
-		if h := k.host(m.Spec.Host); h == nil || h.Status.Health != api.Healthy {
+		if h := k.host(m.Spec.Host); h == nil || !serves(h) {
 			continue // nobody would hear of it; it counts as unavailable
 		}
 		served := k.available(m)

@@ -69,12 +69,13 @@ const (
 	Ready    State = iota
 	Cordoned       // takes no more
 	Draining       // is being emptied
+	Troubled       // can start nothing right now
 	Suspect        // has not been heard of lately
 	Lost
 )
 
 func (s State) String() string {
-	return [...]string{"ready", "cordoned", "draining", "suspect", "lost"}[s]
+	return [...]string{"ready", "cordoned", "draining", "in trouble", "suspect", "lost"}[s]
 }
 
 // Taint keeps sets that do not tolerate it away from a host.

@@ -37,10 +37,12 @@ type Host struct {
 	runs   map[string]*run // by name
 	dead   bool
 	silent bool
-	turned chan struct{} // closed and made anew when one of the two changed
-	boots  int
-	seq    int64
-	inUse  map[string]bool // blocks that containers of no set have addresses of
+	// trouble is why nothing gets ready.
+	trouble string
+	turned  chan struct{} // closed and made anew when one of the two changed
+	boots   int
+	seq     int64
+	inUse   map[string]bool // blocks that containers of no set have addresses of
 }
 
 // run is a set that runs.
@@ -103,6 +105,18 @@ func (h *Host) Silence(is bool) {
 	defer h.mu.Unlock()
 	h.silent = is
 	h.turn()
+}
+
+// Troubled has what is to get ready fail for a reason, or try again without one.
+func (h *Host) Troubled(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trouble = why
+	for _, r := range h.runs {
+		if why == "" && r.phase == api.Failed {
+			r.phase = api.Starting
+		}
+	}
 }
 
 // Kill ends the host with all of its sets.
@@ -338,7 +352,7 @@ func (h *Host) progress(now time.Time) (changed bool, next time.Time) {
 			sooner(r.ready)
 		default:
 			r.phase, r.since, changed = api.Ready, now, true
-			if r.fails {
+			if r.fails || h.trouble != "" {
 				r.phase = api.Failed
 			}
 		}
@@ -362,7 +376,7 @@ func (h *Host) report() link.Report {
 		Host: h.Name, Boot: strconv.Itoa(h.boots), Seq: h.seq, Sent: time.Now(),
 		Epoch: h.kept.Epoch, Revision: h.kept.Revision, Status: h.Status,
 	}
-	r.Guarded = h.Guarded
+	r.Guarded, r.Status.Trouble = h.Guarded, h.trouble
 	for _, n := range h.kept.Networks {
 		for _, b := range n.Blocks {
 			if h.Guarded && b.Leaving && !h.inUse[b.Prefix] {
