@@ -101,6 +101,7 @@ func TestServiceOnFiveHosts(t *testing.T) {
 	}
 
 	f.tellsUse(t)
+	f.heedsWhatHostsHave(t)
 	f.updated(t, addresses[one])
 	f.dies(t, f.Hosts[4], history)
 	f.cutOff(t, f.Hosts[3])
@@ -115,6 +116,36 @@ func TestServiceOnFiveHosts(t *testing.T) {
 	last.Mos("host", "leave")
 	f.Eventually(func() error { return f.Are("lost", last) })
 	f.Head.Set("host", "rm", last.Name)
+}
+
+// heedsWhatHostsHave makes an image on one host, and a container that has a port on another: a set of
+// the image goes to the first, and one that publishes the port not to the last.
+func (f *fleet) heedsWhatHostsHave(t *testing.T) {
+	t.Helper()
+	has, holds := f.Hosts[2], f.Hosts[1]
+	has.D("run", "--name", "maker", "--network", "none", rig.Image, "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=64")
+	has.D("commit", "maker", "only/here:1")
+	has.D("rm", "maker")
+	holds.D("run", "-d", "--name", "lone", "-p", "8080:80", rig.Image, "sleep", "100000")
+	for name, ports := range map[string]string{"shop": "", "front": `"Ports": ["8080:80"], `} {
+		f.Head.Set("service", "create", "-f", f.File(name+".json", fmt.Sprintf(`{"name": %q, "spec": {"replicas": 0, "placement": {"strategy": "even"}, "set": {"CPU": 0.1, "MEM": "32m", "Network": {"Name": "prod"}, %s"Containers": [
+    {"Name": "app", "Image": "only/here:1", "Options": {"CPU": 80, "MEM": 80, "Command": ["sleep", "100000"], "Stop": {"Grace": "0s"}}}]}}}`, name, ports)))
+	}
+	f.Eventually(func() error {
+		out := f.Head.Set("explain", "front", "--host", holds.Name)
+		for _, want := range []string{"4 of 5 hosts fit", "1. " + has.Name + ",", "MiB to pull", "port 8080/tcp is held by the host"} {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("it does not say %q: %s", want, out)
+			}
+		}
+		return nil
+	})
+	f.Head.Set("service", "scale", "shop=1")
+	if out := f.Head.Set("service", "ps", "shop", "--format", "{{.Host}}"); out != has.Name {
+		t.Errorf("the set is on %s, and its image on %s", out, has.Name)
+	}
+	f.Head.Set("service", "rm", "shop", "front")
+	holds.D("rm", "-f", "lone")
 }
 
 // updated changes a member of all sets while a client asks one of them.
