@@ -485,7 +485,20 @@ func (h *history) Starts(host string, a link.Assigned) {
 // that host itself, too, so it asks no host.
 func (h *history) outOfReach(host string) bool {
 	back, ever := h.away[host]
-	return h.isAway(host) || ever && time.Since(back) < 3*time.Second
+	return h.isAway(host) || ever && time.Since(back) < 3*time.Second || h.unheard(host)
+}
+
+// unheard says whether a leader counted a host as lost lately, which one whose reports come late
+// on a busy machine is, too.
+func (h *history) unheard(host string) bool {
+	l, err := state.All[api.Event](context.Background(), h.rig.store, state.Page{})
+	if err != nil {
+		h.line("events are not known: %v", err)
+		return false
+	}
+	return slices.ContainsFunc(l.Items, func(e *api.Event) bool {
+		return e.Spec.What == string(api.Lost) && e.Spec.On.Name == host && time.Since(e.Created) < 3*time.Second
+	})
 }
 
 func (h *history) isAway(host string) bool {
