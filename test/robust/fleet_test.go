@@ -240,8 +240,11 @@ func (f *fleet) host(name string) {
 			Networks: map[string]string{"vlan": "10.20.0.0/24"},
 		},
 	}
-	secret, err := f.schedulers[0].CreateToken(ctx, api.TokenRequest{Name: name, Role: api.OfHost, TTL: "1h"})
-	must(f.t, err)
+	var secret *api.NewTokenSecret
+	f.try(func(c *client.Client) (err error) { // some may not serve yet
+		secret, err = c.CreateToken(ctx, api.TokenRequest{Name: name, Role: api.OfHost, TTL: "1h"})
+		return err
+	})
 	token, pin, err := link.SplitToken(secret.Secret)
 	must(f.t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

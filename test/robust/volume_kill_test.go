@@ -314,6 +314,7 @@ func (b *siege) note(act string, err error) {
 	for _, known := range []string{
 		"does not answer", "cut off", "EOF", "connection re", "broken pipe", // it was killed
 		"there is no volume", "there is a volume", "means ", "is not in the recycle bin", "the recycle bin has no volume", "docker has a volume", // the caller asks for anything
+		"is in use as /dev/loop",   // the mkfs of a daemon that was killed outlives it for a moment; what stays is for the audit
 		"is being made or changed", // an import waits for nobody, such as the repair of what a kill cut off
 		"differ", "has another", "signal: killed", "not known", "not read yet", "killed", "was asked for", "is there",
 	} {
