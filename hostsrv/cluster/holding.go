@@ -35,7 +35,7 @@ func HoldsOf(open func() (*docker.Engine, error)) Holds {
 		if err != nil {
 			return h, err
 		}
-		now, room := map[string][]link.Layer{}, link.MostLayers
+		now, room, tags := map[string][]link.Layer{}, link.MostLayers, link.MostTags
 		for _, i := range images[:min(len(images), link.MostImages)] {
 			of, known := layers[i.ID]
 			if !known {
@@ -47,7 +47,10 @@ func HoldsOf(open func() (*docker.Engine, error)) Holds {
 			if len(of) > 0 {
 				now[i.ID], layers[i.ID] = of, of // also where the rest is not known in time
 			}
-			h.Images = append(h.Images, link.Image{Names: i.Names, Layers: of})
+			names := i.Names[:min(len(i.Names), tags)]
+			if tags -= len(names); len(names) > 0 {
+				h.Images = append(h.Images, link.Image{Names: names, Layers: of})
+			}
 		}
 		layers = now
 		return h, ctx.Err()

@@ -87,7 +87,7 @@ func (c *cache) movers(service string) []*mover {
 func (c *cache) mayMoveSet(s *set) string {
 	h, of := c.hosts[s.Spec.Host], c.services[s.Spec.Service]
 	switch {
-	case h == nil || h.Status.Health != api.Healthy || stops(s.SetInstance) || s.Status.Phase != api.Ready:
+	case h == nil || !serves(h) || stops(s.SetInstance) || s.Status.Phase != api.Ready:
 		return "it does not serve"
 	case h.Spec.Availability == api.Draining || !h.Deleted.IsZero():
 		return "its host is drained"

@@ -13,6 +13,7 @@ type Holding struct {
 const (
 	MostImages = 200
 	MostLayers = 4000 // of all its images
+	MostTags   = 1000 // names of all its images
 	MostPorts  = 2000
 )
 
