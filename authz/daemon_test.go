@@ -375,6 +375,31 @@ func TestANameIsAskedForOnce(t *testing.T) {
 	}
 }
 
+// TestWhatOneDecisionAsksIsBounded: it is kept, and two answers about one object that is not
+// could be of two.
+func TestWhatOneDecisionAsksIsBounded(t *testing.T) {
+	h := open(t, policyOfMe())
+	links := `"mine:a"`
+	for i := range mostTold / 100 {
+		links += fmt.Sprintf(`,"mine%d:a%d"`, i, i)
+	}
+	codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.45/containers/create", `{"Image":"busybox","HostConfig":{"Links":[`+links+`]}}`), 1)
+	if codes[0] != http.StatusForbidden || !strings.Contains(bodies[0], "name fewer objects") {
+		t.Errorf("%d %s", codes[0], bodies[0])
+	}
+	kept := 0
+	h.stub.mu.Lock()
+	defer h.stub.mu.Unlock()
+	for _, r := range h.stub.seen {
+		if strings.HasPrefix(r.URL.Path, "/containers/mine") {
+			kept += 100 // its answer has more
+		}
+	}
+	if kept == 0 || kept > mostTold {
+		t.Errorf("some %d bytes were asked for, of %d at most", kept, mostTold)
+	}
+}
+
 // TestAnswersAreFlushedWhereTheyAreStreams: each flush is a write, and a wake-up of the client.
 func TestAnswersAreFlushedWhereTheyAreStreams(t *testing.T) {
 	h := open(t, policyOfMe())

@@ -171,8 +171,9 @@ func ownVolume(made []byte, owner string) error {
 	return nil
 }
 
-// mostTold bounds the answers that one decision keeps: a request may name thousands of objects.
-const mostTold = 16
+// mostTold bounds the bytes of all answers to one decision, which keeps them: a request may
+// name thousands of objects, and an answer be large.
+const mostTold = 1 << 20
 
 // asker is an engine with the context of one decision, as [judge.Lookup] wants it.
 type asker struct {
@@ -180,6 +181,7 @@ type asker struct {
 	limit  time.Duration     // of all questions together
 	cancel func()            // nil before the first
 	told   map[string][]byte // answers by path: a name that is there twice is one object
+	kept   int               // bytes of them all
 	*engine
 }
 
@@ -210,9 +212,10 @@ func (a *asker) get(path string, out any) error {
 		if text, err = a.ask(a.ctx, http.MethodGet, path, nil); err != nil {
 			return err
 		}
-		if len(a.told) < mostTold {
-			a.told[path] = text
+		if a.kept += len(text); a.kept > mostTold {
+			return fault.Invalid("what this names takes more than %d KiB to look up: name fewer objects in one request", mostTold>>10)
 		}
+		a.told[path] = text
 	}
 	return json.Unmarshal(text, out)
 }
