@@ -30,6 +30,7 @@ type Config struct {
 	Burst        int             `toml:"burst" doc:"Requests that each may make at once."`
 	Heartbeat    config.Duration `toml:"heartbeat" doc:"Within which a host reports."`
 	Lease        config.Duration `toml:"lease" doc:"Of silence, after which a host is lost."`
+	EngineAway   config.Duration `toml:"engine_away" doc:"How long the Engine of a host may not answer until the host counts as lost."`
 	Events       config.Duration `toml:"events" doc:"For how long events are kept."`
 	Preemption   bool            `toml:"preemption" doc:"Whether sets that are preemptible yield to those of a higher priority that preempt."`
 	PreemptAfter config.Duration `toml:"preempt_after" doc:"How long a set that preempts waits for room to come by itself."`
@@ -44,6 +45,7 @@ func Defaults() Config {
 	c := Config{Socket: client.DefaultSocket, Data: "/var/lib/mos/scheduler", Quota: 8 << 30}
 	c.History.Duration = defaultHistory
 	c.Heartbeat.Duration, c.Lease.Duration, c.Events.Duration = 2*time.Second, 8*time.Second, time.Hour
+	c.EngineAway.Duration = time.Minute
 	c.Rate, c.Burst = 100, 200
 	c.Preemption, c.PreemptAfter.Duration = true, 5*time.Second
 	c.Log.Level, c.Log.Format = "info", "text"
@@ -72,6 +74,9 @@ func (c *Config) Check() error {
 	}
 	if c.Heartbeat.Duration < 100*time.Millisecond || c.Lease.Duration < 3*c.Heartbeat.Duration {
 		errs = append(errs, fmt.Errorf("lease: %s is too short for a heartbeat of %s: three of them at least, and these of 100ms at least", c.Lease, c.Heartbeat))
+	}
+	if c.EngineAway.Duration < c.Lease.Duration {
+		errs = append(errs, fmt.Errorf("engine_away: %s is too short: take the lease, %s, or more", c.EngineAway, c.Lease))
 	}
 	if c.Events.Duration < time.Minute {
 		errs = append(errs, fmt.Errorf("events: %s is too short: take 1m or more", c.Events))

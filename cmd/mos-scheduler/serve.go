@@ -66,7 +66,7 @@ func serveStore(ctx context.Context, cfg Config, log *logx.Logger, s *store) err
 		}
 	}
 	controller := control.New(s.Store, control.Config{
-		Name: cfg.Name, Log: log.Logger, Heartbeat: cfg.Heartbeat.Duration, Lease: cfg.Lease.Duration, Events: cfg.Events.Duration,
+		Name: cfg.Name, Log: log.Logger, Heartbeat: cfg.Heartbeat.Duration, Lease: cfg.Lease.Duration, EngineAway: cfg.EngineAway.Duration, Events: cfg.Events.Duration,
 		Endpoints: endpoints(cfg), NoPreemption: !cfg.Preemption, Yield: cfg.PreemptAfter.Duration,
 	})
 	hosts := link.NewServer(link.Config{Cluster: authority.Cluster(), Controller: controller, Who: server.Who, Authority: authority, Log: log.Logger})

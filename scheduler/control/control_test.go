@@ -161,6 +161,49 @@ func TestAHostInTroubleFailsNoUpdate(t *testing.T) {
 	r.settled()
 }
 
+// TestSetsOfAHostWhoseEngineStaysAway go elsewhere; what they were is off that host before
+// anything of it counts again.
+func TestSetsOfAHostWhoseEngineStaysAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	r.config.EngineAway = 10 * heartbeat
+	h := r.host("h3")
+	r.lead("c1")
+	s := service("web", 6)
+	s.Spec.Placement.Strategy = api.Even
+	r.create(s)
+	r.ready("web")
+	on := func(host string) (n int) {
+		for _, s := range r.sets() {
+			if s.Spec.Host == host {
+				n++
+			}
+		}
+		return n
+	}
+	if on("h3") != 2 {
+		t.Fatalf("%d sets are on h3", on("h3"))
+	}
+	h.Troubled("the Engine is absent")
+	time.Sleep(5 * heartbeat)
+	if on("h3") != 2 {
+		t.Errorf("%d sets are on h3 before its time is over", on("h3"))
+	}
+	testx.Eventually(t, patience, func() error {
+		if n := on("h3"); n != 0 {
+			return fmt.Errorf("%d sets are on h3 still", n)
+		}
+		return nil
+	})
+	r.ready("web")
+	if e := r.happened("lost", "in trouble: the Engine is absent"); e.Spec.On.Name != "h3" {
+		t.Errorf("the event of its loss: %+v", e)
+	}
+	h.Troubled("")
+	r.happened("healthy", "after it was lost")
+	r.settled()
+}
+
 // TestUpdatesStopWhereTheyAreTold shows partition and pause.
 func TestUpdatesStopWhereTheyAreTold(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,10 @@ type Config struct {
 
 	Heartbeat time.Duration // within which a host reports, 2 s by default
 	Lease     time.Duration // of silence, after which a host is lost; 8 s by default
+	// EngineAway is how long a host may be in trouble, since its Engine does not answer, until
+	// it counts as lost although it is heard; a minute by default.
+	EngineAway time.Duration
+
 	Grace     time.Duration // after a leader's start, in which no silence counts; 3 heartbeats by default
 	Term      time.Duration // after which another leads if this process ends; 3 s by default
 	Events    time.Duration // for which events are kept, an hour by default
@@ -49,6 +53,7 @@ func (c *Config) complete() {
 	}{
 		{&c.Heartbeat, 2 * time.Second},
 		{&c.Lease, 8 * time.Second},
+		{&c.EngineAway, time.Minute},
 		{&c.Term, 3 * time.Second},
 		{&c.Events, time.Hour},
 		{&c.History, 24 * time.Hour},
@@ -91,6 +96,7 @@ type lead struct {
 // beat is what was last heard of a host.
 type beat struct {
 	at     time.Time
+	stuck  time.Time   // since when it is in trouble, as far as this leader heard
 	report link.Report // without its usage and holding
 	usage  *link.Usage // the last one, which is replaced as a whole; nil of a host that is lost
 	// holding is what it told and the cache does not have yet.

@@ -47,13 +47,17 @@ func maxTime(a, b time.Time) time.Time {
 }
 
 // health is that of a host now. Silence counts from the end of the grace on: by what this
-// process missed no host gets worse, and none better. Who calls has mu.
+// process missed no host gets worse, and none better. One that is lost and back without its
+// Engine stays lost. Who calls has mu.
 func (l *leader) health(h *api.Host, now time.Time) api.Health {
 	was, graced := h.Status.Health, l.after(now.Sub(l.grace))
 	b := l.own.beats[h.Name]
 	switch {
 	case b != nil:
 		heard := l.after(now.Sub(b.at))
+		if !b.stuck.IsZero() && (was == api.Lost || now.Sub(b.stuck) > l.EngineAway) {
+			heard = api.Lost
+		}
 		return worse(milder(heard, graced), milder(heard, was))
 	case was == "":
 		return was
@@ -157,7 +161,11 @@ func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
 	if health != is.Health {
 		is.Health, is.Since = health, d.now
 		on := api.Reference{Kind: api.Hosts, Name: h.Name}
-		d.note("/"+h.Name, note{on: on, what: string(health), text: "after it was " + string(cmp.Or(h.Status.Health, "new"))})
+		text := "after it was " + string(cmp.Or(h.Status.Health, "new"))
+		if health == api.Lost && h.Status.Trouble != "" {
+			text += ", in trouble: " + h.Status.Trouble
+		}
+		d.note("/"+h.Name, note{on: on, what: string(health), text: text})
 	}
 	back := health == api.Healthy && h.Spec.Fenced
 	if !back && reflect.DeepEqual(is, h.Status) {

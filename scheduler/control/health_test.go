@@ -47,3 +47,28 @@ func TestHealth(t *testing.T) {
 		}
 	}
 }
+
+// TestAHostWithoutItsEngine is lost after a while although it is heard, and not back before its
+// Engine is.
+func TestAHostWithoutItsEngine(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		was           api.Health
+		stuck, graced time.Duration // ago; graced is the end of the grace
+		want          api.Health
+	}{
+		{api.Healthy, 59 * time.Second, time.Hour, api.Healthy},
+		{api.Healthy, 61 * time.Second, time.Hour, api.Lost},
+		{api.Healthy, 61 * time.Second, time.Second, api.Healthy},
+		{api.Lost, time.Second, time.Hour, api.Lost},
+		{api.Lost, time.Second, 0, api.Lost},
+		{api.Suspect, time.Second, time.Hour, api.Healthy},
+	} {
+		b := &beat{at: now, stuck: now.Add(-c.stuck)}
+		l := &leader{Controller: New(nil, Config{}), own: &lead{beats: map[string]*beat{"h": b}}, grace: now.Add(-c.graced)}
+		h := &api.Host{Meta: api.Meta{Name: "h"}, Status: api.HostStatus{Health: c.was}}
+		if got := l.health(h, now); got != c.want {
+			t.Errorf("%q, in trouble for %v, %v after the grace: %q, want %q", c.was, c.stuck, c.graced, got, c.want)
+		}
+	}
+}

@@ -114,6 +114,11 @@ func (c *Controller) Report(ctx context.Context, r link.Report) (link.Lease, err
 		return lease, nil
 	}
 	b.at = time.Now()
+	if r.Status.Trouble == "" {
+		b.stuck = time.Time{}
+	} else if b.stuck.IsZero() {
+		b.stuck = b.at
+	}
 	if r.Usage != nil {
 		b.usage, r.Usage = r.Usage, nil
 	}

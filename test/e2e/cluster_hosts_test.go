@@ -80,7 +80,7 @@ func (f *fleet) db() string {
 
 // TestServiceOnFiveHosts: ten sets over five hosts in two racks, with addresses that the
 // cluster gives, talk over the VLAN; a member is updated under load; a host dies, and comes
-// back; another is cut off from the controllers, and is joined again. All the while a
+// back; the Engine of another does; another is cut off from the controllers, and is joined again. All the while a
 // history is recorded of who was where.
 func TestServiceOnFiveHosts(t *testing.T) {
 	f := &fleet{lab.NewFleet(t, rig.Config{Hosts: 5, Newest: 2}), t}
@@ -104,6 +104,7 @@ func TestServiceOnFiveHosts(t *testing.T) {
 	f.heedsWhatHostsHave(t)
 	f.updated(t, addresses[one])
 	f.dies(t, f.Hosts[4], history)
+	f.staysAway(t, f.Hosts[2], history)
 	f.cutOff(t, f.Hosts[3])
 
 	stop()
@@ -268,6 +269,27 @@ func (f *fleet) dies(t *testing.T, h *lab.Host, y *lab.History) {
 	if out := h.D("exec", db+".app", "cat", "/data/f"); out != "kept" {
 		t.Errorf("the volume has %q", out)
 	}
+}
+
+// staysAway kills the Engine of a host, whose containers and mosd go on, and starts it again when its
+// sets are elsewhere.
+func (f *fleet) staysAway(t *testing.T, h *lab.Host, y *lab.History) {
+	t.Helper()
+	began := time.Now()
+	y.Gone(h.Name)
+	if err := h.Kill9(rig.Dockerd); err != nil {
+		t.Fatal(err)
+	}
+	f.Eventually(func() error { return f.Are("troubled", h) })
+	f.ready(10, h)
+	t.Logf("the sets of a host without its Engine are ready elsewhere after %v", time.Since(began).Round(100*time.Millisecond))
+	if err := f.Are("lost", h); err != nil {
+		t.Error(err)
+	}
+	if err := h.Start(rig.Dockerd); err != nil {
+		t.Fatal(err)
+	}
+	f.back(h)
 }
 
 // back waits until a host that was lost is of the cluster again, and has just what it is to have.

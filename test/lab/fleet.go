@@ -36,7 +36,7 @@ func NewFleet(tb testing.TB, cfg rig.Config) *Fleet {
 	f.Head = f.Hosts[0]
 	f.endpoint = "https://" + f.Head.IPv4() + ":7443"
 	f.daemon(f.Head, rig.Daemon{
-		Name: Scheduler, Argv: []string{Program(tb, Scheduler), "-listen=0.0.0.0:7443", "-names=" + f.Head.IPv4()},
+		Name: Scheduler, Argv: []string{Program(tb, Scheduler), "-listen=0.0.0.0:7443", "-names=" + f.Head.IPv4(), "-engine_away=20s"},
 		Ready: func() error { _, err := f.Head.TrySet("service", "ls"); return err },
 	})
 	f.token = f.File("token", f.Head.MustExec(tb, Program(tb, Scheduler), "token", "create", "rack", "-role", "host", "-ttl", "1h"))
