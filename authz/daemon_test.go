@@ -379,11 +379,11 @@ func TestANameIsAskedForOnce(t *testing.T) {
 // could be of two.
 func TestWhatOneDecisionAsksIsBounded(t *testing.T) {
 	h := open(t, policyOfMe())
-	links := `"mine:a"`
+	var links []string
 	for i := range mostTold / 100 {
-		links += fmt.Sprintf(`,"mine%d:a%d"`, i, i)
+		links = append(links, fmt.Sprintf(`"mine%d:a%d"`, i, i))
 	}
-	codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.45/containers/create", `{"Image":"busybox","HostConfig":{"Links":[`+links+`]}}`), 1)
+	codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.45/containers/create", `{"Image":"busybox","HostConfig":{"Links":[`+strings.Join(links, ",")+`]}}`), 1)
 	if codes[0] != http.StatusForbidden || !strings.Contains(bodies[0], "name fewer objects") {
 		t.Errorf("%d %s", codes[0], bodies[0])
 	}

@@ -23,14 +23,14 @@ type Config struct {
 
 	Heartbeat time.Duration // within which a host reports, 2 s by default
 	Lease     time.Duration // of silence, after which a host is lost; 8 s by default
-	// EngineAway is how long a host may be in trouble, since its Engine does not answer, until
-	// it counts as lost although it is heard; a minute by default.
-	EngineAway time.Duration
-
 	Grace     time.Duration // after a leader's start, in which no silence counts; 3 heartbeats by default
 	Term      time.Duration // after which another leads if this process ends; 3 s by default
 	Events    time.Duration // for which events are kept, an hour by default
 	History   time.Duration // for which operations are kept after their end, a day by default
+
+	// EngineAway is how long a host may be in trouble, since its Engine does not answer, until
+	// it counts as lost although it is heard; a minute by default.
+	EngineAway time.Duration
 
 	// Yield is how long a set that may preempt waits for room to come by itself before sets
 	// of lower priority yield; 5 s by default.
