@@ -167,7 +167,13 @@ func ports(set *spec.Set) ([]place.Port, error) {
 				return nil, fault.Invalid("spec.set/Ports: %q: %w", line, err)
 			}
 			p := place.Port{Protocol: m.Port.Proto(), Number: uint16(number)}
-			if !slices.Contains(all, p) { // on two addresses of the host
+			if m.Binding.HostIP != "" {
+				if p.At, err = netip.ParseAddr(m.Binding.HostIP); err != nil {
+					return nil, fault.Invalid("spec.set/Ports: %q: %w", line, err)
+				}
+				p.At = p.At.Unmap()
+			}
+			if !slices.Contains(all, p) {
 				all = append(all, p)
 			}
 		}

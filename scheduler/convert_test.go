@@ -58,7 +58,7 @@ func TestAServiceIsAsked(t *testing.T) {
 		Service:     "web",
 		Amounts:     place.Amounts{1500, 8 << 30, 20 << 30},
 		Networks:    []place.Need{{Network: "prod"}, {Network: "back"}},
-		Ports:       []place.Port{{Protocol: "tcp", Number: 8080}, {Protocol: "udp", Number: 9000}, {Protocol: "udp", Number: 9001}},
+		Ports:       []place.Port{{Protocol: "tcp", Number: 8080, At: netip.MustParseAddr("10.0.0.1")}, {Protocol: "tcp", Number: 8080, At: netip.MustParseAddr("127.0.0.1")}, {Protocol: "udp", Number: 9000}, {Protocol: "udp", Number: 9001}},
 		Constraints: []place.Constraint{{Key: "disk", Op: place.In, Values: []string{"ssd"}}, {Key: "gpu", Op: place.Absent}},
 		Tolerations: []place.Toleration{{Key: "old", Value: "yes"}},
 		Strategy:    place.Even,

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,28 +59,52 @@ func (c *cache) setHolding(host string, told *link.Holding) {
 	}
 }
 
+// newHolding keeps to the link's bounds, whatever the host told.
 func (c *cache) newHolding(host string, told *link.Holding) *holding {
 	to := &holding{}
-	for _, i := range told.Images {
+	room, tags := link.MostLayers, link.MostTags
+	for _, i := range told.Images[:min(len(told.Images), link.MostImages)] {
+		if room -= len(i.Layers); room < 0 {
+			break
+		}
 		layers := make([]place.Layer, 0, len(i.Layers))
 		for _, l := range i.Layers {
 			layers = append(layers, place.Layer{ID: place.LayerOf(l.ID), Bytes: max(min(l.Bytes, 1<<40), 0)})
 			to.layers = append(to.layers, layers[len(layers)-1].ID)
 		}
 		for _, name := range i.Names {
+			if len(name) > link.MostName || tags == 0 {
+				continue
+			}
+			tags--
 			to.layers = append(to.layers, place.LayerOf(name))
 			to.images = append(to.images, c.learn(host, name, layers))
 		}
 	}
 	slices.Sort(to.layers)
 	to.layers, to.images = slices.Clone(slices.Compact(to.layers)), slices.Clip(to.images)
-	for _, p := range told.Ports {
-		protocol, text, _ := strings.Cut(p, "/")
-		if number, err := strconv.ParseUint(text, 10, 16); err == nil {
-			to.ports = append(to.ports, place.Port{Protocol: protocol, Number: uint16(number)})
+	for _, p := range told.Ports[:min(len(told.Ports), link.MostPorts)] {
+		if port, ok := portOf(p); ok {
+			to.ports = append(to.ports, port)
 		}
 	}
 	return to
+}
+
+// portOf reads what a host told of a port. Of others than tcp and udp no set has one.
+func portOf(told string) (p place.Port, ok bool) {
+	protocol, at, _ := strings.Cut(told, "/")
+	for _, known := range []string{"tcp", "udp"} {
+		if protocol == known {
+			p.Protocol = known // of the report nothing is kept
+		}
+	}
+	if number, err := strconv.ParseUint(at, 10, 16); err == nil {
+		p.Number = uint16(number)
+	} else if one, err := netip.ParseAddrPort(at); err == nil {
+		p.Number, p.At = one.Port(), one.Addr().Unmap()
+	}
+	return p, p.Protocol != "" && p.Number != 0
 }
 
 // learn counts a host of an image, and takes its layers over where nobody's are known.

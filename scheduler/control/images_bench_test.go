@@ -3,6 +3,8 @@ package control
 import (
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mosdocker/mosdocker/scheduler/link"
@@ -36,4 +38,36 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// TestNobodyTellsMoreThanIsTaken: a host that keeps to no bound.
+func TestNobodyTellsMoreThanIsTaken(t *testing.T) {
+	told := &link.Holding{Images: []link.Image{{Names: []string{"first", strings.Repeat("x", link.MostName+1)}}}}
+	for i := range 2 * link.MostTags {
+		told.Images[0].Names = append(told.Images[0].Names, fmt.Sprint("tag:", i))
+	}
+	for i := range 2 * link.MostPorts {
+		told.Ports = append(told.Ports, fmt.Sprint("tcp/", i+1))
+	}
+	check := func(layers, names, ports int) {
+		t.Helper()
+		c := leads(1)
+		c.cache.setHolding("h0", told)
+		has := c.cache.holdings["h0"]
+		if len(c.cache.images) != names || len(has.images) != names || len(has.ports) != ports || len(has.layers) != layers+names {
+			t.Errorf("of %d images are %d names, %d of the host, of which it has %d layers; want %d and %d; ports %d, want %d", len(told.Images), len(c.cache.images), len(has.images), len(has.layers)-names, names, layers, len(has.ports), ports)
+		}
+	}
+	check(0, link.MostTags, link.MostPorts)
+	told.Ports = []string{"sctp/1", "tcp", "tcp/0", "tcp/70000", "tcp/nowhere:1", "tcp/10.0.0.1", "udp/53", "tcp/[::1]:80"}
+	for i := range 2 * link.MostImages {
+		told.Images = slices.Insert(told.Images, 0, link.Image{Names: []string{fmt.Sprint("image:", i)}})
+	}
+	check(0, link.MostImages, 2)
+	for i := range told.Images {
+		for l := range link.MostLayers / 10 {
+			told.Images[i].Layers = append(told.Images[i].Layers, link.Layer{ID: fmt.Sprint(i, "-", l)})
+		}
+	}
+	check(link.MostLayers, 10, 2)
 }

@@ -4,16 +4,17 @@ package link
 // after each change, with the report that is due next. The leader keeps it in memory.
 type Holding struct {
 	Images []Image `json:"images,omitzero"` // the largest, at most MostImages
-	// Ports are those of the host, as tcp/80, that containers of others than the cluster's sets
-	// have published, at most MostPorts.
+	// Ports are those of the host that containers of others than the cluster's sets have
+	// published, as tcp/80, or as tcp/127.0.0.1:80 at one of its addresses: at most MostPorts.
 	Ports []string `json:"ports,omitzero"`
 }
 
-// The bounds of what a host tells.
+// The bounds of what a host tells. A leader takes no more.
 const (
 	MostImages = 200
 	MostLayers = 4000 // of all its images
 	MostTags   = 1000 // names of all its images
+	MostName   = 512  // bytes of one
 	MostPorts  = 2000
 )
 

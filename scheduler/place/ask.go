@@ -193,9 +193,9 @@ func (a *Ask) checkPlaces(bad complain) {
 	for i, p := range a.Ports {
 		switch {
 		case p.Number == 0 || p.Protocol != "tcp" && p.Protocol != "udp":
-			bad(fmt.Sprintf("Ports[%d]", i), "%d/%s is no port of a host: take 1 to 65535 with tcp or udp", p.Number, p.Protocol)
+			bad(fmt.Sprintf("Ports[%d]", i), "%s is no port of a host: take 1 to 65535 with tcp or udp", p)
 		case ports[p]:
-			bad(fmt.Sprintf("Ports[%d]", i), "port %d/%s is there twice: name it once", p.Number, p.Protocol)
+			bad(fmt.Sprintf("Ports[%d]", i), "port %s is there twice: name it once", p)
 		}
 		ports[p] = true
 	}

@@ -37,7 +37,7 @@ type host struct {
 	cap   Amounts
 	used  Amounts
 	reach []reach
-	ports map[Port]SetID
+	ports map[Port]SetID // without addresses
 	sets  map[SetID]*set
 	Host
 }
@@ -300,7 +300,7 @@ func (c *Cluster) take(h *host, s *set, sign int) {
 		h.used[r] += int64(sign) * s.ask.Amounts[r]
 	}
 	for _, p := range s.ask.Ports {
-		claim(h.ports, p, s.id, sign)
+		claim(h.ports, p.anywhere(), s.id, sign)
 	}
 	for _, n := range s.ask.Networks {
 		if n.Address.IsValid() {

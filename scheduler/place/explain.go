@@ -215,10 +215,10 @@ func (c *Cluster) say(a *Ask, h *host, f Filter, tell func(SetID) bool) string {
 		c.sayNetworks(a, h, f, who, add)
 	case FilterPort:
 		for _, p := range a.Ports {
-			if set, held := h.ports[p]; held {
-				add("port %d/%s is held by %s", p.Number, p.Protocol, who(set))
+			if set, held := h.ports[p.anywhere()]; held {
+				add("port %s is held by %s", p, who(set))
 			} else if h.hasPort(p) {
-				add("port %d/%s is held by the host, outside of the cluster's sets", p.Number, p.Protocol)
+				add("port %s is held by the host, outside of the cluster's sets", p)
 			}
 		}
 	case FilterCPU, FilterMemory, FilterDisk:

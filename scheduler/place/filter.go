@@ -61,7 +61,7 @@ func (a *Ask) dynamic(h *host) (r reasons) {
 	mark(&r, FilterMemory, a.Amounts[Memory] > 0 && h.used[Memory]+a.Amounts[Memory] > h.cap[Memory])
 	mark(&r, FilterDisk, a.Amounts[Disk] > 0 && h.used[Disk]+a.Amounts[Disk] > h.cap[Disk])
 	for _, p := range a.Ports {
-		_, held := h.ports[p]
+		_, held := h.ports[p.anywhere()]
 		mark(&r, FilterPort, held || h.hasPort(p))
 	}
 	for i, n := range a.Networks {
@@ -73,7 +73,7 @@ func (a *Ask) dynamic(h *host) (r reasons) {
 }
 
 func (h *host) hasPort(p Port) bool {
-	return slices.Contains(h.Host.Ports, p)
+	return slices.ContainsFunc(h.Host.Ports, p.clashes)
 }
 
 // earlier is how many addresses of a pool networks before the i-th take.

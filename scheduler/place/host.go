@@ -1,6 +1,9 @@
 package place
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // HostID is the name of a host.
 type HostID string
@@ -88,6 +91,29 @@ type Taint struct {
 type Port struct {
 	Protocol string // tcp or udp
 	Number   uint16
+	// At is the host's address where it is; none is all addresses, 0.0.0.0 and :: those of a
+	// family. Between sets it makes no difference.
+	At netip.Addr
+}
+
+// anywhere is the port without its address.
+func (p Port) anywhere() Port { return Port{Protocol: p.Protocol, Number: p.Number} }
+
+// clashes says whether an Engine refuses one of two ports where the other one is.
+func (p Port) clashes(q Port) bool {
+	return p.Number == q.Number && p.Protocol == q.Protocol && (p.At == q.At || covers(p.At, q.At) || covers(q.At, p.At))
+}
+
+// covers says whether a stands for all addresses of b's family.
+func covers(a, b netip.Addr) bool {
+	return !a.IsValid() || a.IsUnspecified() && a.BitLen() == b.BitLen()
+}
+
+func (p Port) String() string {
+	if p.At.IsValid() {
+		return netip.AddrPortFrom(p.At, p.Number).String() + "/" + p.Protocol
+	}
+	return fmt.Sprintf("%d/%s", p.Number, p.Protocol)
 }
 
 // Pool is a stock of addresses that hosts draw from. Fixed addresses are not of it.

@@ -125,7 +125,7 @@ func TestEachFilterAloneAndInPairsNamesAllReasons(t *testing.T) {
 		{FilterVolume, change{ask: func(a *Ask) { a.Volumes = []string{"v"} }}, "volume v is on another host"},
 		{FilterNetwork, change{ask: func(a *Ask) { a.Networks = append(a.Networks, Need{Network: "lab"}) }}, "network lab does not reach the host"},
 		{FilterAddress, change{ask: func(a *Ask) { a.Networks = append(a.Networks, Need{"prod", addr}) }}, "address 10.0.0.9 of network prod is held by set old"},
-		{FilterPort, change{func(h *Host) { h.Ports = []Port{{"tcp", 80}} }, func(a *Ask) { a.Ports = []Port{{"tcp", 80}} }}, "port 80/tcp is held by the host, outside of the cluster's sets"},
+		{FilterPort, change{func(h *Host) { h.Ports = []Port{{Protocol: "tcp", Number: 80}} }, func(a *Ask) { a.Ports = []Port{{Protocol: "tcp", Number: 80}} }}, "port 80/tcp is held by the host, outside of the cluster's sets"},
 		{FilterCPU, change{ask: func(a *Ask) { a.Amounts[CPU] = 9000 }}, "9 needed, 8 of 8 free"},
 		{FilterMemory, change{ask: func(a *Ask) { a.Amounts[Memory] = 40 * gib }}, "40 GiB needed, 32 GiB of 32 GiB free"},
 		{FilterDisk, change{ask: func(a *Ask) { a.Amounts[Disk] = 2048 * gib }}, "2 TiB needed, 1 TiB of 1 TiB free"},
@@ -281,7 +281,7 @@ func TestAddressesPortsAndVolumesAreGivenOnce(t *testing.T) {
 	refused(t, c, dynamic, "fourth")
 	c.Remove("s001")
 	must(t, c, dynamic, "fourth")
-	port := &Ask{Ports: []Port{{"tcp", 80}}}
+	port := &Ask{Ports: []Port{{Protocol: "tcp", Number: 80}}}
 	if got := must(t, c, port, "w1", "w2"); got[0] == got[1] {
 		t.Errorf("port 80 of %s is given twice", got[0])
 	}
@@ -378,7 +378,7 @@ func TestCheckNamesTheField(t *testing.T) {
 	a := &Ask{
 		Amounts:     Amounts{CPU: -1},
 		Networks:    []Need{{}, {Network: "n"}, {Network: "n"}},
-		Ports:       []Port{{"sctp", 1}, {"tcp", 80}, {"tcp", 80}},
+		Ports:       []Port{{Protocol: "sctp", Number: 1}, {Protocol: "tcp", Number: 80}, {Protocol: "tcp", Number: 80}},
 		Constraints: []Constraint{{"disk", In, []string{"ssd", "x"}}, {"disk", In, []string{"hdd"}}, {"k", "like", nil}},
 		Spread:      []Spread{{9, 1, 0}, {LevelHost, 0, 101}},
 		Affinities:  []Affinity{{"", LevelHost, true, true, 0}, {"w", LevelHost, false, true, 0}, {"w", LevelRack, true, true, 0}},
@@ -416,5 +416,35 @@ func TestAHostThatIsEmptierIsWorse(t *testing.T) {
 	}
 	if got := must(t, c, small, "2")[0]; got != "b" {
 		t.Errorf("placed on %s, not on the host that is fuller by then", got)
+	}
+}
+
+// TestPortsOfOthersAtAnAddress: as Engines have it (setmgr/docker, TestImagesAndPortsOfAHost). The set
+// is booked by the port alone.
+func TestPortsOfOthersAtAnAddress(t *testing.T) {
+	at := func(s string) netip.Addr {
+		a, _ := netip.ParseAddr(s) // none is all
+		return a
+	}
+	clash := map[[2]string]bool{
+		{"", ""}: true, {"", "10.0.0.1"}: true, {"", "::1"}: true, {"0.0.0.0", "10.0.0.1"}: true, {"0.0.0.0", "::1"}: false, {"0.0.0.0", "::"}: false,
+		{"::", "::1"}: true, {"10.0.0.1", "10.0.0.1"}: true, {"10.0.0.1", "10.0.0.2"}: false, {"127.0.0.1", "::1"}: false,
+	}
+	for of, want := range clash {
+		for range 2 {
+			c := cluster(machine("h", func(h *Host) {
+				h.Ports = []Port{{"udp", 80, at(of[0])}, {"tcp", 81, at(of[0])}, {"tcp", 80, at(of[0])}}
+			}))
+			a := &Ask{Ports: []Port{{"tcp", 80, at(of[1])}}}
+			v, err := c.Why(a, "h")
+			if err != nil || (len(v.Reasons) > 0) != want {
+				t.Errorf("port 80 at %q, where others have it at %q: %+v, want it refused: %v; %v", of[1], of[0], v.Reasons, want, err)
+			}
+			if !want {
+				must(t, c, a, "one")
+				refused(t, c, &Ask{Ports: []Port{{"tcp", 80, at("10.9.9.9")}}}, "two")
+			}
+			slices.Reverse(of[:])
+		}
 	}
 }

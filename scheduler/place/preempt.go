@@ -97,7 +97,7 @@ func (a *Ask) fitsWithout(h *host, used Amounts, gone map[SetID]bool) bool {
 		}
 	}
 	for _, p := range a.Ports {
-		if holder, held := h.ports[p]; held && !gone[holder] || h.hasPort(p) {
+		if holder, held := h.ports[p.anywhere()]; held && !gone[holder] || h.hasPort(p) {
 			return false
 		}
 	}

@@ -54,7 +54,7 @@ func drawAsk(t *rapid.T) *Ask {
 		a.Networks = []Need{{"prod", netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 3).Draw(t, "address"))})}}
 	}
 	if few("published") {
-		a.Ports = []Port{{"tcp", uint16(rapid.IntRange(80, 82).Draw(t, "port"))}}
+		a.Ports = []Port{{Protocol: "tcp", Number: uint16(rapid.IntRange(80, 82).Draw(t, "port"))}}
 	}
 	if few("sticky") {
 		a.Volumes = []string{fmt.Sprintf("v%d", rapid.IntRange(0, 9).Draw(t, "volume"))}

@@ -79,7 +79,8 @@ func (a *Ask) shape(b []byte) []byte {
 		b = append(b, byte(n.Address.BitLen()))
 	}
 	for _, p := range a.Ports {
-		b = binary.BigEndian.AppendUint16(text(b, p.Protocol), p.Number)
+		b = append(binary.BigEndian.AppendUint16(text(b, p.Protocol), p.Number), byte(p.At.BitLen()))
+		b, _ = p.At.AppendBinary(b)
 	}
 	b = binary.AppendUvarint(b, uint64(len(a.Constraints)))
 	for _, c := range a.Constraints {

@@ -50,5 +50,16 @@ func TestImagesAndPortsOfAHost(t *testing.T) {
 		ports("tcp/8080", "udp/53") // now known
 		h.MustDocker(t, "rm", "-f", "lone")
 		ports()
+		h.MustDocker(t, "run", "-d", "--network", "host", "-p", "90:80", rig.Image, "sleep", "1000")
+		h.MustDocker(t, "run", "-d", "--network", "none", "-p", "91:80", rig.Image, "sleep", "1000")
+		ports() // of the Engine's own, nothing is published
+
+		h.MustDocker(t, "run", "-d", "-p", "127.0.0.1:80:80", "-p", "[::1]:81:81", rig.Image, "sleep", "1000")
+		ports("tcp/127.0.0.1:80", "tcp/[::1]:81")
+		for at, may := range map[string]bool{"80:80": false, "0.0.0.0:80:80": false, "127.0.0.1:80:80": false, "127.0.0.2:80:80": true, "[::1]:80:80": true} {
+			if out, err := h.Docker("run", "--rm", "-p", at, rig.Image, "true"); err == nil != may {
+				t.Errorf("beside 127.0.0.1:80, %s is published: %v, want %v: %s %v", at, err == nil, may, out, err)
+			}
+		}
 	})
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -19,7 +20,10 @@ type Published struct {
 	asked map[string][]string // by id
 }
 
-// Ports are those of the host as tcp/80, in order.
+// Ports are those of the host in order: as tcp/80 at all its addresses, also those of one family
+// only, and as tcp/127.0.0.1:80 at one. Beside that one an Engine refuses the port at this address
+// and at all of its family, and no other: 29 as "already allocated", 20.10, which does not compare
+// addresses, by a socket that it binds, or has its proxy bind, which fails.
 func (p *Published) Ports(ctx context.Context, e *Engine) ([]string, error) {
 	out, err := e.c.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {
@@ -33,7 +37,7 @@ func (p *Published) Ports(ctx context.Context, e *Engine) ([]string, error) {
 		}
 		for _, is := range c.Ports {
 			if is.PublicPort != 0 {
-				ports = append(ports, is.Type+"/"+strconv.Itoa(int(is.PublicPort)))
+				ports = append(ports, port(is.Type, is.IP, is.PublicPort))
 			}
 		}
 		made, known := p.asked[c.ID]
@@ -55,17 +59,25 @@ func (p *Published) Ports(ctx context.Context, e *Engine) ([]string, error) {
 	return slices.Compact(ports), nil
 }
 
-// bound are the ports that a container asked for by their numbers.
+// bound are the ports that a container asked for by their numbers. In the host's network, and in
+// none, the Engine publishes nothing of that.
 func bound(c *container.HostConfig) (ports []string) {
-	if c == nil {
+	if c == nil || c.NetworkMode.IsHost() || c.NetworkMode.IsNone() {
 		return nil
 	}
 	for of, bindings := range c.PortBindings {
 		for _, b := range bindings {
 			if n, err := strconv.ParseUint(b.HostPort, 10, 16); err == nil && n > 0 {
-				ports = append(ports, string(of.Proto())+"/"+b.HostPort)
+				ports = append(ports, port(string(of.Proto()), b.HostIP, uint16(n)))
 			}
 		}
 	}
 	return ports
+}
+
+func port(protocol string, at netip.Addr, number uint16) string {
+	if !at.IsValid() || at.IsUnspecified() {
+		return protocol + "/" + strconv.Itoa(int(number))
+	}
+	return protocol + "/" + netip.AddrPortFrom(at.Unmap(), number).String()
 }
