@@ -86,7 +86,8 @@ func (c *Controller) DryRun(_ context.Context, s *api.Service, tell func(set str
 	old := c.cache.updates(s, have)
 	for _, m := range old {
 		c.cache.cluster.Remove(id(m.Name))
-		why := cannotHold(c.cache.cluster, a, m.Spec.Host, toldOf(tell))
+		was, _ := c.cache.service(m.Spec.Service).ask(m.hash, &m.Spec.Set.Set) // as in inPlace
+		why := cannotHold(c.cache.cluster, a, was, m.Spec.Host, toldOf(tell))
 		if why == "" {
 			_ = c.cache.cluster.Add(id(m.Name), a, place.HostID(m.Spec.Host)) // the host is known: it was asked
 		}

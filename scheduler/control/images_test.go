@@ -1,9 +1,11 @@
 package control_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mosdocker/mosdocker/internal/testx"
@@ -97,4 +99,56 @@ func TestPortsThatOthersHold(t *testing.T) {
 	}
 	r.edit("web", func(s *api.Service) { s.Spec.Set.Ports = []string{"8081:80"} })
 	r.ready("web")
+}
+
+// telling has each host's reports say what it has.
+type telling struct {
+	link.Controller
+	*atomic.Pointer[link.Holding]
+}
+
+func (c telling) Report(ctx context.Context, r link.Report) (link.Lease, error) {
+	if h := c.Load(); h != nil {
+		r.Holding = h
+	}
+	return c.Controller.Report(ctx, r)
+}
+
+// TestAnUpdateKeepsItsPort: a set that has its port already is changed where it is, whoever else is
+// said to have that. One that it asks for anew it does not get there.
+func TestAnUpdateKeepsItsPort(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	var told atomic.Pointer[link.Holding]
+	r.speak = func(c link.Controller) link.Controller { return telling{c, &told} }
+	r.host("h1")
+	r.lead("c1")
+	web := service("web", 1)
+	web.Spec.Set.Ports = []string{"127.0.0.1:8080:80"}
+	r.create(web)
+	r.ready("web")
+	told.Store(&link.Holding{Ports: []string{"tcp/127.0.0.1:8080", "tcp/[::1]:8081"}})
+	testx.Eventually(t, patience, func() error {
+		e, err := r.controllers[0].Explain(t.Context(), web, "h1", nil)
+		if err == nil && !strings.Contains(fmt.Sprint(e.Host.Reasons), "8080") {
+			err = fmt.Errorf("the host's reasons are %+v", e.Host.Reasons)
+		}
+		return err
+	})
+	next := func(s *api.Service) { s.Spec.Set.Containers[0].Image = "shop/app:2" }
+	forecast := *web
+	forecast.Spec.Set.Containers = slices.Clone(web.Spec.Set.Containers)
+	next(&forecast)
+	if f, err := r.controllers[0].DryRun(t.Context(), &forecast, nil); err != nil || len(f.Updates) != 1 || f.Updates[0].Leaves != "" {
+		t.Errorf("a dry run says %+v, %v", f, err)
+	}
+	r.edit("web", next)
+	r.ready("web")
+	r.edit("web", func(s *api.Service) { s.Spec.Set.Ports = []string{"127.0.0.1:8080:80", "127.0.0.1:8081:81"} })
+	r.ready("web")
+	if sets := r.sets(); len(sets) != 1 || sets[0].Spec.Host != "h1" {
+		t.Errorf("the sets are %+v", sets)
+	}
+	r.edit("web", func(s *api.Service) { s.Spec.Set.Ports = []string{"127.0.0.1:8080:80", "8081:81"} })
+	r.happened("leaves", "port 8081/tcp is held by the host")
 }

@@ -159,7 +159,8 @@ func (k *look) inPlace(m *member, own []api.SetAddress) string {
 		return err.Error()
 	}
 	k.cluster.Remove(id(m.Name))
-	if why := cannotHold(k.cluster, a, m.Spec.Host, mates(m.Spec.Service)); why != "" {
+	was, _ := k.of.ask(m.hash, &m.Spec.Set.Set) // of which nothing is known, nothing is its own
+	if why := cannotHold(k.cluster, a, was, m.Spec.Host, mates(m.Spec.Service)); why != "" {
 		k.book(m.was)
 		return why
 	}
@@ -177,8 +178,14 @@ func (k *look) inPlace(m *member, own []api.SetAddress) string {
 }
 
 // cannotHold says why a set that is on a host, but not booked there, cannot be changed in
-// place to what is asked; "" when it can.
-func cannotHold(c *place.Cluster, a *place.Ask, host string, tell func(place.SetID) bool) string {
+// place to what is asked; "" when it can. Ports that it had there by what was asked before it may
+// have again, whoever else is said to have them: it cannot be refused what is its own.
+func cannotHold(c *place.Cluster, a, was *place.Ask, host string, tell func(place.SetID) bool) string {
+	if was != nil && len(was.Ports) > 0 {
+		own := *a
+		own.Ports = slices.DeleteFunc(slices.Clone(a.Ports), func(p place.Port) bool { return slices.Contains(was.Ports, p) })
+		a = &own
+	}
 	v, err := c.WhyFor(a, place.HostID(host), tell)
 	if err != nil {
 		return err.Error()
