@@ -60,6 +60,8 @@ type Client struct {
 	// taken.
 	TLS func() (*tls.Config, error)
 	Log *slog.Logger
+
+	large sync.Once // a report was
 }
 
 // CheckEndpoint says whether an endpoint can be one. The error is of class InvalidArgument.
@@ -113,7 +115,11 @@ func (c *Client) session(ctx context.Context, endpoint string, h Host) (well boo
 		return false, err
 	}
 	defer t.CloseIdleConnections()
-	conn := &conn{http: http.Client{Transport: t}, base: base}
+	conn := &conn{http: http.Client{Transport: t}, base: base, large: func(bytes int) {
+		c.large.Do(func() {
+			c.Log.WarnContext(ctx, "what the host has of images and ports is not told: the report would be too large", "bytes", bytes)
+		})
+	}}
 	lease, err := conn.report(ctx, h)
 	if err != nil {
 		return false, err
@@ -163,8 +169,9 @@ func (c *Client) transport(endpoint string) (t *http.Transport, base string, err
 }
 
 type conn struct {
-	http http.Client
-	base string
+	http  http.Client
+	base  string
+	large func(bytes int) // is told of a report that is so
 }
 
 // beat reports until that fails.
@@ -204,8 +211,17 @@ func (c *conn) report(ctx context.Context, h Host) (Lease, error) {
 	defer cancel()
 	r := h.Report(ctx)
 	r.Sent = time.Now().UTC()
+	data, err := json.Marshal(r)
+	if len(data) > mostHolding && r.Holding != nil { // a host that is not heard is lost for it
+		c.large(len(data))
+		r.Holding = nil
+		data, err = json.Marshal(r)
+	}
 	var lease Lease
-	return lease, c.send(ctx, pathReports, r, &lease)
+	if err != nil {
+		return lease, err
+	}
+	return lease, c.post(ctx, pathReports, data, &lease)
 }
 
 // send makes a call.
@@ -214,6 +230,10 @@ func (c *conn) send(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	return c.post(ctx, path, data, out)
+}
+
+func (c *conn) post(ctx context.Context, path string, data []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(data))
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ func ReportOnce(ctx context.Context, endpoint string, h Host) error {
 		return err
 	}
 	defer t.CloseIdleConnections()
-	_, err = (&conn{http.Client{Transport: t}, base}).report(ctx, h)
+	_, err = (&conn{http: http.Client{Transport: t}, base: base}).report(ctx, h)
 	return err
 }
 

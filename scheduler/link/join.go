@@ -48,7 +48,7 @@ func certify(ctx context.Context, endpoint, path string, cfg *tls.Config, in any
 	ctx, cancel := context.WithTimeout(ctx, 2*callLimit)
 	defer cancel()
 	var out Certificate
-	return out, (&conn{http.Client{Transport: t}, base}).send(ctx, path, in, &out)
+	return out, (&conn{http: http.Client{Transport: t}, base: base}).send(ctx, path, in, &out)
 }
 
 // pinned verifies a server by the authority in its chain that has the pin.

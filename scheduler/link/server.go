@@ -29,6 +29,7 @@ const (
 // Bounds of the link.
 const (
 	mostReport  = 4 << 20         // bytes
+	mostHolding = 1 << 20         // bytes of a report with what its host has: it is to be there in callLimit
 	keepalive   = 3 * time.Second // a stream of assignments is never silent for longer
 	silentFor   = 30 * time.Second
 	clocksApart = 30 * time.Second // more keeps a host from joining

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +125,7 @@ func serve(t *testing.T, c link.Controller, peer link.Peer) (endpoint string) {
 type box struct {
 	machine string
 	change  chan struct{}
+	holding *link.Holding
 
 	mu     sync.Mutex // guards all below
 	seq    int64
@@ -139,7 +141,7 @@ func (b *box) Report(context.Context) link.Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.seq++
-	return link.Report{Host: "h1", Seq: b.seq, Epoch: b.has.Epoch, Revision: b.has.Revision, Status: api.HostStatus{Machine: b.machine}}
+	return link.Report{Host: "h1", Seq: b.seq, Epoch: b.has.Epoch, Revision: b.has.Revision, Status: api.HostStatus{Machine: b.machine}, Holding: b.holding}
 }
 
 func (b *box) Assign(_ context.Context, a link.Assignment) error {
@@ -158,14 +160,19 @@ func (b *box) Linked(endpoint string, _ link.Lease, err error) {
 func start(t *testing.T, machine string, endpoints ...string) *box {
 	t.Helper()
 	b := &box{machine: machine, change: make(chan struct{}, 1)}
+	b.run(t, slog.DiscardHandler, endpoints...)
+	return b
+}
+
+func (b *box) run(t *testing.T, log slog.Handler, endpoints ...string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		(&link.Client{Endpoints: func() []string { return endpoints }, Log: slog.New(slog.DiscardHandler)}).Run(ctx, b)
+		(&link.Client{Endpoints: func() []string { return endpoints }, Log: slog.New(log)}).Run(ctx, b)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	return b
 }
 
 // has waits until a host has an assignment of an epoch and revision by an endpoint.
@@ -224,6 +231,44 @@ func TestATransitionIsReportedAtOnce(t *testing.T) {
 	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// TestAHostIsHeardWhateverItHas: also where what it has of images and ports is more than a leader reads.
+func TestAHostIsHeardWhateverItHas(t *testing.T) {
+	one := newLeader(true)
+	e := serve(t, one, link.Peer{Any: true})
+	b := &box{machine: "m1", change: make(chan struct{}, 1), holding: &link.Holding{Ports: []string{strings.Repeat("x", 5<<20)}}}
+	log := &warnings{Handler: slog.DiscardHandler}
+	b.run(t, log, e)
+	testx.Eventually(t, 10*time.Second, func() error {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		if n := len(one.reports); n < 3 {
+			return fmt.Errorf("%d reports", n)
+		}
+		for _, r := range one.reports {
+			if r.Holding != nil {
+				t.Error("it was told all the same")
+			}
+		}
+		return nil
+	})
+	if n := log.n.Load(); n != 1 {
+		t.Errorf("there are %d warnings", n)
+	}
+}
+
+// warnings counts them.
+type warnings struct {
+	slog.Handler
+	n atomic.Int32
+}
+
+func (w *warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+func (w *warnings) Handle(context.Context, slog.Record) error {
+	w.n.Add(1)
+	return nil
 }
 
 // slow has a heartbeat of a minute.
