@@ -47,7 +47,7 @@ func newHost(cfg Config, sets *hostsrv.Supervisor, log *slog.Logger) (*cluster.H
 	h, err := cluster.Open(cfg.Cluster, sets, facts, engine, log.With("component", "cluster"))
 	if err == nil {
 		h.Sessions(open)
-		h.Holds(cluster.HoldsOf(open))
+		h.Holds(cluster.HoldsOf(open, log))
 		h.Guard(bridge.New(""))
 	}
 	return h, err

@@ -2,8 +2,12 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"reflect"
+	"slices"
 	"time"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/setmgr/docker"
@@ -12,16 +16,19 @@ import (
 const (
 	holdingEvery = 5 * time.Second
 	holdingLimit = 30 * time.Second // of many images, at the first look
+	imagesEvery  = 30 * time.Second // are told at most, where ports are the same
 )
 
 // Holds asks what the host has of images and ports. It is not called at once.
 type Holds func(ctx context.Context) (link.Holding, error)
 
 // HoldsOf asks an Engine: for its list of images and of containers each time, for the layers of
-// an image and for a container once.
-func HoldsOf(open func() (*docker.Engine, error)) Holds {
-	layers := map[string][]link.Layer{} // by the image's id
+// an image and for a container once. An image about which it fails is told by its names, and asked
+// about again when the list is another.
+func HoldsOf(open func() (*docker.Engine, error), log *slog.Logger) Holds {
+	asked := map[string]layers{} // by the image's id
 	var published docker.Published
+	var last []docker.Image
 	return func(ctx context.Context) (h link.Holding, err error) {
 		e, err := open()
 		if err != nil {
@@ -35,40 +42,52 @@ func HoldsOf(open func() (*docker.Engine, error)) Holds {
 		if err != nil {
 			return h, err
 		}
-		now, room, tags := map[string][]link.Layer{}, link.MostLayers, link.MostTags
+		changed := !reflect.DeepEqual(images, last)
+		now, room, tags := map[string]layers{}, link.MostLayers, link.MostTags
 		for _, i := range images[:min(len(images), link.MostImages)] {
-			of, known := layers[i.ID]
-			if !known {
-				of = layersOf(ctx, e, i)
+			is, known := asked[i.ID]
+			if !known || is.failed && changed {
+				if is, err = layersOf(ctx, e, i); err != nil {
+					log.DebugContext(ctx, "the layers of an image are not known", "image", i.Names[0], "err", err)
+				}
+				if errdefs.IsUnavailable(err) || ctx.Err() != nil {
+					return h, err
+				}
 			}
-			if room -= len(of); room < 0 {
+			now[i.ID], asked[i.ID] = is, is // also where the rest is not known in time
+			if room -= len(is.all); room < 0 {
 				break
 			}
-			if len(of) > 0 {
-				now[i.ID], layers[i.ID] = of, of // also where the rest is not known in time
-			}
-			names := i.Names[:min(len(i.Names), tags)]
+			names := slices.DeleteFunc(slices.Clone(i.Names), func(n string) bool { return len(n) > link.MostName })
+			names = names[:min(len(names), tags)]
 			if tags -= len(names); len(names) > 0 {
-				h.Images = append(h.Images, link.Image{Names: names, Layers: of})
+				h.Images = append(h.Images, link.Image{Names: names, Layers: is.all})
 			}
 		}
-		layers = now
-		return h, ctx.Err()
+		asked, last = now, images
+		return h, nil
 	}
 }
 
-// layersOf are nil of an image that goes just now.
-func layersOf(ctx context.Context, e *docker.Engine, i docker.Image) (all []link.Layer) {
-	told, _ := e.Layers(ctx, i)
+// layers are of an image, which may have none.
+type layers struct {
+	all    []link.Layer
+	failed bool // the Engine could not say
+}
+
+func layersOf(ctx context.Context, e *docker.Engine, i docker.Image) (is layers, err error) {
+	told, err := e.Layers(ctx, i)
+	is.failed = err != nil
 	for _, l := range told {
-		all = append(all, link.Layer{ID: l.ID, Bytes: l.Bytes})
+		is.all = append(is.all, link.Layer{ID: l.ID, Bytes: l.Bytes})
 	}
-	return all
+	return is, err
 }
 
 // held is what the host has of images and ports, and what a leader knows of it.
 type held struct {
 	is    link.Holding
+	since time.Time
 	turn  int  // how often it became another
 	said  int  // the turn of the last report
 	heard int  // the turn that the leader has, 0 if none
@@ -105,10 +124,11 @@ func (h *Host) lookHeld(ctx context.Context) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.held.turn == 0 || !reflect.DeepEqual(now, h.held.is) {
-		h.held.is = now
-		h.held.turn++
+	if h.held.turn > 0 && (reflect.DeepEqual(now, h.held.is) || slices.Equal(now.Ports, h.held.is.Ports) && time.Since(h.held.since) < imagesEvery) {
+		return // of another image nothing hangs but how well sets are placed
 	}
+	h.held.is, h.held.since = now, time.Now()
+	h.held.turn++
 }
 
 // report is what the next report says, nil if the leader knows it.
