@@ -119,7 +119,7 @@ func (s *Supervisor) ask(ctx context.Context, name string, c plan.Container, l s
 		case err == nil:
 			bad = 0
 			continue
-		case !s.answers():
+		case !s.there():
 			continue // it is the Engine that does not answer
 		}
 		if bad++; bad >= most {

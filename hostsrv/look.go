@@ -314,13 +314,14 @@ func (x *set) delay() time.Duration {
 	return min(time.Second<<min(x.Failures-1, 20), mostDelay)
 }
 
-// failed says that a set could not be healed, and tries again, later and later.
+// failed says that a set could not be healed, and tries again, later and later; at once where that
+// was for an Engine that answers again.
 func (s *Supervisor) failed(ctx context.Context, name string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	s.mu.Lock()
-	x, e := s.of(name), s.e
+	e, answers := s.e, s.answers
 	s.mu.Unlock()
 	away := e == nil
 	if !away {
@@ -328,17 +329,26 @@ func (s *Supervisor) failed(ctx context.Context, name string, err error) {
 		away = noAnswer != nil
 	}
 	s.mu.Lock()
+	x := s.of(name)
+	said := x.State == api.Failing && x.Detail == err.Error()
 	x.away = away
 	x.Failures++
-	delay := x.delay()
-	x.Next = time.Now().Add(delay)
-	said := x.State == api.Failing && x.Detail == err.Error()
+	x.Next = time.Now().Add(x.delay())
+	x.dirty, x.hold, x.next = true, x.Next, x.Next
+	s.put(name, x, api.Failing, err.Error())
+	if away && s.answers != answers {
+		x.back()
+	}
 	s.mu.Unlock()
-	s.state(name, api.Failing, err.Error())
 	if !said {
 		s.note(ctx, "failed", name, "", err.Error())
 	}
-	s.notBefore(name, delay)
+	s.nudge()
+}
+
+// back has a set looked at: what it failed by is over. The caller holds mu.
+func (x *set) back() {
+	x.away, x.Failures, x.hold, x.next, x.dirty = false, 0, time.Time{}, time.Time{}, true
 }
 
 // later looks at a set again after a while, or when something happens to it.
@@ -404,7 +414,11 @@ func (s *Supervisor) isReady(ctx context.Context, m *setmgr.Manager, o plan.Obse
 func (s *Supervisor) state(name, state, detail string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.of(name)
+	s.put(name, s.of(name), state, detail)
+}
+
+// put is state for a caller that holds mu.
+func (s *Supervisor) put(name string, x *set, state, detail string) {
 	defer func() { s.wishes.tellState(name, x) }()
 	if x.State != state {
 		x.Since = time.Now()

@@ -1,10 +1,13 @@
 package hostsrv_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,8 +84,6 @@ func anEngineThatHangsIsRestarted(t *testing.T) {
 	}
 }
 
-// TestAnEngineThatIsUnknownIsNotRestarted: one that hung when mosd came is named, and
-// nobody knows what a restart would end.
 // TestAnEngineThatWasAway is told of to a cluster, and what failed meanwhile is tried at once when
 // it is back.
 func TestAnEngineThatWasAway(t *testing.T) {
@@ -117,6 +118,82 @@ func anEngineThatWasAway(t *testing.T) {
 	}
 }
 
+// lateAnswer is an Engine of which one answer may be late, and none.
+type lateAnswer struct {
+	*dockertest.Fake
+	late atomic.Pointer[time.Duration]
+}
+
+func (e *lateAnswer) Ping(ctx context.Context) error {
+	if late := e.late.Swap(nil); late != nil {
+		time.Sleep(*late)
+		return errors.New("nobody was there")
+	}
+	return e.Fake.Ping(ctx)
+}
+
+// TestAnEngineIsBackBeforeItsAbsenceIsKnown: a set that failed by it is tried again at once, also where
+// that was found only when the Engine answered again.
+func TestAnEngineIsBackBeforeItsAbsenceIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		e := &lateAnswer{Fake: f}
+		h := startWith(t, f, e, settings(t))
+		h.up(t, "")
+		time.Sleep(10100 * time.Millisecond) // between two looks at all sets
+		h.is(t, api.Right)
+		f.FailAt(1, dockertest.KillBefore)
+		e.late.Store(new(5 * time.Second)) // between two of the watchdog's: it is that of the look which fails
+		if err := f.Die("web.infra"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2500 * time.Millisecond)
+		if s := h.s.Status(); e.late.Load() != nil || s.Engine.State != api.Absent {
+			t.Fatalf("the look asks the Engine: %v; it is %+v", e.late.Load() == nil, s.Engine)
+		}
+		f.Revive()
+		time.Sleep(2600 * time.Millisecond)
+		if s := h.s.Status(); s.Engine.State != api.Well || s.Sets[0].Failures != 0 {
+			t.Fatalf("the look does not wait for its answer: %+v", s)
+		}
+		time.Sleep(800 * time.Millisecond) // it would be a second else
+		if s := h.s.Status().Sets[0]; s.State != api.Right || s.Heals == 0 {
+			t.Errorf("it was not tried again at once: %+v", s)
+		}
+	})
+}
+
+// TestAnAbsenceThatNobodySaw: what failed by it is tried again when the watchdog has the next answer.
+func TestAnAbsenceThatNobodySaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		e := &lateAnswer{Fake: f}
+		h := startWith(t, f, e, settings(t))
+		h.up(t, "")
+		time.Sleep(10100 * time.Millisecond) // as above
+		h.is(t, api.Right)
+		for call := range 1000 {
+			f.FailAt(call+1, dockertest.Refuse)
+		}
+		if err := f.Die("web.infra"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second) // it failed after 0.2, 1.2, 3.2, 7.2 and 15.2 s, and will again after 31.2
+		e.late.Store(new(time.Duration))
+		time.Sleep(1500 * time.Millisecond)
+		f.Revive()
+		if s := h.s.Status(); e.late.Load() != nil || s.Engine.State != api.Well || s.Sets[0].Failures != 6 {
+			t.Fatalf("it did not fail by an Engine that does not answer: %+v", s)
+		}
+		time.Sleep(3 * time.Second)
+		if s := h.s.Status().Sets[0]; s.State != api.Right {
+			t.Errorf("it was not tried again: %+v", s)
+		}
+	})
+}
+
+// TestAnEngineThatIsUnknownIsNotRestarted: one that hung when mosd came is named, and
+// nobody knows what a restart would end.
 func TestAnEngineThatIsUnknownIsNotRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, cfg := newFake(), settings(t)

@@ -69,6 +69,7 @@ type Supervisor struct {
 	wishes   wishes
 	faults   map[string]string
 	engine   api.Engine
+	answers  int // of the Engine, so far
 	// restarting says that the command which restarts the Engine runs, restarted when
 	// that was begun the last time, and outcome what came of it.
 	restarting bool

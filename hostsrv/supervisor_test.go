@@ -50,9 +50,15 @@ func newFake() *dockertest.Fake {
 
 func start(t *testing.T, f *dockertest.Fake, cfg hostsrv.Config, cluster ...string) host {
 	t.Helper()
+	return startWith(t, f, f, cfg, cluster...)
+}
+
+// startWith has the supervisor itself ask another Engine than its sets' manager.
+func startWith(t *testing.T, f *dockertest.Fake, e hostsrv.Engine, cfg hostsrv.Config, cluster ...string) host {
+	t.Helper()
 	h := host{f: f, m: manager(f)}
 	h.m.EngineID = t.Name()
-	open := func(context.Context) (*setmgr.Manager, hostsrv.Engine, error) { return h.m, f, nil }
+	open := func(context.Context) (*setmgr.Manager, hostsrv.Engine, error) { return h.m, e, nil }
 	h.s = hostsrv.New(cfg, open, slog.New(slog.DiscardHandler))
 	for _, mark := range cluster {
 		h.s.Cluster(mark)

@@ -38,7 +38,7 @@ func (s *Supervisor) watchContainers(ctx context.Context) {
 	last, learned := "", time.Now()
 	every(ctx, func() {
 		e := s.found()
-		if e == nil || !s.answers() {
+		if e == nil || !s.there() {
 			return
 		}
 		last = s.askAbout(ctx, e, last)
@@ -79,8 +79,8 @@ func timed(ctx context.Context, call func(context.Context) error) (time.Duration
 	return time.Since(start), err
 }
 
-// answers says whether the Engine answered the last time.
-func (s *Supervisor) answers() bool {
+// there says whether the Engine answered the last time.
+func (s *Supervisor) there() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.engine.State == api.Well || s.engine.State == api.Slow
@@ -106,16 +106,23 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 	if state == api.Well && !s.restarting {
 		s.engine.Recovery = ""
 	}
-	for _, x := range s.sets {
-		if (state == api.Well || state == api.Slow) && before != state && x.away { // what it failed by is over
-			x.away, x.Failures, x.hold, x.next, x.dirty = false, 0, time.Time{}, time.Time{}, true
+	returned := false
+	if state == api.Well || state == api.Slow {
+		s.answers++
+		for _, x := range s.sets {
+			if x.away {
+				x.back()
+				returned = true
+			}
 		}
 	}
 	s.mu.Unlock()
+	if returned || before != state {
+		s.nudge()
+	}
 	if before == state {
 		return
 	}
-	s.nudge()
 	s.wishes.news()
 	if text == "" {
 		text = "the Engine answers"
