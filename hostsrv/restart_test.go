@@ -118,6 +118,41 @@ func anEngineThatWasAway(t *testing.T) {
 	}
 }
 
+// TestThereIsTroubleFromTheStart of mosd on, where the Engine is down then; and nobody has to wait for
+// the next heartbeat to hear of it.
+func TestThereIsTroubleFromTheStart(t *testing.T) {
+	for name, down := range map[string]func(*dockertest.Fake){
+		"absent":          func(f *dockertest.Fake) { f.FailAt(1, dockertest.KillBefore); _ = f.Start(t.Context(), "any") },
+		"hangs":           func(f *dockertest.Fake) { f.Hang(true) },
+		"not down at all": func(*dockertest.Fake) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				down(f)
+				h := start(t, f, settings(t))
+				if name == "hangs" {
+					if why := h.s.Trouble(); !strings.Contains(why, "no answer yet") {
+						t.Errorf("before it is known, the trouble is %q", why)
+					}
+					time.Sleep(10 * time.Second)
+				}
+				synctest.Wait()
+				for what, c := range map[string]<-chan struct{}{"that it is known": h.s.Known(), "the change": h.s.Changed()} {
+					select {
+					case <-c:
+					default:
+						t.Error("nobody hears of", what)
+					}
+				}
+				if why := h.s.Trouble(); !strings.Contains(why, name) && name != "not down at all" || (why == "") != (name == "not down at all") {
+					t.Errorf("the trouble is %q", why)
+				}
+			})
+		})
+	}
+}
+
 // lateAnswer is an Engine of which one answer may be late, and none.
 type lateAnswer struct {
 	*dockertest.Fake

@@ -53,6 +53,8 @@ type Supervisor struct {
 	held *held
 	run  xexec.Runner  // of the command that restarts the Engine
 	wake chan struct{} // of capacity 1: there is something to look at
+	// known is closed when the Engine answered first, or did not.
+	known chan struct{}
 
 	// Shim, unless nil, asks the shim of a container whether it answers. It is set before
 	// Run.
@@ -114,11 +116,15 @@ type set struct {
 
 // New makes a supervisor; Run runs it.
 func New(cfg Config, open Open, log *slog.Logger) *Supervisor {
-	return &Supervisor{
-		cfg: cfg, open: open, log: log, held: openHeld(cfg.State, log), run: xexec.Host{}, wake: make(chan struct{}, 1),
+	s := &Supervisor{
+		cfg: cfg, open: open, log: log, held: openHeld(cfg.State, log), run: xexec.Host{}, wake: make(chan struct{}, 1), known: make(chan struct{}),
 		wishes: newWishes(), sets: map[string]*set{}, declared: map[string]declared{}, faults: map[string]string{},
 		engine: api.Engine{State: api.Absent, Since: time.Now()}, slots: make(chan struct{}, atOnce),
 	}
+	if cfg.Keep == "none" {
+		close(s.known) // nobody asks
+	}
+	return s
 }
 
 // Run keeps the sets until ctx ends. It waits for an Engine that is absent.

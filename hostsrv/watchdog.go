@@ -98,8 +98,11 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 		state, text = api.Slow, fmt.Sprintf("the Engine is slow: its answer took %v", took.Round(time.Millisecond))
 	}
 	s.mu.Lock()
-	before := s.engine.State
-	if before != state {
+	news := s.engine.State != state || !s.isKnown()
+	if !s.isKnown() {
+		close(s.known)
+	}
+	if s.engine.State != state {
 		s.engine.Since = time.Now()
 	}
 	s.engine.State, s.engine.Took, s.engine.Error = state, float64(took.Microseconds())/1000, text
@@ -117,10 +120,10 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 		}
 	}
 	s.mu.Unlock()
-	if returned || before != state {
+	if returned || news {
 		s.nudge()
 	}
-	if before == state {
+	if !news {
 		return
 	}
 	s.wishes.news()
@@ -128,6 +131,16 @@ func (s *Supervisor) answered(ctx context.Context, took time.Duration, err error
 		text = "the Engine answers"
 	}
 	s.note(ctx, "engine", "", "", text)
+}
+
+// isKnown says whether the Engine answered yet, or did not.
+func (s *Supervisor) isKnown() bool {
+	select {
+	case <-s.known:
+		return true
+	default:
+		return false
+	}
 }
 
 // lost says that the Engine is gone.

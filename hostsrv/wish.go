@@ -120,11 +120,17 @@ func (s *Supervisor) Told() map[string]Told {
 func (s *Supervisor) Trouble() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.engine.State == api.Absent || s.engine.State == api.Hung {
+	switch {
+	case !s.isKnown():
+		return "the Engine gave no answer yet since mosd was started"
+	case s.engine.State == api.Absent || s.engine.State == api.Hung:
 		return s.engine.Error
 	}
 	return ""
 }
+
+// Known is closed when it is known whether there is [Supervisor.Trouble].
+func (s *Supervisor) Known() <-chan struct{} { return s.known }
 
 // Changed gives a value after a set of the cluster, or the Engine, does otherwise than before.
 func (s *Supervisor) Changed() <-chan struct{} { return s.wishes.changed }

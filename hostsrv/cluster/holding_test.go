@@ -99,10 +99,11 @@ func TestAnImageIsAskedAboutOnce(t *testing.T) {
 	look := func(want string, asked ...string) {
 		t.Helper()
 		h, err := holds(t.Context())
-		got := ""
+		var all []string
 		for _, i := range h.Images {
-			got += fmt.Sprintf("%s=%d ", strings.Join(i.Names, ","), len(i.Layers))
+			all = append(all, fmt.Sprintf("%s=%d", strings.Join(i.Names, ","), len(i.Layers)))
 		}
+		got := strings.Join(all, " ")
 		if got != want || err != nil {
 			t.Errorf("it has %q, want %q; %v", got, want, err)
 		}
@@ -113,12 +114,12 @@ func TestAnImageIsAskedAboutOnce(t *testing.T) {
 		}
 		clear(s.asked)
 	}
-	look("a:1=2 bad:1=0 bare:1=0 ", "a", "bad", "bare", "huge")
-	look("a:1=2 bad:1=0 bare:1=0 ")
+	look("a:1=2 bad:1=0 bare:1=0", "a", "bad", "bare", "huge")
+	look("a:1=2 bad:1=0 bare:1=0")
 	s.set(func() { s.images["b"] = 1 })
-	look("a:1=2 b:1=1 bad:1=0 bare:1=0 ", "b", "bad")
+	look("a:1=2 b:1=1 bad:1=0 bare:1=0", "b", "bad")
 	s.set(func() { s.images["bad"] = 3; delete(s.images, "a") })
-	look("b:1=1 bad:1=3 bare:1=0 ", "bad")
+	look("b:1=1 bad:1=3 bare:1=0", "bad")
 
 	// What an Engine that goes away did not say is asked when it is back, with the same images.
 	s.set(func() { s.gone, s.images["c"] = true, 1 })
@@ -126,7 +127,7 @@ func TestAnImageIsAskedAboutOnce(t *testing.T) {
 		t.Errorf("of an Engine that is gone: %v", err)
 	}
 	s.set(func() { s.gone = false; clear(s.asked) })
-	look("b:1=1 bad:1=3 bare:1=0 c:1=1 ", "c")
+	look("b:1=1 bad:1=3 bare:1=0 c:1=1", "c")
 }
 
 // TestAnotherImageIsToldInAWhile, and another port at once.

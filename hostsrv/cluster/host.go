@@ -30,6 +30,7 @@ type Sets interface {
 	Told() map[string]hostsrv.Told
 	Changed() <-chan struct{}
 	Trouble() string
+	Known() <-chan struct{}
 	Note(ctx context.Context, kind, set, text string)
 }
 
@@ -39,6 +40,7 @@ type Facts func(ctx context.Context) (api.HostStatus, error)
 const (
 	factsEvery = 5 * time.Second
 	factsLimit = 3 * time.Second
+	knownLimit = 2 * time.Second
 )
 
 // Host is this host in its cluster.
@@ -138,6 +140,11 @@ func (h *Host) Run(ctx context.Context) {
 			h.fromDisk(ctx)
 		}
 	})
+	select { // it is not to say that there is trouble, and then that there is none
+	case <-h.sets.Known():
+	case <-time.After(knownLimit):
+	case <-ctx.Done():
+	}
 	for ctx.Err() == nil {
 		one, stop := context.WithCancel(ctx)
 		work.Go(func() {

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -30,6 +32,7 @@ type wishes struct {
 	times   int
 	told    map[string]hostsrv.Told
 	trouble string
+	known   chan struct{}
 	changed chan struct{}
 }
 
@@ -40,11 +43,13 @@ func (w *wishes) Wish(_ context.Context, cluster string, all map[string]hostsrv.
 func (w *wishes) Told() map[string]hostsrv.Told                { return w.told }
 func (w *wishes) Changed() <-chan struct{}                     { return w.changed }
 func (w *wishes) Trouble() string                              { return w.trouble }
+func (w *wishes) Known() <-chan struct{}                       { return w.known }
 func (w *wishes) Note(context.Context, string, string, string) {}
 
 func open(t *testing.T, dir string) (*Host, *wishes) {
 	t.Helper()
-	w := &wishes{changed: make(chan struct{}, 1)}
+	w := &wishes{changed: make(chan struct{}, 1), known: make(chan struct{})}
+	close(w.known)
 	cfg := Defaults()
 	cfg.State, cfg.Name, cfg.Labels, cfg.Endpoints = dir, "h1", []string{"rack=k2"}, nil
 	facts := func(context.Context) (api.HostStatus, error) { return api.HostStatus{Engine: "29.1"}, nil }
@@ -326,4 +331,50 @@ func TestLeave(t *testing.T) {
 	if err := h.Assign(t.Context(), assignment(t, 7, 10)); !errdefs.IsFailedPrecondition(err) || w.cluster != "" || h.Status().Cluster != "" {
 		t.Errorf("after it left, the cluster gives it an assignment: %v, %+v", err, w)
 	}
+}
+
+// TestAHostIsSilentUntilItKnows whether there is trouble, for a while: its first report says that.
+func TestAHostIsSilentUntilItKnows(t *testing.T) {
+	for known, want := range map[time.Duration]time.Duration{time.Second: time.Second, time.Hour: knownLimit} {
+		synctest.Test(t, func(t *testing.T) {
+			h, w := configured(t, t.TempDir())
+			w.known = make(chan struct{})
+			log := tried{slog.DiscardHandler, make(chan time.Time, 1)}
+			h.log = slog.New(log)
+			ctx, end := context.WithCancel(t.Context())
+			var work sync.WaitGroup
+			begun := time.Now()
+			work.Go(func() { h.Run(ctx) })
+			work.Go(func() {
+				select {
+				case <-time.After(known):
+					close(w.known)
+				case <-ctx.Done():
+				}
+			})
+			if took := (<-log.at).Sub(begun); took != want {
+				t.Errorf("it is known after %v, and the cluster was asked for after %v, want %v", known, took, want)
+			}
+			end()
+			work.Wait()
+		})
+	}
+}
+
+// tried tells when the link was tried first.
+type tried struct {
+	slog.Handler
+	at chan time.Time
+}
+
+func (l tried) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l tried) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "not linked" {
+		select {
+		case l.at <- time.Now():
+		default:
+		}
+	}
+	return nil
 }
