@@ -102,7 +102,7 @@ func portOf(told string) (p place.Port, ok bool) {
 	if number, err := strconv.ParseUint(at, 10, 16); err == nil {
 		p.Number = uint16(number)
 	} else if one, err := netip.ParseAddrPort(at); err == nil {
-		p.Number, p.At = one.Port(), one.Addr().Unmap()
+		p.Number, p.At = one.Port(), one.Addr().Unmap().WithZone("")
 	}
 	return p, p.Protocol != "" && p.Number != 0
 }
