@@ -85,7 +85,11 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "line")
 		_ = http.NewResponseController(w).Flush()
 	case strings.HasSuffix(r.URL.Path, "/images/json"):
-		_, _ = io.WriteString(w, `[{"Id":"1","Labels":null},{"Id":"2","Labels":{"mos.builder":"b"}},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]`)
+		_, _ = io.WriteString(w, `[{"Id":"0","ParentId":"9","Labels":{"x":"y"},"RepoTags":["<none>:<none>"],"RepoDigests":["<none>@<none>"]},{"Id":"00","RepoTags":null},{"Id":"1","Labels":null,"RepoTags":["x:1"]},{"Id":"2","Labels":{"mos.builder":"b"}},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]`)
+	case r.URL.Path == "/images/step/json":
+		_, _ = io.WriteString(w, `{"Id":"sha256:4","RepoTags":[],"RepoDigests":[],"Config":{"Labels":{"x":"y"}}}`)
+	case r.URL.Path == "/images/pinned/json":
+		_, _ = io.WriteString(w, `{"Id":"sha256:5","RepoDigests":["x@sha256:`+strings.Repeat("5", 64)+`"]}`)
 	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"), r.URL.Path == "/volumes/raced":
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"message":"no such thing"}`)
@@ -278,7 +282,7 @@ func TestRequestsAreRewrittenOnTheirWay(t *testing.T) {
 		t.Error("the volume was not made with its owner")
 	}
 	_, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.41/images/json", ""), 1)
-	if bodies[0] != `[{"Id":"1","Labels":null},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]` {
+	if bodies[0] != `[{"Id":"1","Labels":null,"RepoTags":["x:1"]},{"Id":"3","Labels":{"mos.builder":"a"},"Extra":1e2}]` {
 		t.Errorf("images are %s", bodies[0])
 	}
 	if codes, bodies := h.ask(t, h.cfg.Listen, call("POST", "/v1.41/containers/create", strings.Repeat(" ", mostBody+1)), 1); codes[0] != 413 {
@@ -286,6 +290,23 @@ func TestRequestsAreRewrittenOnTheirWay(t *testing.T) {
 	}
 	if codes, _ := h.ask(t, h.cfg.Listen, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 1); codes[0] != 0 && codes[0] < 400 {
 		t.Errorf("HTTP/2 is answered with %v", codes)
+	}
+}
+
+// TestStepsOfABuildAreNobodysToShare: the classic builder leaves its steps as images, which have
+// all that it was given, and the builder's label is on the last one only.
+func TestStepsOfABuildAreNobodysToShare(t *testing.T) {
+	h := open(t, policyOfMe())
+	for _, c := range []string{
+		call("GET", "/v1.45/images/step/json", ""), call("GET", "/v1.45/images/step/history", ""),
+		call("POST", "/v1.45/containers/create", `{"Image":"step"}`),
+	} {
+		if codes, bodies := h.ask(t, h.cfg.Listen, c, 1); codes[0] != http.StatusForbidden || !strings.Contains(bodies[0], "image step, which belongs to some build") {
+			t.Errorf("got %d %s for %s", codes[0], bodies[0], c)
+		}
+	}
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.45/images/pinned/json", ""), 1); codes[0] != http.StatusOK {
+		t.Errorf("one that was pulled by its digest: got %d %s", codes[0], bodies[0])
 	}
 }
 

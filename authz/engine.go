@@ -332,15 +332,31 @@ func (a *asker) Image(ref string) (judge.Found, error) {
 	if err := a.get("/images/"+ref+"/json", &i); err != nil {
 		return judge.Found{}, err
 	}
-	f := judge.Found{ID: i.ID, Object: object("image", ref, i.Config.Labels)}
-	f.Owner = i.Config.Labels[judge.BuilderLabel]
+	f := judge.Found{ID: i.ID, Object: object("image", ref, i.Config.Labels), Names: names(i.RepoTags, i.RepoDigests)}
+	f.Owner = builder(i.Config.Labels, f.Names)
 	f.Paths = slices.Collect(maps.Keys(i.Config.Volumes))
-	for _, n := range append(i.RepoTags, i.RepoDigests...) {
+	return f, nil
+}
+
+// names are the full ones of an image's tags and digests. Engines before 24 list an image that
+// has none as <none>.
+func names(tags, digests []string) []string {
+	var out []string
+	for _, n := range slices.Concat(tags, digests) {
 		if r, err := reference.ParseNormalizedNamed(n); err == nil {
-			f.Names = append(f.Names, r.String())
+			out = append(out, r.String())
 		}
 	}
-	return f, nil
+	return out
+}
+
+// builder is whose an image is, "" for nobody's, which is shared. The steps of a classic build
+// are images, too, and get the builder's label with the last one only.
+func builder(labels map[string]string, names []string) string {
+	if o := labels[judge.BuilderLabel]; o != "" || len(names) > 0 {
+		return o
+	}
+	return judge.SomeBuild
 }
 
 // Volume implements [judge.Lookup].

@@ -188,16 +188,32 @@ func builds(t *testing.T, b *bench) {
 	b.a(t, "build", "-q", "-t", "a/forged", "/tmp/forged")
 	b.refused(t, 1000, 2000, "limits.labels", "run", "--rm", "a/forged", "true")
 	b.refused(t, 2000, 3000, "belongs to a", "run", "--rm", "a/built", "true")
+	// A step of a build has all that the build was given, and no label.
+	b.write(t, "/tmp/steps/Dockerfile", "FROM "+rig.Image+"\nRUN echo s3cret >/step\nRUN rm /step\n")
+	b.a(t, "build", "-q", "-t", "a/steps", "/tmp/steps")
+	steps := strings.Fields(b.a(t, "history", "-q", "a/steps"))
+	for _, step := range steps[:len(steps)-1] { // but for the base
+		b.refused(t, 2000, 3000, "belongs to ", "run", "--rm", step, "cat", "/step")
+		if out, err := b.as(t, 2000, 3000, "", "images", "-a", "-q"); err != nil || strings.Contains(out, step) {
+			t.Errorf("b sees step %s in %q, %v", step, out, err)
+		}
+	}
 	// What an operator runs of a tenant's image is not the tenant's, whatever labels
 	// the image has.
 	b.write(t, "/tmp/owning/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.owner=a\n")
 	b.a(t, "build", "-q", "-t", "a/owning", "/tmp/owning")
-	b.refused(t, 1000, 2000, "limits.labels", "run", "--rm", "a/owning", "true")
 	for _, image := range []string{"a/owning", "a/saved"} {
 		if out, err := b.as(t, 4000, 4000, "", "run", "-d", "--name", "ops", image, "sleep", "1000"); err != nil {
 			t.Fatal(out, err)
 		}
 		b.refused(t, 1000, 2000, "which is nobody's", "exec", "ops", "true")
+		if out, err := b.as(t, 4000, 4000, "", "stop", "-t", "0", "ops"); err != nil {
+			t.Error(out, err)
+		}
+		if out := b.a(t, "ps", "-a", "--format", "{{.Names}}"); strings.Contains(out, "ops") {
+			t.Errorf("a sees %q", out)
+		}
+		b.a(t, "container", "prune", "-f") // which Engines do by the label
 		if out, err := b.as(t, 4000, 4000, "", "rm", "-f", "ops"); err != nil {
 			t.Error(out, err)
 		}
@@ -205,7 +221,7 @@ func builds(t *testing.T, b *bench) {
 	if out, err := b.as(t, 2000, 3000, "", "images", "--format", "{{.Repository}}"); err != nil || strings.Contains(out, "a/built") || !strings.Contains(out, "mos-test") {
 		t.Errorf("b sees images %q, %v", out, err)
 	}
-	b.a(t, "rmi", "-f", "a/built", "a/forged", "a/saved", "a/owning")
+	b.a(t, "rmi", "-f", "a/built", "a/forged", "a/saved", "a/owning", "a/steps")
 }
 
 func events(t *testing.T, b *bench) {

@@ -235,12 +235,14 @@ func narrowed(text []byte, owner string) ([]byte, error) {
 	shown := make([]json.RawMessage, 0, len(all))
 	for _, one := range all {
 		var i struct {
-			Labels map[string]string `json:"Labels"`
+			Labels      map[string]string `json:"Labels"`
+			RepoTags    []string          `json:"RepoTags"`
+			RepoDigests []string          `json:"RepoDigests"`
 		}
 		if err := json.Unmarshal(one, &i); err != nil {
 			return nil, fmt.Errorf("list of images: %w", err)
 		}
-		if o := i.Labels[judge.BuilderLabel]; o == "" || o == owner {
+		if o := builder(i.Labels, names(i.RepoTags, i.RepoDigests)); o == "" || o == owner {
 			shown = append(shown, one)
 		}
 	}

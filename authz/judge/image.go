@@ -186,6 +186,7 @@ func (j *judge) build() *denial {
 		labels = map[string]string{}
 	}
 	labels[BuilderLabel] = j.self
+	labels[OwnerLabel] = "" // which the Dockerfile may have set, and lists and prunes of Engines go by
 	text, err := json.Marshal(labels)
 	if err != nil {
 		return deny("request", "labels: %s", err)

@@ -25,6 +25,10 @@ const OwnerLabel = label.Owner
 // tenant's. For the same reason an image with an [OwnerLabel] makes no owners.
 const BuilderLabel = "mos.builder"
 
+// SomeBuild is the owner of an image without a name and without a [BuilderLabel]: a step of a
+// build, which may be anybody's. No subject is called so.
+const SomeBuild = "some build"
+
 // prefix begins the keys of labels that are not the user's to give.
 const prefix = "mos."
 
@@ -194,7 +198,11 @@ func (j *judge) shielded(action string, o policy.Object) *denial {
 	case "container.exec", "container.attach", "container.copy-in", "container.copy-out", "container.commit", "container.rename",
 		"container.export", "container.checkpoint", "container.resize", "network.connect", "network.disconnect":
 		j.object = "container " + o.Name
-		return deny("builtin: infra", "container %s holds set %s together, and %s could break it: do it to a member of the set", o.Name, o.Labels[label.Set], action)
+		set := "set " + o.Labels[label.Set]
+		if o.Asked != "" {
+			set = "a set"
+		}
+		return deny("builtin: infra", "container %s holds %s together, and %s could break it: do it to a member of the set", o.Said(), set, action)
 	}
 	return nil
 }
@@ -216,7 +224,18 @@ func (j *judge) container(action, ref string) (Found, *denial) {
 	if d := j.found("container", ref, err); d != nil {
 		return f, d
 	}
-	return f, j.may(action, f.Object)
+	return f, j.may(action, j.veiled(f, ref))
+}
+
+// veiled is an object that others than its owner know by what they asked for only, where that
+// is less of an id than Docker shows: by single letters they would learn all names.
+func (j *judge) veiled(f Found, ref string) policy.Object {
+	const shown = 12
+	o := f.Object
+	if o.Owner != j.self && len(ref) < shown && strings.TrimPrefix(ref, "/") != o.Name {
+		o.Asked = ref
+	}
+	return o
 }
 
 func (j *judge) decide() *denial {
@@ -369,6 +388,7 @@ func (j *judge) onNetwork() *denial {
 	if d := j.found("network", c.Ref, err); d != nil {
 		return d
 	}
+	o := j.veiled(f, c.Ref)
 	j.edit.Ref = f.ID
 	var who string
 	switch {
@@ -380,9 +400,9 @@ func (j *judge) onNetwork() *denial {
 	case c.Disconnect != nil:
 		who = c.Disconnect.Container
 	default:
-		return j.may(c.Action, f.Object)
+		return j.may(c.Action, o)
 	}
-	if d := j.may("network.use", f.Object); d != nil {
+	if d := j.may("network.use", o); d != nil {
 		return d
 	}
 	peer, d := j.container(c.Action, who)

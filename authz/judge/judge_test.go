@@ -99,7 +99,7 @@ func TestWhatAProxyMustChange(t *testing.T) {
 	if e := one(t, "call POST /v1.45/containers/create\nbody {\"Image\":\"busybox\",\"HostConfig\":{\"Binds\":[\"new:/x\"]}}").Edit; e.Mounts != nil {
 		t.Errorf("mounts become %+v", e.Mounts)
 	}
-	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.builder":"a"}` {
+	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.builder":"a","mos.owner":""}` {
 		t.Errorf("got %+v", e)
 	}
 	if e := one(t, "call POST /v1.45/commit?container=mine&changes=CMD+x").Edit; e.Params["container"][0] != "aaaa1" || len(e.Params["changes"]) != 2 || e.Params["changes"][1] != `LABEL mos.owner="" mos.builder="a"` {

@@ -223,7 +223,7 @@ func (j *judge) network(name string) (string, *denial) {
 	if f.Name == "host" {
 		return j.network("host")
 	}
-	return f.ID, j.may("network.use", f.Object)
+	return f.ID, j.may("network.use", j.veiled(f, name))
 }
 
 // networkMode is [judge.networkUse], with the namespaces of other containers.

@@ -104,6 +104,17 @@ type Object struct {
 	Name   string // as the Engine has it
 	Owner  string // of the label mos.owner, "" is nobody's
 	Labels map[string]string
+
+	// Asked is what the client wrote where he is not to learn the name by the beginning of an id.
+	Asked string
+}
+
+// Said is what a refusal calls the object.
+func (o Object) Said() string {
+	if o.Asked != "" {
+		return o.Asked
+	}
+	return o.Name
 }
 
 // Ruling is the answer to one action on one object.
@@ -134,7 +145,7 @@ func about(o Object) string {
 	if o.Kind == "" {
 		return ""
 	}
-	s := " on " + o.Kind + " " + clip(o.Name)
+	s := " on " + o.Kind + " " + clip(o.Said())
 	switch {
 	case o.Owner != "":
 		s += ", which belongs to " + clip(o.Owner)
