@@ -147,12 +147,18 @@ func (d *Daemon) Run(ctx context.Context, now <-chan os.Signal) {
 		if !asked && !changed {
 			continue
 		}
-		if err := d.Reload(); err != nil {
-			d.log.ErrorContext(ctx, "the policy file is wrong, the policy before it stays in force", "err", err)
-			continue
-		}
-		d.log.InfoContext(ctx, "policy in force", "file", d.cfg.Policy, "hash", d.inForce.Load().hash)
+		_ = d.reload(ctx) // which is in the log
 	}
+}
+
+// reload is [Daemon.Reload], told in the log.
+func (d *Daemon) reload(ctx context.Context) error {
+	if err := d.Reload(); err != nil {
+		d.log.ErrorContext(ctx, "the policy file is wrong, the policy before it stays in force", "err", err)
+		return err
+	}
+	d.log.InfoContext(ctx, "policy in force", "file", d.cfg.Policy, "hash", d.inForce.Load().hash)
+	return nil
 }
 
 // decide judges a request and notes the decision.

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ import (
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/internal/config"
 	"github.com/mosdocker/mosdocker/internal/logx"
+	"github.com/mosdocker/mosdocker/internal/pluginsrv"
 	"github.com/mosdocker/mosdocker/internal/testx"
 )
 
@@ -90,6 +92,9 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"Id":"sha256:4","RepoTags":[],"RepoDigests":[],"Config":{"Labels":{"x":"y"}}}`)
 	case r.URL.Path == "/images/pinned/json":
 		_, _ = io.WriteString(w, `{"Id":"sha256:5","RepoDigests":["x@sha256:`+strings.Repeat("5", 64)+`"]}`)
+	case r.URL.Path == "/networks/gone":
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"message":"network gone not found"}`)
 	case strings.HasPrefix(r.URL.Path, "/images/"), strings.HasPrefix(r.URL.Path, "/volumes/missing"), r.URL.Path == "/volumes/raced":
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"message":"no such thing"}`)
@@ -307,6 +312,18 @@ func TestStepsOfABuildAreNobodysToShare(t *testing.T) {
 	}
 	if codes, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.45/images/pinned/json", ""), 1); codes[0] != http.StatusOK {
 		t.Errorf("one that was pulled by its digest: got %d %s", codes[0], bodies[0])
+	}
+}
+
+// TestAMissingNetworkIsNoMissingImage: after a 404, docker run pulls the image.
+func TestAMissingNetworkIsNoMissingImage(t *testing.T) {
+	h := open(t, policyOfMe())
+	create := call("POST", "/v1.45/containers/create", `{"Image":"i","HostConfig":{"NetworkMode":"gone"}}`)
+	if codes, bodies := h.ask(t, h.cfg.Listen, create, 1); codes[0] != http.StatusBadRequest || !strings.Contains(bodies[0], "network gone not found") {
+		t.Errorf("got %d %s", codes[0], bodies[0])
+	}
+	if codes, bodies := h.ask(t, h.cfg.Listen, call("GET", "/v1.45/networks/gone", ""), 1); codes[0] != http.StatusNotFound {
+		t.Errorf("got %d %s", codes[0], bodies[0])
 	}
 }
 
@@ -591,6 +608,28 @@ func TestExplainTellsAndDoesNotAct(t *testing.T) {
 	if _, err := os.Stat(h.cfg.Audit.File); err == nil {
 		if text, _ := os.ReadFile(h.cfg.Audit.File); len(text) > 0 {
 			t.Errorf("explanations are noted: %s", text)
+		}
+	}
+}
+
+// TestAReloadThatWasAskedForIsInTheLog, as one is that the daemon did by itself.
+func TestAReloadThatWasAskedForIsInTheLog(t *testing.T) {
+	h := open(t, policyOfMe(), func(c *Config) { c.Interval = config.Duration{Duration: time.Hour} })
+	var text bytes.Buffer
+	log, err := logx.New(&text, logx.Config{Level: "info", Format: "text"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Daemon{cfg: h.cfg, log: log, metrics: newMetrics(), engine: h.engine}
+	admin := d.admin(pluginsrv.New(pluginsrv.Config{Log: log.Logger, Registry: d.metrics.registry}))
+	for content, want := range map[string]string{policyOfMe(): "policy in force", "version = 2": "the policy before it stays in force"} {
+		text.Reset()
+		if err := os.WriteFile(h.cfg.Policy, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		admin.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", "/v1/reload", nil))
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("after %q the log has %q", content, text.String())
 		}
 	}
 }

@@ -82,6 +82,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v := p.d.decide(r.Context(), judge.Proxy, from.who, raw)
 	switch {
+	case !v.Allow && v.Missing != nil && v.Action == "container.create": // what is not found there is the image, for docker run, which then pulls it
+		answer(w, http.StatusBadRequest, v.Reason)
+		return
 	case !v.Allow && v.Missing != nil:
 		answer(w, http.StatusNotFound, v.Reason)
 		return

@@ -43,7 +43,7 @@ func (d *Daemon) admin(s *pluginsrv.Server) http.Handler {
 		return d.status(ctx), nil
 	})
 	pluginsrv.HandleAdmin(a, "POST /v1/reload", func(ctx context.Context, _ func(string) string, _ none) (api.Status, error) {
-		if err := d.Reload(); err != nil {
+		if err := d.reload(ctx); err != nil {
 			return api.Status{}, fault.Invalid("the policy is not in force: %w", err)
 		}
 		return d.status(ctx), nil

@@ -289,8 +289,8 @@ func (j *judge) host(set bool) *denial {
 		return deny("limits.storage_opts", "options of the storage driver are not allowed")
 	case h.Runtime != "" && !policy.In(l.Runtimes, h.Runtime):
 		return deny("limits.runtimes", "runtime %.80s is not allowed", h.Runtime)
-	case h.Isolation != "" && h.Isolation != "default", h.ContainerIDFile != "":
-		return deny("limits", "isolation and ContainerIDFile are not allowed")
+	case h.Isolation != "" && h.Isolation != "default":
+		return deny("limits", "isolation is not allowed")
 	case h.OomScoreAdj < 0 && !policy.Is(l.OOM) && (!set || h.OomScoreAdj != infraShield):
 		return deny("limits.oom", "a container may not be shielded when memory runs out")
 	case l.MaxSHM() > 0 && h.ShmSize > l.MaxSHM():

@@ -18,7 +18,7 @@ var hostFields = map[string]string{
 	"UsernsMode": `"host"`, "ShmSize": `9999999999`, "Sysctls": `{"kernel.core_pattern":"|/x"}`, "Runtime": `"evil"`, "Isolation": `"hyperv"`,
 	"CgroupParent": `"/"`, "CpuRealtimePeriod": `1`, "CpuRealtimeRuntime": `1`, "Devices": `[{"PathOnHost":"/dev/sda"}]`, "DeviceCgroupRules": `["a *:* rwm"]`,
 	"DeviceRequests": `[{"Driver":"nvidia"}]`, "OomKillDisable": `true`, "Ulimits": `[{"Name":"rtprio","Hard":99}]`, "Mounts": `[{"Type":"bind","Source":"/"}]`,
-	"MaskedPaths": `[]`, "ReadonlyPaths": `[]`, "ContainerIDFile": `"/x"`,
+	"MaskedPaths": `[]`, "ReadonlyPaths": `[]`,
 
 	"RestartPolicy": "harmless", "AutoRemove": "harmless", "ConsoleSize": "harmless", "CapDrop": "takes rights away", "Dns": "of the container's own", "DnsOptions": "as Dns",
 	"DnsSearch": "as Dns", "ExtraHosts": "as Dns", "PublishAllPorts": "ports that the Engine chooses", "ReadonlyRootfs": "takes rights away", "Umask": "of the container's own",
@@ -27,6 +27,7 @@ var hostFields = map[string]string{
 	"BlkioDeviceWriteIOps": "takes rights away", "CpuPeriod": "as Memory", "CpuQuota": "as Memory", "CpusetCpus": "takes rights away", "CpusetMems": "takes rights away",
 	"MemoryReservation": "as Memory", "MemorySwap": "as Memory", "MemorySwappiness": "of the container's own", "CpuCount": "of Windows", "CpuPercent": "of Windows", "IOMaximumIOps": "of Windows",
 	"IOMaximumBandwidth": "of Windows", "KernelMemory": "as Memory", "KernelMemoryTCP": "as Memory", "DiskQuota": "of Engines before 1.13",
+	"ContainerIDFile": "docker run --cidfile writes it, Engines only keep the name",
 }
 
 var configFields = map[string]string{

@@ -473,7 +473,8 @@ func (j *judge) list() *denial {
 		j.edit.Params["filters"] = []string{request.Filtered(c.Filters, "label", mine)}
 	}
 	d := j.may(c.Action, o)
-	if c.Action == "image.ls" && o.Owner == "" && !j.unlimited() {
+	others := policy.Object{Kind: kind, Name: "list", Owner: SomeBuild}
+	if c.Action == "image.ls" && o.Owner == "" && !j.unlimited() && !j.p.Decide(c.Action, others, j.self).Allow {
 		j.edit.Shown = j.self // no filter means "mine and nobody's"
 	}
 	if d != nil && o.Owner == "" && j.p.Decide(c.Action, policy.Object{Kind: kind, Owner: j.self}, j.self).Allow {

@@ -111,6 +111,10 @@ func TestWhatAProxyMustChange(t *testing.T) {
 	if e := one(t, "call GET /v1.45/images/json").Edit; e.Shown != "a" || e.Params != nil {
 		t.Errorf("got %+v", e)
 	}
+	// Who may see all images sees all.
+	if e := one(t, "who uid=7\ncall GET /v1.45/images/json").Edit; e.Shown != "" || e.Params != nil {
+		t.Errorf("got %+v", e)
+	}
 	if e := one(t, "call POST /v1.45/networks/net/connect\nbody {\"Container\":\"mine\"}").Edit; e.Ref != "nnnn1" || e.Peers["Container"] != "aaaa1" {
 		t.Errorf("got %+v", e)
 	}

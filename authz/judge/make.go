@@ -150,7 +150,11 @@ func (j *judge) subnets() *denial {
 			return err == nil && p.Bits() <= c.Subnet.Bits() && p.Contains(c.Subnet.Addr())
 		})
 		if !within {
-			return deny("limits.subnets", "subnet %s may not be taken: leave it to Docker, or choose one within %s", c.Subnet, strings.Join(j.l.Subnets, ", "))
+			or := ""
+			if len(j.l.Subnets) > 0 {
+				or = ", or choose one within " + strings.Join(j.l.Subnets, ", ")
+			}
+			return deny("limits.subnets", "subnet %s may not be taken: leave it to Docker%s", c.Subnet, or)
 		}
 	}
 	return nil
