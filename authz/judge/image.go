@@ -10,6 +10,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/authz/request"
 )
 
 // withTag joins the two halves of a name as Engines take them.
@@ -173,6 +174,10 @@ func (j *judge) build() *denial {
 	if d := j.buildLimits(); d != nil {
 		return d
 	}
+	quota, d := j.buildCPUs()
+	if d != nil {
+		return d
+	}
 	net, d := j.network(c.Param("networkmode"))
 	if d != nil {
 		return d
@@ -193,6 +198,9 @@ func (j *judge) build() *denial {
 	}
 	j.edit.Params = copyParams(c.Params)
 	j.edit.Params["labels"] = []string{string(text)}
+	if quota != "" {
+		j.edit.Params["cpuquota"] = []string{quota}
+	}
 	if net != "" { // each step of the build looks for the network anew
 		j.edit.Params["networkmode"] = []string{net}
 	}
@@ -214,10 +222,52 @@ func (j *judge) buildLimits() *denial {
 			return deny(e.rule, "a build may not have the parameter %s", e.param)
 		}
 	}
-	if limit := j.l.MaxMemory(); limit > 0 {
-		if n, err := strconv.ParseInt(c.Param("memory"), 10, 64); err != nil || n <= 0 || n > limit {
-			return deny("limits.memory", "a build must have a memory limit of %s at most: docker build --memory", j.l.Memory)
+	n := map[string]int64{}
+	for _, p := range []string{"memory", "memswap", "shmsize"} {
+		var err error
+		if n[p], err = amount(c, p); err != nil {
+			return deny("request", "parameter %s of a build is no number: %s", p, err)
 		}
 	}
+	if limit := j.l.MaxMemory(); limit > 0 {
+		if n["memory"] <= 0 || n["memory"] > limit {
+			return deny("limits.memory", "a build must have a memory limit of %s at most: docker build --memory", j.l.Memory)
+		}
+		if s := n["memswap"]; !policy.Is(j.l.Swap) && (s < 0 || s > 2*n["memory"]) {
+			return deny("limits.swap", "a build may have as much swap as memory")
+		}
+	}
+	if limit := j.l.MaxSHM(); limit > 0 && n["shmsize"] > limit {
+		return deny("limits.shm", "shared memory of a build is %d bytes, %s are allowed", n["shmsize"], j.l.SHM)
+	}
 	return nil
+}
+
+// amount is a parameter that is a number, 0 where it is missing.
+func amount(c *request.Call, param string) (int64, error) {
+	text := c.Param(param)
+	if text == "" {
+		return 0, nil
+	}
+	return strconv.ParseInt(text, 10, 64)
+}
+
+// buildCPUs is the CPU quota that a build gets which has none, since few clients can give it one.
+func (j *judge) buildCPUs() (string, *denial) {
+	if j.l.CPUs == nil {
+		return "", nil
+	}
+	quota, err := amount(j.call, "cpuquota")
+	period, err2 := amount(j.call, "cpuperiod")
+	if period == 0 {
+		period = 100_000
+	}
+	most := *j.l.CPUs * float64(period)
+	switch {
+	case err != nil || err2 != nil || quota < 0 || period < 0 || float64(quota) > most:
+		return "", deny("limits.cpus", "a build may have %v processors at most: docker build --cpu-quota", *j.l.CPUs)
+	case quota == 0:
+		return strconv.FormatInt(max(int64(most), 1), 10), nil // none is 0
+	}
+	return "", nil
 }

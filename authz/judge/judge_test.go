@@ -3,6 +3,7 @@ package judge
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,11 @@ func TestWhatAProxyMustChange(t *testing.T) {
 	}
 	if e := one(t, "call POST /v1.45/build?t=a/x").Edit; e.Params["labels"][0] != `{"mos.builder":"a","mos.owner":""}` {
 		t.Errorf("got %+v", e)
+	}
+	for text, want := range map[string]string{"": "200000", "&cpuperiod=10000": "20000", "&cpuquota=7000": "7000"} {
+		if e := one(t, "who uid=1 gid=3000\ncall POST /v1.45/build?t=registry.example/b/x&memory=1000000"+text).Edit; !slices.Equal(e.Params["cpuquota"], []string{want}) {
+			t.Errorf("%q: got %v", text, e.Params)
+		}
 	}
 	if e := one(t, "call POST /v1.45/commit?container=mine&changes=CMD+x").Edit; e.Params["container"][0] != "aaaa1" || len(e.Params["changes"]) != 2 || e.Params["changes"][1] != `LABEL mos.owner="" mos.builder="a"` {
 		t.Errorf("got %+v", e)
