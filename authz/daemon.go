@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -164,7 +165,31 @@ func (d *Daemon) reload(ctx context.Context) error {
 // decide judges a request and notes the decision.
 func (d *Daemon) decide(ctx context.Context, front judge.Front, who policy.Who, raw request.Raw) judge.Verdict {
 	start := time.Now()
-	v := d.judge(ctx, front, who, raw)
+	return d.noted(ctx, start, front, who, raw, d.judge(ctx, front, who, raw))
+}
+
+// base decides on an image that a build reads, and returns what is to name it.
+func (d *Daemon) base(ctx context.Context, who policy.Who, ref string) (string, error) {
+	start := time.Now()
+	f := d.inForce.Load()
+	if f == nil {
+		return "", fault.Unavailable("there is no policy in force")
+	}
+	a := &asker{ctx: ctx, limit: d.cfg.Lookup.Duration, engine: d.engine}
+	defer a.end()
+	id, v := judge.Base(f.Policy, who, ref, a)
+	v = d.noted(ctx, start, judge.Proxy, who, request.Raw{Method: http.MethodPost, URI: "/build"}, v)
+	switch {
+	case !v.Allow:
+		return "", fault.Conflict("%s [%s]", v.Reason, v.Rule)
+	case v.Denied: // the mode lets it through
+		return ref, nil
+	}
+	return id, nil
+}
+
+// noted counts and tells a decision, and takes it back where it must be noted and cannot.
+func (d *Daemon) noted(ctx context.Context, start time.Time, front judge.Front, who policy.Who, raw request.Raw, v judge.Verdict) judge.Verdict {
 	took := time.Since(start)
 	d.metrics.decided(front, v, took)
 	if err := d.audit.note(start, took, front, who, raw, v); err != nil {

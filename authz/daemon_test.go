@@ -76,7 +76,7 @@ func (e *engineStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/json") && strings.Contains(r.URL.Path, "/containers/"):
 		fmt.Fprintf(w, `{"Id":"%064d","Name":"/x","Image":"sha256:abc","Config":{"Labels":{"mos.owner":%q}}}`, 1, owner)
 	case r.URL.Path == "/images/sha256:abc/json":
-		_, _ = io.WriteString(w, `{"Id":"sha256:abc"}`)
+		_, _ = io.WriteString(w, `{"Id":"sha256:abc","RepoTags":["shared:1"]}`)
 	case strings.HasSuffix(r.URL.Path, "/volumes/create"):
 		w.WriteHeader(http.StatusCreated)
 		if strings.Contains(string(body), "raced") {

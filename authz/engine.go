@@ -327,6 +327,7 @@ func (a *asker) Image(ref string) (judge.Found, error) {
 		Config                struct {
 			Labels  map[string]string
 			Volumes map[string]struct{}
+			OnBuild []string
 		}
 	}
 	if err := a.get("/images/"+ref+"/json", &i); err != nil {
@@ -334,7 +335,7 @@ func (a *asker) Image(ref string) (judge.Found, error) {
 	}
 	f := judge.Found{ID: i.ID, Object: object("image", ref, i.Config.Labels), Names: names(i.RepoTags, i.RepoDigests)}
 	f.Owner = builder(i.Config.Labels, f.Names)
-	f.Paths = slices.Collect(maps.Keys(i.Config.Volumes))
+	f.Paths, f.Builds = slices.Collect(maps.Keys(i.Config.Volumes)), i.Config.OnBuild
 	return f, nil
 }
 

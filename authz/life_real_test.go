@@ -151,6 +151,57 @@ func copies(t *testing.T, b *bench) {
 	}
 }
 
+// readsNoOthers builds, as tenant b, what has images in all ways: his own and nobody's, then a's,
+// by Dockerfiles that do read them where nobody guards them.
+func readsNoOthers(t *testing.T, b *bench) {
+	t.Helper()
+	id := b.a(t, "inspect", "-f", "{{.Id}}", "a/built")
+	b.write(t, "/tmp/own/Dockerfile", "ARG V=none\nFROM "+rig.Image+" AS one\nRUN echo own >/f\nFROM one AS two\nFROM $V\nCOPY --from=two /f /g\nCOPY --from=0 /f /h\nRUN cat /g \\\n  /h\n")
+	b.write(t, "/tmp/own/other/Dockerfile", "FROM b/own\nCOPY --from=b/own /g /i\n")
+	b.write(t, "/tmp/own/.dockerignore", "Dockerfile\n")
+	for _, args := range [][]string{
+		{"-t", "b/own", "--build-arg", "V=" + rig.Image, "/tmp/own"},
+		{"-t", "b/more", "--compress", "-f", "/tmp/own/other/Dockerfile", "/tmp/own"},
+	} {
+		if out, err := b.as(t, 2000, 3000, "", append([]string{"build", "-q"}, args...)...); err != nil {
+			t.Errorf("build %q: %s, %v", args, out, err)
+		}
+	}
+	if out, err := b.as(t, 2000, 3000, "FROM "+rig.Image+"\nRUN true\n", "build", "-q", "-"); err != nil {
+		t.Errorf("build -: %s, %v", out, err)
+	}
+	if out, err := b.as(t, 2000, 3000, "", "run", "--rm", "b/more", "sh", "-c", "cmp /g /h && cmp /h /i && cat /i"); err != nil || out != "own" {
+		t.Errorf("it has %q, %v", out, err)
+	}
+	b.write(t, "/tmp/trigger/Dockerfile", "FROM "+rig.Image+"\nONBUILD COPY --from=a/built /built /x\n")
+	if out, err := b.as(t, 4000, 4000, "", "build", "-q", "-t", "trigger:1", "/tmp/trigger"); err != nil {
+		t.Fatal(out, err)
+	}
+	for text, why := range map[string]string{
+		"FROM a/built\nRUN cat /built\n":                                                      "belongs to a",
+		"FROM " + id[7:19] + "\nRUN cat /built\n":                                             "belongs to a",
+		"FROM " + rig.Image + "\nCOPY --from=a/built /built /x\nRUN cat /x\n":                 "belongs to a",
+		"ARG A=a\nFROM ${A}/built\nRUN cat /built\n":                                          "belongs to a",
+		"FROM trigger:1\nRUN cat /x\n":                                                        "ONBUILD",
+		"FROM " + rig.Image + "\nCOPY --chown=0 \\\n  --from=a/built /built /x\nRUN cat /x\n": "two lines",
+	} {
+		b.write(t, "/tmp/reads/Dockerfile", text)
+		if out, err := b.as(t, 4000, 4000, "", "build", "--no-cache", "/tmp/reads"); err != nil || !strings.Contains(out, "built\n") {
+			t.Errorf("%q reads nothing without protection: %s, %v", text, out, err)
+		}
+		b.refused(t, 2000, 3000, why, "build", "--no-cache", "/tmp/reads")
+	}
+	b.write(t, "/tmp/absent/Dockerfile", "FROM not/here:1\n")
+	b.refused(t, 2000, 3000, "docker pull it first", "build", "/tmp/absent")
+	b.refused(t, 2000, 3000, "belongs to a", "build", "--cache-from", "a/built", "/tmp/own/other")
+	if out, err := b.as(t, 2000, 3000, "", "rmi", "-f", "b/more", "b/own"); err != nil {
+		t.Error(out, err)
+	}
+	if out, err := b.as(t, 4000, 4000, "", "rmi", "-f", "trigger:1"); err != nil {
+		t.Error(out, err)
+	}
+}
+
 func builds(t *testing.T, b *bench) {
 	t.Helper()
 	b.write(t, "/tmp/context/Dockerfile", "FROM "+rig.Image+"\nLABEL mos.builder=b other=1\nRUN mkdir /kept && echo built | tee /built >/kept/file\nVOLUME /kept\n")
@@ -180,6 +231,7 @@ func builds(t *testing.T, b *bench) {
 	if out, err := b.with(t, "DOCKER_BUILDKIT=1", 1000, 2000, "", "build", "-q", "/tmp/kit"); err == nil {
 		t.Errorf("BuildKit for profile tenant: %q", out)
 	}
+	readsNoOthers(t, b)
 	if b.brief() { // what follows is ours alone
 		b.a(t, "rmi", "-f", "a/built", "a/saved")
 		return

@@ -17,8 +17,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mosdocker/mosdocker/authz/dockerfile"
 	"github.com/mosdocker/mosdocker/authz/judge"
 	"github.com/mosdocker/mosdocker/authz/request"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // proxy is the guarded socket. Connections that are turned into others (attach,
@@ -38,6 +40,9 @@ type passage struct {
 	// labels are those of ours that a new container is to have, nil for what makes none.
 	labels map[string]string
 	made   string // owner of a volume, see judge.Edit
+	// refused is why a build is, once its Dockerfile was seen; nil for what is no build.
+	refused chan error
+	copied  chan struct{} // closed when nobody reads the context any more
 }
 
 type passageKey struct{}
@@ -50,6 +55,10 @@ func (d *Daemon) newProxy() *proxy {
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {
 				return // the client is gone
+			}
+			if why := refusal(r); why != nil {
+				answer(w, http.StatusForbidden, why.Error())
+				return
 			}
 			answer(w, http.StatusBadGateway, "mos-authz: the Engine does not answer: "+err.Error())
 		},
@@ -97,10 +106,19 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		pass.body = raw.Body
 	}
 	if !v.Free && !v.Denied {
-		if err := p.edit(r, pass, &v); err != nil {
+		if err := p.edit(w, r, from, pass, &v); err != nil {
 			answer(w, http.StatusBadRequest, "mos-authz: "+err.Error())
 			return
 		}
+	}
+	if pass.copied != nil {
+		defer func() { // what reads of the connection must not read of the next request
+			ctl := http.NewResponseController(w)
+			_ = ctl.Flush()
+			_ = ctl.SetReadDeadline(time.Now().Add(p.bodyLimit))
+			<-pass.copied
+			_ = ctl.SetReadDeadline(time.Time{})
+		}()
 	}
 	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), passageKey{}, pass)))
 }
@@ -121,7 +139,7 @@ func (p *proxy) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // edit makes a tenant's request safe and his own.
-func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err error) {
+func (p *proxy) edit(w http.ResponseWriter, r *http.Request, from *caller, pass *passage, v *judge.Verdict) (err error) {
 	c, e := v.Call, &v.Edit
 	if e.Ref != "" || e.Params != nil {
 		ref, params := c.Ref, c.Params
@@ -135,6 +153,11 @@ func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err erro
 	}
 	if e.Label != "" || len(e.Peers) > 0 || e.Mounts != nil {
 		if pass.body, err = editBody(pass.body, e); err != nil {
+			return err
+		}
+	}
+	if e.Bases {
+		if err := p.pinBases(w, r, from, c, pass); err != nil {
 			return err
 		}
 	}
@@ -153,6 +176,66 @@ func (p *proxy) edit(r *http.Request, pass *passage, v *judge.Verdict) (err erro
 		pass.labels[judge.OwnerLabel] = e.Label
 	}
 	return nil
+}
+
+// pinBases has the images that a build reads judged as its context goes by.
+func (p *proxy) pinBases(w http.ResponseWriter, r *http.Request, from *caller, c *request.Call, pass *passage) error {
+	var args map[string]*string
+	if text := c.Param("buildargs"); text != "" {
+		if err := json.Unmarshal([]byte(text), &args); err != nil {
+			return fault.Invalid("parameter buildargs is no JSON object of strings")
+		}
+	}
+	given := map[string]string{}
+	for name, value := range args {
+		if value != nil {
+			given[name] = *value
+		}
+	}
+	pass.refused, pass.copied = make(chan error, 1), make(chan struct{})
+	in, out := io.Pipe()
+	body, ctl := r.Body, http.NewResponseController(w)
+	pin := func(text string) (string, error) {
+		return dockerfile.Pin(text, given, func(ref string) (string, error) { return p.d.base(r.Context(), from.who, ref) })
+	}
+	go func() {
+		err := errors.New("the look at the Dockerfile broke inside: see the log of mos-authz")
+		defer close(pass.copied)
+		defer func() {
+			if v := recover(); v != nil {
+				p.d.log.ErrorContext(r.Context(), "the look at a build context broke", "panic", v)
+			}
+			if err != nil {
+				pass.refused <- fmt.Errorf("authorization denied by mos-authz: %w", err)
+			}
+			_ = out.CloseWithError(err) // nil is the end
+		}()
+		err = copyContext(out, body, c.Param("dockerfile"), pin)
+		_ = ctl.SetReadDeadline(time.Now().Add(p.bodyLimit))
+		_, _ = io.Copy(io.Discard, io.LimitReader(body, restOfBody)) // a client that still sends would not read an answer
+		_ = ctl.SetReadDeadline(time.Time{})
+	}()
+	r.Body, r.ContentLength = in, -1
+	r.Header.Del("Content-Length")
+	return nil
+}
+
+// restOfBody is read of a build context after its end, or after what it is refused for.
+const restOfBody = 64 << 20
+
+// refusal is why a build is refused, nil where it is not.
+func refusal(r *http.Request) error {
+	pass, _ := r.Context().Value(passageKey{}).(*passage)
+	if pass == nil {
+		return nil
+	}
+	select {
+	case err := <-pass.refused:
+		pass.refused <- err
+		return err
+	default:
+		return nil
+	}
 }
 
 func (p *proxy) rewrite(r *httputil.ProxyRequest) {
@@ -183,6 +266,8 @@ func (p *proxy) modify(resp *http.Response) error {
 	switch {
 	case pass == nil:
 		return nil
+	case pass.refused != nil:
+		return refusal(resp.Request) // else what the Engine says of half an archive is told
 	case pass.show != "" && resp.StatusCode == http.StatusOK:
 		return replace(resp, func(text []byte) ([]byte, error) { return narrowed(text, pass.show) })
 	case pass.made != "" && resp.StatusCode == http.StatusCreated:

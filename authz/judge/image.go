@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 
+	"github.com/mosdocker/mosdocker/authz/dockerfile"
 	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
 )
@@ -152,8 +153,28 @@ func (j *judge) commit() *denial {
 	return j.tag(withTag(c.Param("repo"), c.Param("tag")))
 }
 
-// build decides on the classic builder, whose Dockerfile nobody looks into: what
-// the containers of its steps may do is what the parameters say.
+// Base decides on an image that a build of somebody reads: it is to be his to use, here, and to
+// read no others when it is built upon. The id is the image's.
+func Base(p *policy.Policy, who policy.Who, ref string, look Lookup) (id string, v Verdict) {
+	v, j := begin(p, Proxy, who, look)
+	if j == nil {
+		return "", v
+	}
+	v.Action = "image.use"
+	f, d := j.use(ref)
+	switch {
+	case d != nil:
+	case f.ID == "":
+		d = deny("builtin: base", "image %.120s is not on this host: docker pull it first", ref)
+	case slices.ContainsFunc(f.Builds, dockerfile.Reads):
+		d = deny("builtin: base", "image %.120s has an ONBUILD that reads another image", ref)
+	}
+	v.Object, v.Rule = "image "+ref, j.rule
+	return f.ID, v.end(d)
+}
+
+// build decides on the classic builder: what the containers of its steps may do is what the
+// parameters say, and the images that it reads are judged as its Dockerfile goes by.
 func (j *judge) build() *denial {
 	c := j.call
 	labels := map[string]string{}
@@ -182,6 +203,9 @@ func (j *judge) build() *denial {
 	if d != nil {
 		return d
 	}
+	if d := j.cachedFrom(); d != nil {
+		return d
+	}
 	for _, t := range c.Params["t"] {
 		if d := j.tag(t); d != nil {
 			return d
@@ -198,6 +222,7 @@ func (j *judge) build() *denial {
 	}
 	j.edit.Params = copyParams(c.Params)
 	j.edit.Params["labels"] = []string{string(text)}
+	j.edit.Bases = c.Param("remote") == ""
 	if quota != "" {
 		j.edit.Params["cpuquota"] = []string{quota}
 	}
@@ -207,8 +232,25 @@ func (j *judge) build() *denial {
 	return nil
 }
 
+// cachedFrom decides on images whose layers a build takes for its own.
+func (j *judge) cachedFrom() *denial {
+	var from []string
+	if text := j.call.Param("cachefrom"); text != "" && json.Unmarshal([]byte(text), &from) != nil {
+		return deny("request", "parameter cachefrom is no JSON array of strings")
+	}
+	for _, ref := range from {
+		if _, d := j.use(ref); d != nil {
+			return d
+		}
+	}
+	return nil
+}
+
 func (j *judge) buildLimits() *denial {
 	c := j.call
+	if c.Param("pull") != "" {
+		return deny("builtin: base", "a build does not pull: docker pull its images first, and build without --pull")
+	}
 	if c.Param("remote") != "" && !policy.Is(j.l.BuildRemote) {
 		return deny("limits.build_remote", "the Engine may not fetch a build context: send it")
 	}

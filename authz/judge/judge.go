@@ -40,6 +40,7 @@ type Found struct {
 	Users  []string // of a volume, at its driver's last look: the beginnings of containers' ids, and others
 	Names  []string // of an image: its tags and digests
 	Paths  []string // of an image: where its containers have volumes without a name
+	Builds []string // of an image: what a build upon it does first
 	Nets   []string // of a container: ids or names of the networks that a start puts it into
 	Peers  []string // of a container: those whose namespaces it gets at a start
 }
@@ -86,8 +87,9 @@ type Edit struct {
 	Shown   string        // of an answer that lists: keep what is this owner's or nobody's
 	// Ours are the labels of ours that a new container is to have, and no others; nil where
 	// it may have any.
-	Ours map[string]string
-	Made string // owner of a volume that an Engine says it made, "" for any: it may have had one of the name
+	Ours  map[string]string
+	Bases bool   // the images that a build reads are to be judged, see [Base], and named by their ids
+	Made  string // owner of a volume that an Engine says it made, "" for any: it may have had one of the name
 }
 
 // Front says which front asks.
@@ -559,6 +561,9 @@ func (e Edit) String() string {
 	}
 	if e.Mounts != nil {
 		what = append(what, "volumes without a name get the label, too")
+	}
+	if e.Bases {
+		what = append(what, "images that the Dockerfile reads are judged, and named by their ids")
 	}
 	if e.Shown != "" {
 		what = append(what, "images of others are left out")

@@ -42,7 +42,7 @@ type Limits struct {
 	Labels         *bool    `toml:"labels" doc:"Labels whose key begins with mos., beside the owner's and those of a set of the right shape."`
 	Images         []string `toml:"images" doc:"Images to pull and run, by patterns on their full name: docker.io/library/*, or with @sha256: and a digest."`
 	Tags           []string `toml:"tags" doc:"Names that images may be given, by patterns on their full name. One that has an image of somebody else is refused anyway."`
-	BuildRemote    *bool    `toml:"build_remote" doc:"Builds from a context that the Engine fetches."`
+	BuildRemote    *bool    `toml:"build_remote" doc:"Builds from a context that the Engine fetches, and whose images nobody judges."`
 	MinPort        *int     `toml:"min_port" doc:"Lowest port of the host that may be published."`
 	Memory         string   `toml:"memory" doc:"Most memory of a container, such as 8g. With it, a container must have a limit."`
 	Swap           *bool    `toml:"swap" doc:"Swap beyond what the Engine gives by itself."`
