@@ -130,6 +130,23 @@ func TestAnImageIsAskedAboutOnce(t *testing.T) {
 	look("b:1=1 bad:1=3 bare:1=0 c:1=1", "c")
 }
 
+// TestNamesOfImagesAreBounded: an image with more tags than a report has room for is told by some of
+// them, those after it not at all.
+func TestNamesOfImagesAreBounded(t *testing.T) {
+	s := &shelf{images: map[string]int{"a": 1, "b": 1}, asked: map[string]int{}}
+	for i := range 20_000 {
+		s.names = append(s.names, fmt.Sprintf("n:%05d", i))
+	}
+	e := s.open(t)
+	h, err := HoldsOf(func() (*docker.Engine, error) { return e, nil }, slog.New(slog.DiscardHandler))(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Images) != 1 || len(h.Images[0].Names) != link.MostTags || h.Images[0].Names[0] != "a:1" {
+		t.Errorf("%d images are told, want one by %d names: %.1000v", len(h.Images), link.MostTags, h.Images)
+	}
+}
+
 // TestAnotherImageIsToldInAWhile, and another port at once.
 func TestAnotherImageIsToldInAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
