@@ -66,7 +66,7 @@ func all(t *testing.T) map[Kind]Resource {
 		Hosts: &Host{
 			meta("h1.example"),
 			HostSpec{"r1", "k2", Draining, []Taint{{"gpu", "yes", true}}, Amounts{150, 0, 120}, true},
-			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "the Engine is absent", "m-1", map[string]string{"disk": "ssd"}, []HostBlock{{"prod", "10.9.0.16/28", true}}},
+			HostStatus{Suspect, at, Amounts{8000, 32 << 30, 1 << 40}, map[string]string{"prod": "p1"}, []string{"web-1-data"}, "29.7.2", "the Engine is absent", at, "m-1", map[string]string{"disk": "ssd"}, []HostBlock{{"prod", "10.9.0.16/28", true}}},
 		},
 		Services:     s,
 		SetInstances: &SetInstance{meta("web-1"), SetSpec{"web", 1, 2, s.Spec.Set, "h1.example", true, []SetAddress{{"prod", "10.9.0.21"}}}, SetStatus{Ready, at, "all is well"}},

@@ -59,8 +59,10 @@ type HostStatus struct {
 	Volumes  []string          `json:"volumes,omitzero"`
 	Engine   string            `json:"engine,omitzero"` // version
 	// Trouble is why the host can start and change no sets right now, such as an Engine that
-	// does not answer. Those that run there go on.
-	Trouble string `json:"trouble,omitzero"`
+	// does not answer. Those that run there go on. It is in the words of its begin, which is the
+	// leader's to say.
+	Trouble      string    `json:"trouble,omitzero"`
+	TroubleSince time.Time `json:"troubleSince,omitzero"`
 	// Machine is a mark that the host's mosd keeps on its disk: two hosts of one name differ
 	// in it.
 	Machine string `json:"machine,omitzero"`

@@ -153,6 +153,9 @@ func TestAHostInTroubleFailsNoUpdate(t *testing.T) {
 	of("h2", api.Failed, 2)
 	r.edit("web", func(s *api.Service) { s.Spec.Replicas = 6 })
 	of("h1", api.Ready, 4)
+	r.operation(api.Rollout, "web", func(o *api.Operation) bool {
+		return strings.HasPrefix(o.Status.Message, "host h2 can start, change and stop no sets")
+	})
 	time.Sleep(10 * heartbeat) // twice what a template's failure takes to be one
 	h.Troubled("")
 	if got := r.ready("web"); got.Status.Failed != "" || got.Status.Updated != 6 {

@@ -156,7 +156,15 @@ func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
 	is := h.Status
 	if r != nil {
 		is = r.Status
-		is.Health, is.Since, is.Blocks = h.Status.Health, h.Status.Since, h.Status.Blocks
+		is.Health, is.Since, is.Blocks, is.TroubleSince = h.Status.Health, h.Status.Since, h.Status.Blocks, h.Status.TroubleSince
+		switch {
+		case is.Trouble == "":
+			is.TroubleSince = time.Time{}
+		case is.TroubleSince.IsZero():
+			is.TroubleSince = d.now
+		default:
+			is.Trouble = h.Status.Trouble // words of one trouble may alternate, and each change is written
+		}
 	}
 	if health != is.Health {
 		is.Health, is.Since = health, d.now

@@ -36,7 +36,7 @@ func (c *Controller) Host(_ context.Context, name string) (*api.Host, error) {
 // another machine if no set must be feared to run on both: each may by its policy, or the host
 // is fenced. That is the leader's to say, whose sets are not behind.
 func (c *Controller) Join(ctx context.Context, name string, status api.HostStatus) error {
-	status.Health, status.Since, status.Blocks = "", time.Time{}, nil
+	status.Health, status.Since, status.Blocks, status.TroubleSince = "", time.Time{}, nil, time.Time{}
 	h := &api.Host{Meta: api.Meta{Name: name}, Status: status}
 	if err := h.Check(); err != nil {
 		return err

@@ -34,6 +34,7 @@ type leader struct {
 	braked  map[string]bool      // rooms; "" for all
 	reasons map[string]string    // why services do not get on, to tell it once
 	short   map[string]bool      // hosts for which no block is left
+	stays   map[string]string    // why sets of drained hosts have nowhere to go
 }
 
 // unready is since when a set of a template is not ready, and when it was first said to fail.
@@ -52,7 +53,7 @@ func newLeader(c *Controller, l *lead, term *state.Term) *leader {
 	return &leader{
 		Controller: c, own: l, term: term, ticked: l.since, swept: l.since, grace: l.since.Add(c.Grace),
 		waiting: map[string]bool{}, late: map[string]bool{}, unready: map[string]unready{}, hungry: map[string]time.Time{},
-		braked: map[string]bool{}, reasons: map[string]string{}, short: map[string]bool{},
+		braked: map[string]bool{}, reasons: map[string]string{}, short: map[string]bool{}, stays: map[string]string{},
 	}
 }
 

@@ -61,6 +61,7 @@ func (l *leader) look(d *draft, of *service) {
 // take has a look at one set: whether it ends, leaves, or counts.
 func (k *look) take(m *member) {
 	k.all[m.Spec.Slot] = true // one that is gone in this draft has its name until that is written
+	delete(k.stays, m.Name)
 	switch {
 	case m.gone:
 		delete(k.unready, m.UID)
@@ -239,11 +240,12 @@ func (k *look) mayReplace(m *member, h *api.Host) bool {
 	return true
 }
 
-// drain takes sets off hosts that are to be empty, where others take them.
+// drain takes sets off hosts that are to be empty, where others take them. What a host could not
+// stop now serves there until it can.
 func (k *look) drain() {
 	for _, m := range k.sets {
 		h := k.host(m.Spec.Host)
-		if h == nil || m.Spec.Leaving || h.Spec.Availability != api.Draining && h.Deleted.IsZero() || h.Status.Health == api.Lost {
+		if h == nil || m.Spec.Leaving || h.Spec.Availability != api.Draining && h.Deleted.IsZero() || !serves(h) {
 			continue
 		}
 		if volume(m.Name, &m.Spec.Set.Set) != "" && h.Deleted.IsZero() {
@@ -253,6 +255,10 @@ func (k *look) drain() {
 		if err := k.fits(m); err != nil {
 			k.waiting[k.of.name] = true
 			k.why = append(k.why, fmt.Sprintf("%s stays on host %s, which is drained: %v", m.Name, h.Name, err))
+			k.stays[m.Name] = err.Error()
+			if r, is := errors.AsType[*place.RefusedError](err); is {
+				k.stays[m.Name] = r.Why.String()
+			}
 			continue
 		}
 		if k.spend(m) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mosdocker/mosdocker/scheduler/api"
@@ -107,7 +108,7 @@ func (l *leader) operate(d *draft) {
 		own := *o
 		switch own.Spec.Verb {
 		case api.Drain:
-			d.drained(&own)
+			l.drained(d, &own)
 		case api.Rollout:
 			d.rolled(&own)
 		case api.Rebalance:
@@ -132,7 +133,7 @@ func end(o *api.Operation, how api.Outcome, now time.Time, format string, args .
 }
 
 // drained drafts how far a host is emptied.
-func (d *draft) drained(o *api.Operation) {
+func (l *leader) drained(d *draft, o *api.Operation) {
 	h := d.host(o.Spec.On.Name)
 	if h == nil || !isOf(o, h.UID) {
 		end(o, api.Succeeded, d.now, "the host is out of the cluster")
@@ -156,19 +157,43 @@ func (d *draft) drained(o *api.Operation) {
 		end(o, api.Succeeded, d.now, "no set is on the host")
 		return
 	}
+	var say []string
+	if o.Spec.Cancel {
+		say = append(say, "a host that leaves the cluster is emptied in any case")
+	}
+	if text := trouble(h); text != "" {
+		say = append(say, text)
+	} else if text := l.staying(left); text != "" {
+		say = append(say, text)
+	}
 	bound := 0
 	for _, s := range left {
 		if volume(s.Name, &s.Spec.Set.Set) != "" {
 			bound++
 		}
 	}
-	o.Status.Message = ""
 	if bound > 0 && !leaves {
-		o.Status.Message = fmt.Sprintf("%d sets stay, since their volumes cannot move", bound)
+		say = append(say, fmt.Sprintf("%d sets stay, since their volumes cannot move", bound))
 	}
-	if o.Spec.Cancel {
-		o.Status.Message = "a host that leaves the cluster is emptied in any case"
+	o.Status.Message = strings.Join(say, "; ")
+}
+
+// staying says which of the sets of a drained host has nowhere to go, and why.
+func (l *leader) staying(left map[string]*set) string {
+	text, more := "", 0
+	for _, s := range named(left) {
+		switch why := l.stays[s.Name]; {
+		case why == "":
+		case text == "":
+			text = s.Name + " has nowhere to go: " + why
+		default:
+			more++
+		}
 	}
+	if more > 0 {
+		text += fmt.Sprintf(" (nor have %d more)", more)
+	}
+	return text
 }
 
 // labelTemplate has the hash of the template that a rollout brings.
@@ -203,15 +228,20 @@ func (d *draft) rolled(o *api.Operation) {
 		end(o, api.Canceled, d.now, "the service is removed")
 		return
 	}
-	updated, failing := 0, ""
+	updated := 0
+	var failing *set // the first, or each look would tell of another
 	for _, i := range s.sets {
-		switch {
+		switch h := d.host(i.Spec.Host); {
 		case i.hash != s.hash || stops(i.SetInstance):
 		case i.Status.Phase == api.Ready:
 			updated++
-		case i.Status.Phase == api.Failed:
-			failing = i.Name + ": " + i.Status.Message
+		case i.Status.Phase == api.Failed && h != nil && serves(h) && (failing == nil || i.Name < failing.Name):
+			failing = i
 		}
+	}
+	waits := s.Status.Reason
+	if failing != nil {
+		waits = failing.Name + ": " + failing.Status.Message
 	}
 	u := s.Spec.Update
 	switch {
@@ -236,7 +266,7 @@ func (d *draft) rolled(o *api.Operation) {
 	default:
 		o.Status.Phase = "updating"
 	}
-	o.Status.Done, o.Status.Of, o.Status.Message = updated, max(s.Spec.Replicas-u.Partition, 0), failing
+	o.Status.Done, o.Status.Of, o.Status.Message = updated, max(s.Spec.Replicas-u.Partition, 0), waits
 }
 
 // operationChanges are those of the draft.

@@ -48,11 +48,29 @@ const failedFor = 5
 // serves says whether a host is heard of, and can do what it is told.
 func serves(h *api.Host) bool { return h.Status.Health == api.Healthy && h.Status.Trouble == "" }
 
+// trouble says what a host cannot do now, "" if it can or is not heard of.
+func trouble(h *api.Host) string {
+	if h == nil || h.Status.Health != api.Healthy || serves(h) {
+		return ""
+	}
+	return fmt.Sprintf("host %s can start, change and stop no sets since %s: %s", h.Name, h.Status.TroubleSince.Format(time.RFC3339), h.Status.Trouble)
+}
+
+// await tells, once of each host, that one in trouble is waited for.
+func (k *look) await(h *api.Host) {
+	if text := trouble(h); text != "" && !slices.Contains(k.why, text) {
+		k.why = append(k.why, text)
+	}
+}
+
 // judge looks which sets do not get ready, and ends an update that fails.
 func (k *look) judge() {
 	var bad []*member
 	for _, m := range k.sets {
 		h := k.host(m.Spec.Host)
+		if !k.available(m) {
+			k.await(h)
+		}
 		if k.available(m) || h == nil || !serves(h) || stops(m.SetInstance) { // what a host cannot do is not the template's fault
 			delete(k.unready, m.UID)
 			continue
@@ -120,6 +138,7 @@ func (k *look) update(want int) {
 	})
 	for _, m := range old[:may] {
 		if h := k.host(m.Spec.Host); h == nil || !serves(h) {
+			k.await(h)
 			continue // nobody would hear of it; it counts as unavailable
 		}
 		served := k.available(m)
