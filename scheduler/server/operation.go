@@ -5,6 +5,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/client"
 )
 
 // wishOperation takes over all of a new operation, and of one that is stored only whether it
@@ -43,5 +44,13 @@ func (s *Server) planned(ctx context.Context, r api.Resource) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	return s.cfg.Control.Plan(ctx, o)
+	plan, err := atLeaderElseHere(ctx, s, func(at *client.Client) (*api.Operation, error) {
+		return client.Create(ctx, at, o, client.Change{DryRun: true})
+	}, func() (*api.Operation, error) {
+		return o, s.cfg.Control.Plan(ctx, o)
+	})
+	if err == nil {
+		o.Status = plan.Status
+	}
+	return err
 }

@@ -30,11 +30,16 @@ func (s *Server) questions() {
 		if err != nil {
 			return nil, err
 		}
-		e, err := s.explained(ctx, callOf(ctx), service, in.Host)
+		c := callOf(ctx)
+		e, err := atLeaderElseHere(ctx, s, func(at *client.Client) (*api.Explanation, error) {
+			return at.Explain(ctx, service.Name, in.Host)
+		}, func() (*api.Explanation, error) {
+			return s.cfg.Control.Explain(ctx, service, in.Host, c.names)
+		})
 		if err != nil {
 			return nil, err
 		}
-		return answer(e), nil
+		return answer(c.withheld(e)), nil
 	})
 	register(s, operation{
 		id: "plan", method: http.MethodPost, path: "/v1/plan",
@@ -54,7 +59,7 @@ func (s *Server) questions() {
 		if err := s.affordablePlan(ctx, service); err != nil {
 			return nil, err
 		}
-		f, err := s.cfg.Control.DryRun(ctx, service, callOf(ctx).names)
+		f, err := s.foreseen(ctx, service)
 		if err != nil {
 			return nil, err
 		}
@@ -73,19 +78,48 @@ func (s *Server) questions() {
 	})
 }
 
-// explained is of the process that leads, if another does and is reached: only that one knows hosts'
-// images and ports.
-func (s *Server) explained(ctx context.Context, c *call, service *api.Service, host string) (e *api.Explanation, err error) {
-	if c.via == "" {
+// atLeaderElseHere asks the process that leads, if another does and is reached: only that one
+// knows hosts' images and ports. Else this one answers, with what it knows.
+func atLeaderElseHere[T any](ctx context.Context, s *Server, there func(*client.Client) (T, error), here func() (T, error)) (is T, err error) {
+	if c := callOf(ctx); c.via == "" {
 		err = s.atLeader(ctx, c.Caller, func(at *client.Client) error {
-			e, err = at.Explain(ctx, service.Name, host)
+			is, err = there(at)
 			return err
 		})
 		if err == nil {
-			return e, nil
+			return is, nil
 		}
 	}
-	return s.cfg.Control.Explain(ctx, service, host, c.names)
+	return here()
+}
+
+// foreseen says what would become of a service if it were stored now.
+func (s *Server) foreseen(ctx context.Context, service *api.Service) (*api.Forecast, error) {
+	c := callOf(ctx)
+	f, err := atLeaderElseHere(ctx, s, func(at *client.Client) (*api.Forecast, error) {
+		return at.Plan(ctx, service)
+	}, func() (*api.Forecast, error) {
+		return s.cfg.Control.DryRun(ctx, service, c.names)
+	})
+	if err == nil {
+		f.Why = c.withheld(f.Why)
+	}
+	return f, err
+}
+
+// withheld is what a caller is told of an explanation, which may be nil: not tenants what hosts
+// lack of images, which may be others'.
+func (c *call) withheld(e *api.Explanation) *api.Explanation {
+	if e == nil || c.Role != api.Tenant {
+		return e
+	}
+	for i := range e.Best {
+		e.Best[i].Pull = 0
+	}
+	if e.Host != nil {
+		e.Host.Pull = 0
+	}
+	return e
 }
 
 func (s *Server) status(ctx context.Context) (*api.ClusterStatus, error) {

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http/httptest"
@@ -62,6 +63,72 @@ func breaks(t *testing.T, as *tls.Config) (endpoint string) {
 	return "https://" + l.Addr().String()
 }
 
+// secured is an address at which a process is reached by certificates.
+func (r *rig) secured(t *testing.T, authority *ca.Authority) (endpoint string) {
+	t.Helper()
+	public := httptest.NewUnstartedServer(r.server)
+	public.Listener = tls.NewListener(public.Listener, authority.Server([]string{"127.0.0.1"}))
+	public.Start()
+	t.Cleanup(public.Close)
+	return "https://" + public.Listener.Addr().String()
+}
+
+// answering are controllers that say who they are.
+type answering struct {
+	server.Control
+
+	name string
+}
+
+func (a answering) Explain(context.Context, *api.Service, string, func(string) bool) (*api.Explanation, error) {
+	return &api.Explanation{Sentence: a.name}, nil
+}
+
+func (a answering) DryRun(_ context.Context, s *api.Service, _ func(string) bool) (*api.Forecast, error) {
+	return &api.Forecast{Placed: []api.Placing{{Set: s.Named(s.Spec.Replicas).Name, Host: a.name}}}, nil
+}
+
+func (a answering) Plan(_ context.Context, o *api.Operation) error {
+	o.Status.Phase = a.name
+	return nil
+}
+
+// TestForecastsAreOfTheLeader, which alone knows hosts' images and ports, if it is reached.
+func TestForecastsAreOfTheLeader(t *testing.T) {
+	one := newRig(t, server.Config{Name: "one", Control: answering{name: "one"}})
+	authority, err := ca.Open(t.Context(), one.store, time.Now)
+	must(t, err)
+	at := one.secured(t, authority)
+	two := one.another(t, server.Config{Name: "two", As: authority.As, Control: answering{name: "two"}})
+	_, err = client.Create(t.Context(), two.Client, web("shop-web", 1), client.Change{})
+	must(t, err)
+	by := map[string]*client.Client{"an admin": two.Client, "a tenant": two.bearer(t, api.TokenRequest{Name: "shop", Role: api.Tenant, Tenant: "shop"})}
+	for _, want := range []string{"two", "one"} {
+		if want == "one" {
+			defer one.lead(t, "one", at)()
+		}
+		for name, c := range by {
+			e, err := c.Explain(t.Context(), "shop-web", "")
+			must(t, err)
+			f, err := c.Plan(t.Context(), web("shop-web", 3))
+			must(t, err)
+			if e.Sentence != want || len(f.Placed) != 1 || f.Placed[0] != (api.Placing{Set: "shop-web-3", Host: want}) {
+				t.Errorf("%s is told %s and %+v, want %s", name, e.Sentence, f.Placed, want)
+			}
+		}
+		patch := two.raw(t, "PATCH", "/v1/services/shop-web?dryRun=true", `{"spec": {"replicas": 4}}`, "Content-Type", "application/merge-patch+json").text
+		if !strings.Contains(patch, `{"set":"shop-web-4","host":"`+want+`"}`) {
+			t.Errorf("a change is foreseen as %s, want %s", patch, want)
+		}
+		o := &api.Operation{Meta: api.Meta{Name: "rebalance.1"}, Spec: api.OperationSpec{Verb: api.Rebalance, On: api.Reference{Kind: api.Services, Name: "*"}}}
+		got, err := client.Create(t.Context(), two.Client, o, client.Change{DryRun: true})
+		must(t, err)
+		if got.Status.Phase != want || got.Spec.By != "root" {
+			t.Errorf("a rebalance is planned as %+v of %s, want %s", got.Status, got.Spec.By, want)
+		}
+	}
+}
+
 // TestSessionsByAnyProcess: one that does not lead passes sessions on to the one that does, in
 // the name of who asks, who is judged and told there as here; what it cannot pass on it
 // refuses, and says why.
@@ -70,11 +137,7 @@ func TestSessionsByAnyProcess(t *testing.T) {
 	one := reachable(t, server.Config{Log: log.logger(), Name: "one"}, &carrier{})
 	authority, err := ca.Open(t.Context(), one.store, time.Now)
 	must(t, err)
-	public := httptest.NewUnstartedServer(one.server)
-	public.Listener = tls.NewListener(public.Listener, authority.Server([]string{"127.0.0.1"}))
-	public.Start()
-	t.Cleanup(public.Close)
-	at := "https://" + public.Listener.Addr().String()
+	at := one.secured(t, authority)
 	two := one.another(t, server.Config{
 		Name: "two", As: authority.As,
 		Sessions: link.NewServer(link.Config{Cluster: "c", Controller: lone{}, Who: server.Who, Log: testx.Logger(t)}),

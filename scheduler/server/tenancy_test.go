@@ -173,10 +173,18 @@ func TestATenantsSetsAreThoseOfItsServices(t *testing.T) {
 type telling struct{ server.Control }
 
 func (telling) Explain(_ context.Context, _ *api.Service, _ string, tell func(string) bool) (*api.Explanation, error) {
-	return &api.Explanation{Sentence: fmt.Sprintf("%t,%t,%t", tell("shop-web-1"), tell("bank-x-1"), tell("shop-1"))}, nil
+	return &api.Explanation{
+		Sentence: fmt.Sprintf("%t,%t,%t", tell("shop-web-1"), tell("bank-x-1"), tell("shop-1")),
+		Best:     []api.Candidate{{Host: "h1", Pull: 7}}, Host: &api.Verdict{Host: "h1", Pull: 7},
+	}, nil
 }
 
-// TestATenantIsToldOfNobodyElse by an explanation; an operator is of all.
+func (c telling) DryRun(ctx context.Context, s *api.Service, tell func(string) bool) (*api.Forecast, error) {
+	e, err := c.Explain(ctx, s, "", tell)
+	return &api.Forecast{Why: e}, err
+}
+
+// TestATenantIsToldOfNobodyElse by an explanation, nor which images hosts have; an operator is of all.
 func TestATenantIsToldOfNobodyElse(t *testing.T) {
 	r := newRig(t, server.Config{Control: telling{}})
 	_, err := client.Create(t.Context(), r.Client, web("shop-web", 1), client.Change{})
@@ -187,6 +195,13 @@ func TestATenantIsToldOfNobodyElse(t *testing.T) {
 		must(t, err)
 		if e.Sentence != want {
 			t.Errorf("%s: %s, want %s", role, e.Sentence, want)
+		}
+		f, err := by.Plan(t.Context(), web("shop-web", 1))
+		must(t, err)
+		for _, e := range []*api.Explanation{e, f.Why} {
+			if told := e.Best[0].Pull > 0 && e.Host.Pull > 0; told != (role != api.Tenant) {
+				t.Errorf("%s: to pull %+v, %+v", role, e.Best, e.Host)
+			}
 		}
 	}
 }

@@ -81,7 +81,7 @@ func (s *Server) forecast(ctx context.Context, r api.Resource) (*resourceOutput,
 	if !ok {
 		return answerOne(r, http.StatusOK), nil
 	}
-	f, err := s.cfg.Control.DryRun(ctx, service, callOf(ctx).names)
+	f, err := s.foreseen(ctx, service)
 	if err != nil {
 		return nil, err
 	}
