@@ -43,7 +43,31 @@ func TestClusterScripts(t *testing.T) {
 			env.Setenv("MOS_CLUSTER", socket)
 			return scheduler(t, env, socket)
 		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"trouble": trouble},
 	})
+}
+
+// hosts are those of a script, and who leads there.
+type hosts struct {
+	leader *control.Controller
+	all    map[string]*simulate.Host
+}
+
+// trouble has a host tell of a trouble, or of none any more: trouble HOST [WORD...].
+func trouble(ts *testscript.TestScript, _ bool, args []string) {
+	of, is := ts.Value("hosts").(hosts)
+	if !is || len(args) == 0 || of.all[args[0]] == nil {
+		ts.Fatalf("usage: trouble HOST [WORD...]")
+	}
+	why := strings.Join(args[1:], " ")
+	of.all[args[0]].Troubled(why)
+	ts.Check(testx.Poll(20*time.Second, func() error {
+		h, err := of.leader.Host(context.Background(), args[0])
+		if err == nil && h.Status.Trouble != why {
+			err = failure(os.ErrNotExist, "host %s tells %q", h.Name, h.Status.Trouble)
+		}
+		return err
+	}))
 }
 
 // scheduler runs one until the script ends.
@@ -78,6 +102,8 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 	h.Start()
 	var work sync.WaitGroup
 	work.Go(func() { _ = c.Run(ctx) }) // its error is a bad config
+	all := map[string]*simulate.Host{}
+	env.Values["hosts"] = hosts{c, all}
 	for _, name := range []string{"h1", "h2"} {
 		host := &simulate.Host{Name: name, Status: api.HostStatus{
 			Capacity: api.Amounts{CPU: 8000, Memory: 16 << 30, Disk: 1 << 40}, Machine: name, Engine: "29.7.2",
@@ -88,6 +114,7 @@ func scheduler(t *testing.T, env *testscript.Env, socket string) error {
 			}
 			return 0
 		}}
+		all[name] = host
 		work.Go(func() { host.Run(ctx, func() link.Controller { return measuring{c} }) })
 	}
 	env.Defer(func() {
