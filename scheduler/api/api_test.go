@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,15 @@ func TestALaterVersionIsPassedOver(t *testing.T) {
 	}
 }
 
+// unknown are members that there are not.
+func unknown(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"u%d": [], `, i)
+	}
+	return b.String()
+}
+
 func TestWhatCannotBeMeantNamesTheField(t *testing.T) {
 	cases := []struct {
 		name     string
@@ -176,6 +186,14 @@ func TestWhatCannotBeMeantNamesTheField(t *testing.T) {
 	}{
 		{"name", `"name": "web"`, `"name": "Web"`, `name: "Web" is no name of a service`},
 		{"unknown", `"replicas": 3`, `"replicas": 3, "replica": 1`, `/spec/replica: unknown`},
+		{
+			"unknown-more", `"replicas": 3,
+    "set": {"CPU": 4`, `"replica": {"a": [1, {"b": {}}]}, "replicas": 3, "~/\"": "x", "set": {
+  "CPUs": 4`,
+			"/spec/replica: unknown object member name\n/spec/~0~1\": unknown object member name\n/spec/set: set:2:3: /CPUs: ",
+		},
+		{"unknown-then-twice", `"replicas": 3`, `"replicas": 3, "replica": 3, "replicas": 4`, "/spec/replica: unknown object member name\njsontext: duplicate object member name \"replicas\""},
+		{"unknown-many", `"replicas": 3`, unknown(100) + `"replicas": 3`, "\n/spec/u19: unknown object member name"},
 		{"twice", `"replicas": 3`, `"replicas": 3, "replicas": 4`, `duplicate`},
 		{"kind", `"replicas": 3`, `"replicas": "three"`, `/spec/replicas: `},
 		{"negative", `"replicas": 3`, `"replicas": -1`, `spec.replicas: -1 cannot be`},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -8,7 +9,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
 
@@ -21,20 +21,59 @@ func Decode(data []byte, to Resource) error {
 	return to.Check()
 }
 
+// mostUnknown is how many fields that there are not are named.
+const mostUnknown = 20
+
 func read(data []byte, to Resource) error {
-	err := json.Unmarshal(data, to, json.RejectUnknownMembers(true))
-	var semantic *json.SemanticError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &semantic):
+	var f flaws
+	for {
+		err := json.Unmarshal(data, to, json.RejectUnknownMembers(true))
+		semantic, is := errors.AsType[*json.SemanticError](err)
+		switch {
+		case err == nil:
+			return f.err()
+		case !is:
+			f.lines = append(f.lines, err.Error())
+			return f.err()
+		}
 		why := fmt.Sprintf("a value of JSON kind %s does not fit here", semantic.JSONKind)
 		if semantic.Err != nil {
 			why = semantic.Err.Error()
 		}
-		return fault.Invalid("%s: %s", semantic.JSONPointer, why)
+		f.add(string(semantic.JSONPointer), "%s", why)
+		if !errors.Is(semantic.Err, json.ErrUnknownName) || len(f.lines) == mostUnknown {
+			return f.err()
+		}
+		data = without(data, semantic.JSONPointer) // others may follow
 	}
-	return fault.Invalid("%w", err)
+}
+
+// without is JSON with blanks in the place of a member of an object: what else is wrong stands where it stood.
+func without(data []byte, member jsontext.Pointer) []byte {
+	data = bytes.Clone(data)
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+	for first := false; ; {
+		from := d.InputOffset()
+		t, err := d.ReadToken()
+		if err != nil {
+			return nil // it is not there
+		}
+		if d.StackPointer() != member {
+			first = t.Kind() == jsontext.KindBeginObject
+			continue
+		}
+		_ = d.SkipValue() // what is wrong is read again
+		to := d.InputOffset()
+		if rest := bytes.TrimLeft(data[to:], " \t\r\n"); first && bytes.HasPrefix(rest, []byte(",")) {
+			to = int64(len(data) - len(rest) + 1)
+		}
+		for i, c := range data[from:to] {
+			if c != '\n' {
+				data[from+int64(i)] = ' '
+			}
+		}
+		return data
+	}
 }
 
 // Stored reads what [Encode] wrote. What it does not know is of a later version and is
