@@ -229,9 +229,10 @@ func (k *look) replace() {
 func (k *look) mayReplace(m *member, h *api.Host) bool {
 	policy := lossPolicy(k.of.Service, m.SetInstance)
 	switch {
-	case h.Spec.Fenced:
-		return policy != api.Keep
+	case h.Spec.Fenced && policy != api.Keep:
+		return true
 	case policy != api.Replace:
+		k.await(h)
 		return false
 	case k.braked[everywhere] || k.braked[roomOf(h)]:
 		k.why = append(k.why, "too many hosts are lost at a time to replace sets")

@@ -161,7 +161,7 @@ func (l *leader) drained(d *draft, o *api.Operation) {
 	if o.Spec.Cancel {
 		say = append(say, "a host that leaves the cluster is emptied in any case")
 	}
-	if text := trouble(h); text != "" {
+	if text := away(h); text != "" {
 		say = append(say, text)
 	} else if text := l.staying(left); text != "" {
 		say = append(say, text)

@@ -87,6 +87,36 @@ func TestAnUpdateSaysForWhichHostItWaits(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsForALostHostSaysSo where its sets are kept, also when it was in trouble before.
+func TestWhoWaitsForALostHostSaysSo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	r.config.EngineAway = 10 * heartbeat
+	r.lead("c1")
+	s := service("web", 4)
+	s.Spec.Placement.Strategy, s.Spec.OnHostLost, s.Spec.Update.MaxUnavailable = api.Even, api.Keep, 4
+	r.create(s)
+	r.ready("web")
+	r.troubled("h2", "the Engine is absent")
+	r.edit("web", func(s *api.Service) { image(s, "shop/app:2") })
+	for _, waits := range []string{"host h2 can start, change and stop no sets since 20", "host h2 is lost since 20"} {
+		r.happened("waits", waits)
+		r.operation(api.Rollout, "web", func(o *api.Operation) bool {
+			return o.Status.Done == 2 && strings.HasPrefix(o.Status.Message, waits)
+		})
+	}
+	r.unwritten(func(int) {})
+	r.editHost("h2", func(h *api.Host) { h.Spec.Availability = api.Draining })
+	r.operation(api.Drain, "h2", func(o *api.Operation) bool { return strings.HasPrefix(o.Status.Message, "host h2 is lost since 20") })
+	r.editHost("h2", func(h *api.Host) { h.Spec.Availability = "" })
+	r.hosts["h2"].Troubled("")
+	if o := r.ended(api.Rollout, "web"); o.Status.Outcome != api.Succeeded {
+		t.Errorf("the rollout is %+v", o.Status)
+	}
+	r.ready("web")
+	r.settled()
+}
+
 // TestARolloutTellsOfOneSetThatFails: always of the same one, since each change of words is written.
 func TestARolloutTellsOfOneSetThatFails(t *testing.T) {
 	t.Parallel()

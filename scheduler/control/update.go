@@ -48,17 +48,21 @@ const failedFor = 5
 // serves says whether a host is heard of, and can do what it is told.
 func serves(h *api.Host) bool { return h.Status.Health == api.Healthy && h.Status.Trouble == "" }
 
-// trouble says what a host cannot do now, "" if it can or is not heard of.
-func trouble(h *api.Host) string {
-	if h == nil || h.Status.Health != api.Healthy || serves(h) {
-		return ""
+// away says what a host cannot do now and since when, "" if it serves, or is only not heard just now.
+func away(h *api.Host) string {
+	switch {
+	case h == nil || serves(h):
+	case h.Status.Health == api.Healthy:
+		return fmt.Sprintf("host %s can start, change and stop no sets since %s: %s", h.Name, h.Status.TroubleSince.Format(time.RFC3339), h.Status.Trouble)
+	case h.Status.Health == api.Lost:
+		return fmt.Sprintf("host %s is lost since %s", h.Name, h.Status.Since.Format(time.RFC3339))
 	}
-	return fmt.Sprintf("host %s can start, change and stop no sets since %s: %s", h.Name, h.Status.TroubleSince.Format(time.RFC3339), h.Status.Trouble)
+	return ""
 }
 
-// await tells, once of each host, that one in trouble is waited for.
+// await tells, once of each host, that one is waited for.
 func (k *look) await(h *api.Host) {
-	if text := trouble(h); text != "" && !slices.Contains(k.why, text) {
+	if text := away(h); text != "" && !slices.Contains(k.why, text) {
 		k.why = append(k.why, text)
 	}
 }
@@ -68,7 +72,7 @@ func (k *look) judge() {
 	var bad []*member
 	for _, m := range k.sets {
 		h := k.host(m.Spec.Host)
-		if !k.available(m) {
+		if !k.available(m) && h != nil && h.Status.Health == api.Healthy { // sets of those that are lost may be replaced
 			k.await(h)
 		}
 		if k.available(m) || h == nil || !serves(h) || stops(m.SetInstance) { // what a host cannot do is not the template's fault
