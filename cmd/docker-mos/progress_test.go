@@ -50,10 +50,12 @@ func TestTextThatComesTooSoonIsSaidLater(t *testing.T) {
 		p.w = &said
 		p.text("web", "3 of 6 sets are ready")
 		p.text("web", "4 of 6 sets are ready: no host for set web-5")
-		time.Sleep(time.Hour)
-		p.text("web", "4 of 6 sets are ready: no host for set web-5")
-		time.Sleep(time.Hour)
+		time.Sleep(progressEvery)
+		synctest.Wait()
 		p.text("web", "5 of 6 sets are ready")
+		p.text("web", "4 of 6 sets are ready: no host for set web-5") // again
+		time.Sleep(time.Hour)
+		p.said = time.Now()
 		p.text("web", "as wished")
 		p.end()
 		time.Sleep(time.Hour)
