@@ -14,6 +14,7 @@ import (
 	"github.com/mosdocker/mosdocker/authz/api"
 	"github.com/mosdocker/mosdocker/authz/judge"
 	"github.com/mosdocker/mosdocker/authz/policy"
+	"github.com/mosdocker/mosdocker/internal/fault"
 )
 
 // guard has the commands of mos-authz.
@@ -83,7 +84,11 @@ func (g *guard) test() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				for _, r := range s.Run(p) {
+				results := s.Run(p)
+				if len(results) == 0 {
+					return fault.Invalid("%s has no call with a want: docs/authz.md has the format", name)
+				}
+				for _, r := range results {
 					if r.OK {
 						passed++
 						continue
