@@ -30,7 +30,7 @@ func (l *leader) tick(now time.Time) {
 		if l.own.beats[name] != nil {
 			heard++
 		}
-		if l.health(h, now) != h.Status.Health {
+		if is := l.health(h, now); is != h.Status.Health || is == api.Lost && l.trouble(h, now) != h.Status.Trouble {
 			l.own.fresh[name] = true
 		}
 	}
@@ -63,6 +63,19 @@ func (l *leader) health(h *api.Host, now time.Time) api.Health {
 		return was
 	}
 	return worse(was, graced)
+}
+
+// trouble is why a host is lost that is heard, by its own word; "" of one that is silent. Who
+// calls has mu.
+func (l *leader) trouble(h *api.Host, now time.Time) string {
+	b := l.own.beats[h.Name]
+	switch {
+	case b != nil && b.report.Status.Machine == h.Status.Machine && l.after(now.Sub(b.at)) != api.Lost:
+		return b.report.Status.Trouble
+	case l.after(now.Sub(l.grace)) == api.Lost:
+		return ""
+	}
+	return h.Status.Trouble // it may be this process that does not hear
 }
 
 // after is the health of a host that was silent for so long.
@@ -112,12 +125,16 @@ func (l *leader) hear(d *draft) {
 			holdings[name], b.holding = b.holding, nil
 		}
 		switch b := l.own.beats[name]; {
-		case b == nil:
-		case health[name] == api.Healthy:
+		case health[name] == api.Lost:
+			r := link.Report{Status: h.Status}
+			r.Status.Trouble = l.trouble(h, d.now)
+			reports[name] = &r
+			if b != nil {
+				b.usage = nil // what it uses by now nobody knows
+			}
+		case b != nil && health[name] == api.Healthy:
 			r := b.report
 			reports[name] = &r
-		case health[name] == api.Lost:
-			b.usage = nil // what it uses by now nobody knows
 		}
 	}
 	l.mu.Unlock()
@@ -170,8 +187,8 @@ func (d *draft) hearHost(h *api.Host, health api.Health, r *link.Report) {
 		is.Health, is.Since = health, d.now
 		on := api.Reference{Kind: api.Hosts, Name: h.Name}
 		text := "after it was " + string(cmp.Or(h.Status.Health, "new"))
-		if health == api.Lost && h.Status.Trouble != "" {
-			text += ", in trouble: " + h.Status.Trouble
+		if health == api.Lost && is.Trouble != "" {
+			text += ", in trouble: " + is.Trouble
 		}
 		d.note("/"+h.Name, note{on: on, what: string(health), text: text})
 	}

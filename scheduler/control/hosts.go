@@ -56,6 +56,9 @@ func (c *Controller) Join(ctx context.Context, name string, status api.HostStatu
 		if _, err := c.leading(); err != nil {
 			return err
 		}
+		if c.hears(name) {
+			return fault.Exists("host %s is heard on another machine: take another name, or stop mosd there first", name)
+		}
 		if err := c.mayMove(was); err != nil {
 			return err
 		}
@@ -68,6 +71,17 @@ func (c *Controller) Join(ctx context.Context, name string, status api.HostStatu
 		return err
 	}
 	return c.cache.until(ctx, h.Revision)
+}
+
+// hears says whether this process leads and hears a host, however that does.
+func (c *Controller) hears(host string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lead == nil {
+		return false
+	}
+	b := c.lead.beats[host]
+	return b != nil && time.Since(b.at) <= c.Lease
 }
 
 // mayMove says whether a lost host's name may go to another machine.

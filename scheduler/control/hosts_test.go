@@ -56,6 +56,76 @@ func TestHostsJoinByAnyController(t *testing.T) {
 	}
 }
 
+// TestAHostThatIsHeardKeepsItsName also where it is lost because its Engine does not answer; why it is
+// lost is to be seen there, too.
+func TestAHostThatIsHeardKeepsItsName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	r.config.EngineAway = 5 * heartbeat
+	h := r.host("h1")
+	r.lead("c1")
+	lost := func(why string) {
+		t.Helper()
+		testx.Eventually(t, patience, func() error {
+			h, err := r.controllers[0].Host(t.Context(), "h1")
+			if err == nil && (h.Status.Health != api.Lost || h.Status.Trouble != why) {
+				err = fmt.Errorf("it is %s, in trouble %q", h.Status.Health, h.Status.Trouble)
+			}
+			return err
+		})
+	}
+	testx.Eventually(t, patience, func() error {
+		h, err := r.controllers[0].Host(t.Context(), "h1")
+		if err == nil && h.Status.Health != api.Healthy {
+			err = fmt.Errorf("it is %s", h.Status.Health)
+		}
+		return err
+	})
+	h.Troubled("the Engine is absent")
+	lost("the Engine is absent")
+	join := func() error { return r.controllers[0].Join(t.Context(), "h1", api.HostStatus{Machine: "another"}) }
+	if err := join(); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("the name of a host that is heard: %v", err)
+	}
+	h.Silence(true)
+	lost("")
+	h.Troubled("the Engine hangs")
+	h.Silence(false)
+	lost("the Engine hangs")
+	h.Silence(true)
+	testx.Eventually(t, patience, join)
+}
+
+// TestSetsStayReadyOnAHostWithoutItsEngine where they wait for it: they run, and who asks for their
+// service's name is to find them. Of a host that is silent nobody knows.
+func TestSetsStayReadyOnAHostWithoutItsEngine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	r.config.EngineAway = 5 * heartbeat
+	h := r.host("h1")
+	r.lead("c1")
+	s := service("db", 1)
+	s.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
+	r.create(s)
+	r.ready("db")
+	h.Troubled("the Engine is absent")
+	r.happened("lost", "in trouble: the Engine is absent")
+	time.Sleep(3 * heartbeat)
+	if s := r.sets()[0]; s.Status.Phase != api.Ready {
+		t.Errorf("its set is %+v", s.Status)
+	}
+	h.Silence(true)
+	testx.Eventually(t, patience, func() error {
+		if s := r.sets()[0]; s.Status.Phase != "" {
+			return fmt.Errorf("of a silent host, its set is %+v", s.Status)
+		}
+		return nil
+	})
+	h.Silence(false)
+	h.Troubled("")
+	r.ready("db")
+}
+
 // TestDrainedHostsGetEmpty shows that sets leave one at a time, never run on two hosts, and
 // that those with a volume stay until the host is removed.
 func TestDrainedHostsGetEmpty(t *testing.T) {

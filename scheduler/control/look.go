@@ -209,7 +209,7 @@ func (k *look) replace() {
 		if m.Spec.Host == "" || h != nil && h.Status.Health != api.Lost {
 			continue
 		}
-		if h != nil && (m.Status.Phase != "" || m.Status.Message == "") {
+		if h != nil && h.Status.Trouble == "" && (m.Status.Phase != "" || m.Status.Message == "") { // else it is heard, and what it ran may run on
 			m.edit().Status = api.SetStatus{Since: k.now, Message: "host " + h.Name + " is lost"}
 		}
 		from := m.Spec.Host
