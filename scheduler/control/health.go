@@ -48,14 +48,15 @@ func maxTime(a, b time.Time) time.Time {
 
 // health is that of a host now. Silence counts from the end of the grace on: by what this
 // process missed no host gets worse, and none better. One that is lost and back without its
-// Engine stays lost. Who calls has mu.
+// Engine stays lost; one that is to go is not lost for it, which would be the word that nothing of
+// it runs. Who calls has mu.
 func (l *leader) health(h *api.Host, now time.Time) api.Health {
 	was, graced := h.Status.Health, l.after(now.Sub(l.grace))
 	b := l.own.beats[h.Name]
 	switch {
 	case b != nil:
 		heard := l.after(now.Sub(b.at))
-		if !b.stuck.IsZero() && (was == api.Lost || now.Sub(b.stuck) > l.EngineAway) {
+		if !b.stuck.IsZero() && (was == api.Lost || h.Deleted.IsZero() && now.Sub(b.stuck) > l.EngineAway) {
 			heard = api.Lost
 		}
 		return worse(milder(heard, graced), milder(heard, was))

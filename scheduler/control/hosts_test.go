@@ -1,8 +1,10 @@
 package control_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/internal/testx"
 	"github.com/mosdocker/mosdocker/scheduler/api"
+	"github.com/mosdocker/mosdocker/scheduler/link"
 	"github.com/mosdocker/mosdocker/scheduler/state"
 	"github.com/mosdocker/mosdocker/setmgr/spec"
 )
@@ -124,6 +127,46 @@ func TestSetsStayReadyOnAHostWithoutItsEngine(t *testing.T) {
 	h.Silence(false)
 	h.Troubled("")
 	r.ready("db")
+}
+
+// TestAHostThatIsToGoWaitsForItsEngine: it is heard, and nothing says that what it has is silent. One
+// that is not heard is given up.
+func TestAHostThatIsToGoWaitsForItsEngine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	r.config.EngineAway = 4 * heartbeat
+	r.speak = func(c link.Controller) link.Controller { return noStops{c} }
+	h := r.host("h1")
+	r.lead("c1")
+	s := service("db", 1)
+	s.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
+	r.create(s)
+	r.ready("db")
+	r.host("h2")
+	h.Troubled("the Engine is absent")
+	time.Sleep(heartbeat)
+	r.editHost("h1", func(h *api.Host) { h.Deleted = time.Now() })
+	time.Sleep(10 * heartbeat)
+	if s := r.sets()[0]; s.Spec.Host != "h1" {
+		t.Errorf("its set is on %s", s.Spec.Host)
+	}
+	h.Silence(true)
+	testx.Eventually(t, patience, func() error {
+		if s := r.sets()[0]; s.Spec.Host != "h2" {
+			return fmt.Errorf("its set is on %q", s.Spec.Host)
+		}
+		return nil
+	})
+}
+
+// noStops has hosts in trouble end nothing.
+type noStops struct{ link.Controller }
+
+func (c noStops) Report(ctx context.Context, r link.Report) (link.Lease, error) {
+	if r.Status.Trouble != "" {
+		r.Sets = slices.DeleteFunc(r.Sets, func(s link.SetReport) bool { return s.Gone })
+	}
+	return c.Controller.Report(ctx, r)
 }
 
 // TestDrainedHostsGetEmpty shows that sets leave one at a time, never run on two hosts, and
