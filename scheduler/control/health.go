@@ -30,7 +30,7 @@ func (l *leader) tick(now time.Time) {
 		if l.own.beats[name] != nil {
 			heard++
 		}
-		if is := l.health(h, now); is != h.Status.Health || is == api.Lost && l.trouble(h, now) != h.Status.Trouble {
+		if is := l.health(h, now); is != h.Status.Health || is == api.Lost && (l.trouble(h, now) == "") != (h.Status.Trouble == "") {
 			l.own.fresh[name] = true
 		}
 	}
