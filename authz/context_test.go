@@ -178,3 +178,24 @@ func TestABuildThroughTheSocket(t *testing.T) {
 		h.stub.mu.Unlock()
 	}
 }
+
+// TestABuildAsksForAnImageOnce, however often its Dockerfiles name it.
+func TestABuildAsksForAnImageOnce(t *testing.T) {
+	h := open(t, policyOfMe())
+	text := strings.Repeat("FROM sha256:abc\n", 2*mostBases)
+	build := call(http.MethodPost, "/v1.45/build?t=a/new", string(archive(t, file("Dockerfile", text), file("Dockerfile", text))))
+	if codes, bodies := h.ask(t, h.cfg.Listen, build, 1); codes[0] != http.StatusOK {
+		t.Errorf("%d, %q", codes, bodies)
+	}
+	h.stub.mu.Lock()
+	defer h.stub.mu.Unlock()
+	asked := 0
+	for _, r := range h.stub.seen {
+		if strings.HasPrefix(r.URL.Path, "/images/sha256:abc/") {
+			asked++
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the Engine is asked %d times", asked)
+	}
+}

@@ -195,8 +195,20 @@ func (p *proxy) pinBases(w http.ResponseWriter, r *http.Request, from *caller, c
 	pass.refused, pass.copied = make(chan error, 1), make(chan struct{})
 	in, out := io.Pipe()
 	body, ctl := r.Body, http.NewResponseController(w)
+	ids := map[string]string{} // by name: a Dockerfile has room for 100,000 of them, and a context for any number of Dockerfiles
 	pin := func(text string) (string, error) {
-		return dockerfile.Pin(text, given, func(ref string) (string, error) { return p.d.base(r.Context(), from.who, ref) })
+		return dockerfile.Pin(text, given, func(ref string) (id string, err error) {
+			if id, known := ids[ref]; known {
+				return id, nil
+			}
+			if len(ids) == mostBases {
+				return "", fault.Invalid("a build may read %d images at most", mostBases)
+			}
+			if id, err = p.d.base(r.Context(), from.who, ref); err == nil {
+				ids[ref] = id
+			}
+			return id, err
+		})
 	}
 	go func() {
 		err := errors.New("the look at the Dockerfile broke inside: see the log of mos-authz")
@@ -219,6 +231,9 @@ func (p *proxy) pinBases(w http.ResponseWriter, r *http.Request, from *caller, c
 	r.Header.Del("Content-Length")
 	return nil
 }
+
+// mostBases bounds what one build has the Engine asked, and noted.
+const mostBases = 100
 
 // restOfBody is read of a build context after its end, or after what it is refused for.
 const restOfBody = 64 << 20
