@@ -22,7 +22,7 @@ import (
 // gives an image's id, and its error refuses the Dockerfile. Else an error is of class
 // InvalidArgument, and names the line.
 func Pin(text string, args map[string]string, base func(ref string) (id string, err error)) (string, error) {
-	p := &pinner{args: args, base: base, values: map[string]string{}, escapes: `\`}
+	p := &pinner{args: args, base: base, values: map[string]string{}, stages: map[string]bool{}, escapes: `\`}
 	if backtick.MatchString(text) {
 		p.escapes += "`"
 	}
@@ -56,7 +56,7 @@ type pinner struct {
 	open   bool              // the line before may go on
 	begun  bool              // there was a FROM
 	values map[string]string // of the arguments before it
-	stages []string          // that are complete
+	stages map[string]bool   // that are complete, in small letters as Engines have them
 	stage  string            // the name of the one that is not, if it has one
 }
 
@@ -161,14 +161,12 @@ func (p *pinner) from(words []string) ([]string, error) {
 // complete has the stage before be one that others may name.
 func (p *pinner) complete() {
 	if p.stage != "" {
-		p.stages = append(p.stages, p.stage)
+		p.stages[strings.ToLower(p.stage)] = true
 	}
 	p.stage = ""
 }
 
-func (p *pinner) isStage(name string) bool {
-	return slices.ContainsFunc(p.stages, func(s string) bool { return strings.EqualFold(s, name) })
-}
+func (p *pinner) isStage(name string) bool { return p.stages[strings.ToLower(name)] }
 
 // expand puts the values of arguments into a name.
 func (p *pinner) expand(name string) (out string, err error) {

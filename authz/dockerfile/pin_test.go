@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mosdocker/mosdocker/authz/dockerfile"
 )
@@ -112,4 +113,17 @@ func FuzzPin(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestManyStages: more than a file has room for take no long time, which others would wait for.
+func TestManyStages(t *testing.T) {
+	var b strings.Builder
+	for i := range 150_000 { // where each is compared with all before, that takes 30 s
+		fmt.Fprintf(&b, "FROM a AS s%d\n", i)
+	}
+	start := time.Now()
+	_, err := dockerfile.Pin(b.String(), nil, func(ref string) (string, error) { return ref, nil })
+	if took := time.Since(start); err != nil || took > 15*time.Second {
+		t.Errorf("it takes %v: %v", took, err)
+	}
 }
