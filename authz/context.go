@@ -111,7 +111,11 @@ func whole(h *tar.Header, is, links map[string]bool) error {
 		}
 	}
 	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeDir, tar.TypeFifo:
+	case tar.TypeReg, tar.TypeDir:
+	case tar.TypeFifo:
+		if is[at] {
+			return fault.Invalid("the Dockerfile %.200q is a pipe, which an Engine would wait for", h.Name)
+		}
 	case tar.TypeGNUSparse: // which was read with its holes filled
 		h.Typeflag = tar.TypeReg
 	case tar.TypeLink, tar.TypeSymlink:

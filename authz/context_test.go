@@ -122,6 +122,7 @@ func TestCopyContextRefuses(t *testing.T) {
 		"second name":     {archive(t, file("other", "bad"), linked(tar.TypeLink, "Dockerfile", "other")), "link"},
 		"through a link":  {archive(t, linked(tar.TypeSymlink, "a", "."), file("a/Dockerfile", "bad")), "behind the link"},
 		"through another": {archive(t, linked(tar.TypeSymlink, "a", "."), linked(tar.TypeLink, "b", "a"), file("b/Dockerfile", "bad")), "behind the link"},
+		"pipe":            {archive(t, entry{tar.Header{Typeflag: tar.TypeFifo, Name: "Dockerfile"}, ""}), "is a pipe"},
 		"device":          {archive(t, good, entry{tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Devmajor: 8}, ""}), "neither a file"},
 		"large":           {archive(t, file("Dockerfile", strings.Repeat("x", mostDockerfile+1))), "larger than"},
 		"xz":              {[]byte("\xfd7zXZ\x00\x00"), "plain archive"},

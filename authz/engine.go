@@ -173,7 +173,7 @@ func ownVolume(made []byte, owner string) error {
 
 // mostTold bounds the bytes of all answers to one decision, which keeps them: a request may
 // name thousands of objects, and an answer be large.
-const mostTold = 1 << 20
+const mostTold = 2 << 20 // which has some 7,000 containers of a network
 
 // asker is an engine with the context of one decision, as [judge.Lookup] wants it.
 type asker struct {

@@ -207,7 +207,7 @@ func (b *bench) run(env string, uid, gid int, stdin string, args ...string) (str
 	defer cancel()
 	argv := slices.Concat(b.enter, []string{
 		"setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", gid), "--clear-groups",
-		"env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", env,
+		"env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "TMPDIR=/tmp", env,
 	})
 	cmd := exec.CommandContext(ctx, argv[0], append(argv[1:], args...)...)
 	cmd.Stdin = strings.NewReader(stdin)

@@ -65,7 +65,7 @@ func HoldsOf(open func() (*docker.Engine, error), log *slog.Logger) Holds {
 			}
 		}
 		asked, last = now, images
-		return h, nil
+		return h, ctx.Err() // at whose end the rest was not asked for
 	}
 }
 
@@ -86,13 +86,14 @@ func layersOf(ctx context.Context, e *docker.Engine, i docker.Image) (is layers,
 
 // held is what the host has of images and ports, and what a leader knows of it.
 type held struct {
-	is    link.Holding
-	since time.Time
-	turn  int  // how often it became another
-	said  int  // the turn of the last report
-	heard int  // the turn that the leader has, 0 if none
-	with  bool // the last report had it
-	epoch int64
+	is     link.Holding
+	since  time.Time // of its images
+	turn   int       // how often it became another
+	images int       // the turn since which its images are these
+	said   int       // the turn of the last report
+	heard  int       // the turn that the leader has, 0 if none
+	with   bool      // the last report had it
+	epoch  int64
 }
 
 // Holds has reports say what the host has; without it they do not. It is called before [Host.Run].
@@ -124,11 +125,21 @@ func (h *Host) lookHeld(ctx context.Context) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.held.turn > 0 && (reflect.DeepEqual(now, h.held.is) || slices.Equal(now.Ports, h.held.is.Ports) && time.Since(h.held.since) < imagesEvery) {
-		return // of another image nothing hangs but how well sets are placed
+	h.held.take(now)
+}
+
+// take takes over what the host has now. Images wait: of another one nothing hangs but how well
+// sets are placed.
+func (h *held) take(now link.Holding) {
+	others := !reflect.DeepEqual(now.Images, h.is.Images) && time.Since(h.since) >= imagesEvery
+	if h.turn > 0 && !others && slices.Equal(now.Ports, h.is.Ports) {
+		return
 	}
-	h.held.is, h.held.since = now, time.Now()
-	h.held.turn++
+	h.turn++
+	if others || h.images == 0 {
+		h.is.Images, h.since, h.images = now.Images, time.Now(), h.turn
+	}
+	h.is.Ports = now.Ports
 }
 
 // report is what the next report says, nil if the leader knows it.
@@ -137,7 +148,10 @@ func (h *held) report() *link.Holding {
 		return nil
 	}
 	h.said = h.turn
-	is := h.is // which is replaced as a whole
+	is := h.is // whose parts are replaced as a whole
+	if h.heard >= h.images {
+		is.Images, is.Kept = nil, true
+	}
 	return &is
 }
 

@@ -153,13 +153,20 @@ func TestAnotherImageIsToldInAWhile(t *testing.T) {
 		h, _ := configured(t, t.TempDir())
 		is := link.Holding{}
 		h.Holds(func(context.Context) (link.Holding, error) { return is, nil })
+		const kept = -1
 		look := func(want int, after time.Duration, change func()) {
 			t.Helper()
 			time.Sleep(after)
 			change()
 			h.lookHeld(t.Context())
-			if r := h.Report(t.Context()); (r.Holding != nil) != (want > 0) || want > 0 && len(r.Holding.Images) != want {
-				t.Errorf("it tells %+v, want %d images", r.Holding, want)
+			got := 0
+			if r := h.Report(t.Context()); r.Holding != nil && r.Holding.Kept && r.Holding.Images == nil {
+				got = kept
+			} else if r.Holding != nil {
+				got = len(r.Holding.Images)
+			}
+			if got != want {
+				t.Errorf("it tells %d images, want %d", got, want)
 			}
 			h.Linked("c1", link.Lease{Epoch: 7}, nil)
 		}
@@ -169,7 +176,11 @@ func TestAnotherImageIsToldInAWhile(t *testing.T) {
 		look(0, holdingEvery, func() {})
 		look(3, imagesEvery-2*holdingEvery, image)
 		look(0, holdingEvery, image)
-		look(4, 0, func() { is.Ports = []string{"tcp/1"} })
+		look(kept, 0, func() { is.Ports = []string{"tcp/1"} })
+		look(4, imagesEvery, func() {})
 		look(0, 2*imagesEvery, func() {})
+		look(kept, 0, func() { is.Ports = nil })
+		h.Linked("", link.Lease{}, nil)
+		look(4, 0, func() {})
 	})
 }

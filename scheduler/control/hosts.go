@@ -137,7 +137,8 @@ func (c *Controller) Report(ctx context.Context, r link.Report) (link.Lease, err
 		b.usage, r.Usage = r.Usage, nil
 	}
 	if r.Holding != nil {
-		b.holding, r.Holding = r.Holding, nil
+		b.hold(r.Holding)
+		r.Holding = nil
 		l.fresh[r.Host] = true
 		signal(l.news)
 	}
@@ -147,6 +148,14 @@ func (c *Controller) Report(ctx context.Context, r link.Report) (link.Lease, err
 	}
 	b.report = r
 	return lease, nil
+}
+
+// hold takes what the host has for the next pass.
+func (b *beat) hold(told *link.Holding) {
+	if told.Kept && b.holding != nil {
+		told = &link.Holding{Images: b.holding.Images, Kept: b.holding.Kept, Ports: told.Ports}
+	}
+	b.holding = told
 }
 
 // late says whether a report was overtaken by one that came before.

@@ -50,7 +50,9 @@ func (c *cache) setHolding(host string, told *link.Holding) {
 	if told != nil {
 		c.holdings[host] = c.newHolding(host, told)
 	}
-	if was != nil {
+	if was != nil && told != nil && told.Kept {
+		c.holdings[host].layers, c.holdings[host].images = was.layers, was.images
+	} else if was != nil {
 		c.letGo(host, was)
 	}
 	if h := c.hosts[host]; h != nil {

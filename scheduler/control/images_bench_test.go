@@ -71,3 +71,31 @@ func TestNobodyTellsMoreThanIsTaken(t *testing.T) {
 	}
 	check(link.MostLayers, 10, 2)
 }
+
+// TestImagesThatAreKept: a host that tells of other ports only has the images that it told before,
+// also where nobody looked between the two.
+func TestImagesThatAreKept(t *testing.T) {
+	c := leads(1)
+	full := &link.Holding{Images: []link.Image{{Names: []string{"a:1"}, Layers: []link.Layer{{ID: "l", Bytes: 1}}}}, Ports: []string{"tcp/1"}}
+	kept := func(ports ...string) *link.Holding { return &link.Holding{Kept: true, Ports: ports} }
+	has := func(images, ports int) {
+		t.Helper()
+		h := c.cache.holdings["h0"]
+		if len(h.images) != images || len(h.layers) != 2*images || len(h.ports) != ports || len(c.cache.images) != images || images > 0 && c.cache.images["a:1"].from != "h0" {
+			t.Errorf("%d images, %d layers and %d ports, want %d images and %d ports; known are %v", len(h.images), len(h.layers), len(h.ports), images, ports, c.cache.images)
+		}
+	}
+	c.cache.setHolding("h0", kept("tcp/1"))
+	has(0, 1)
+	c.cache.setHolding("h0", full)
+	has(1, 1)
+	c.cache.setHolding("h0", kept())
+	has(1, 0)
+	c.cache.setHolding("h0", &link.Holding{})
+	has(0, 0)
+	b := &beat{}
+	b.hold(full)
+	b.hold(kept("tcp/1", "tcp/2"))
+	c.cache.setHolding("h0", b.holding)
+	has(1, 2)
+}

@@ -117,7 +117,7 @@ func (c *Client) session(ctx context.Context, endpoint string, h Host) (well boo
 	defer t.CloseIdleConnections()
 	conn := &conn{http: http.Client{Transport: t}, base: base, large: func(bytes int) {
 		c.large.Do(func() {
-			c.Log.WarnContext(ctx, "what the host has of images and ports is not told: the report would be too large", "bytes", bytes)
+			c.Log.WarnContext(ctx, "what the host has of images is not told: the report would be too large", "bytes", bytes)
 		})
 	}}
 	lease, err := conn.report(ctx, h)
@@ -214,7 +214,7 @@ func (c *conn) report(ctx context.Context, h Host) (Lease, error) {
 	data, err := json.Marshal(r)
 	if len(data) > mostHolding && r.Holding != nil { // a host that is not heard is lost for it
 		c.large(len(data))
-		r.Holding = nil
+		r.Holding = &Holding{Ports: r.Holding.Ports[:min(len(r.Holding.Ports), MostPorts)]}
 		data, err = json.Marshal(r)
 	}
 	var lease Lease

@@ -4,6 +4,8 @@ package link
 // after each change, with the report that is due next. The leader keeps it in memory.
 type Holding struct {
 	Images []Image `json:"images,omitzero"` // the largest, at most MostImages
+	// Kept says that its images are as this leader was told them, and are not told here.
+	Kept bool `json:"kept,omitzero"`
 	// Ports are those of the host that containers of others than the cluster's sets have
 	// published, as tcp/80, or as tcp/127.0.0.1:80 at one of its addresses: at most MostPorts.
 	Ports []string `json:"ports,omitzero"`

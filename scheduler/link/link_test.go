@@ -44,7 +44,7 @@ func TestWireFormIsKept(t *testing.T) {
 	})
 	form(t, "holding", Report{
 		Host: "h1", Boot: "b1", Seq: 5, Sent: at, Epoch: 7, Revision: 9, Status: api.HostStatus{Machine: "m1"},
-		Holding: &Holding{[]Image{{[]string{"shop/app:1"}, []Layer{{"sha256:1f", 1 << 20}}}}, []string{"tcp/8080"}},
+		Holding: &Holding{[]Image{{[]string{"shop/app:1"}, []Layer{{"sha256:1f", 1 << 20}}}}, true, []string{"tcp/8080"}},
 	})
 	form(t, "lease", Lease{7, config.Duration{Duration: 8 * time.Second}, config.Duration{Duration: 2 * time.Second}, []string{"https://c1:7443"}})
 }
