@@ -163,7 +163,7 @@ func (s *Supervisor) heal(ctx context.Context, m *setmgr.Manager, name string, d
 	s.mu.Lock()
 	wait := x.delay() - time.Since(x.healed)
 	s.mu.Unlock()
-	if wait > 0 && lost == nil {
+	if wait > 0 && lost == nil && !staged { // what was left for later is no relapse
 		s.state(name, api.Failing, "it was healed, and that did not last: "+causes(p))
 		s.notBefore(name, wait)
 		return
@@ -363,7 +363,9 @@ func (s *Supervisor) later(name string, after time.Duration) {
 // notBefore looks at a set again after a while, whatever happens to it.
 func (s *Supervisor) notBefore(name string, after time.Duration) {
 	s.mu.Lock()
-	s.of(name).hold = time.Now().Add(after)
+	x := s.of(name)
+	x.hold = time.Now().Add(after)
+	x.Next = x.hold
 	s.mu.Unlock()
 	s.later(name, after)
 }

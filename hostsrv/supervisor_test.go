@@ -661,6 +661,31 @@ func TestWhoIsNotReadyIsAskedUntilItIs(t *testing.T) {
 	h.is(t, api.Right, appRuns)
 }
 
+// TestWhoWaitedIsStartedAtOnceAfterFailures: a set that could not be made for a while, as
+// where no registry had its image, is made in stages, and a stage is no relapse.
+func TestWhoWaitedIsStartedAtOnceAfterFailures(t *testing.T) {
+	synctest.Test(t, whoWaitedIsStartedAtOnceAfterFailures)
+}
+
+func whoWaitedIsStartedAtOnceAfterFailures(t *testing.T) {
+	cfg, f := settings(t), newFake()
+	const failures = 8
+	for i := range failures {
+		f.FailAt(i+1, dockertest.Refuse)
+	}
+	h := start(t, f, cfg)
+	h.declare(t, cfg, `{"Index": 0, "Name": "db", "Image": "log:7", "Options": {"Ready": {"Exec": ["test", "-e", "/ok"]}}}, {"Index": 1, "Name": "app", "Image": "app:1"}`)
+	time.Sleep(5 * time.Minute) // it is tried after 1, 2, 4 … 128 s
+	h.is(t, api.Waiting+" app waits for db", appIsThere, "container web.db sha256:log:7 running")
+	if _, _, err := f.Exec(t.Context(), "web.db", []string{"touch", "/ok"}); err != nil {
+		t.Fatal(err)
+	}
+	h.is(t, api.Right, appRuns)
+	if x := h.s.Status().Sets[0]; x.Failures != failures {
+		t.Errorf("it is said as %+v", x)
+	}
+}
+
 // TestAReplacementThatEndedIsSeenAtOnce, though a set with two containers of a member is
 // left alone for a while.
 func TestAReplacementThatEndedIsSeenAtOnce(t *testing.T) {
