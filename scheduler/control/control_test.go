@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -411,4 +412,54 @@ func TestWhoHoldsWhatATenantLacks(t *testing.T) {
 	now.Generation++
 	must(t, r.store.Update(t.Context(), now))
 	r.happened("leaves", "held by another's set")
+}
+
+// TestASetWithAVolumeComesAgainByItsName: one that goes is waited for, so that a service that is
+// scaled down and up has the data of before, and no set of a further name with an empty volume.
+func TestASetWithAVolumeComesAgainByItsName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	for _, name := range []string{"h1", "h2"} {
+		h := r.prepared(name)
+		h.StopAfter = time.Second
+		r.add(h)
+	}
+	r.lead("c1")
+	s := service("db", 2)
+	s.Spec.Set.Volume = &spec.Volume{Size: 1 << 30, Path: "/data"}
+	s.Spec.Placement.Spread = []api.Spread{{Level: api.LevelHost, MaxSkew: 1}}
+	r.create(s)
+	r.ready("db")
+	scale := func(to int) { r.edit("db", func(s *api.Service) { s.Spec.Replicas = to }) }
+	going := func() (n int) {
+		for _, s := range r.sets() {
+			if !s.Deleted.IsZero() {
+				n++
+			}
+		}
+		return n
+	}
+	names := func(want ...string) {
+		t.Helper()
+		r.ready("db")
+		r.settled()
+		var got []string
+		for _, s := range r.sets() {
+			if s.Deleted.IsZero() {
+				got = append(got, s.Name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the sets are %v, want %v", got, want)
+		}
+	}
+	scale(0)
+	testx.Eventually(t, patience, func() error {
+		if n := going(); n != 2 {
+			return fmt.Errorf("%d sets go", n)
+		}
+		return nil
+	})
+	scale(2)
+	names("db-1", "db-2")
 }

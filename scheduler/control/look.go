@@ -17,13 +17,14 @@ func id(name string) place.SetID { return place.SetID(name) }
 type look struct {
 	*leader
 	*draft
-	of     *service
-	was    *api.Service // as it is stored
-	sets   []*member    // that are not asked to go, by slot
-	all    map[int]bool
-	target version
-	budget int      // how many more sets may become unavailable
-	why    []string // it does not get on
+	of      *service
+	was     *api.Service // as it is stored
+	sets    []*member    // that are not asked to go, by slot
+	all     map[int]bool
+	parting map[int]bool // slots of sets that their hosts are taking away right now
+	target  version
+	budget  int      // how many more sets may become unavailable
+	why     []string // it does not get on
 }
 
 // version is a template with its hash.
@@ -34,7 +35,7 @@ type version struct {
 
 // look drafts what a service is to be.
 func (l *leader) look(d *draft, of *service) {
-	k := &look{leader: l, draft: d, of: of, was: of.Service, all: map[int]bool{}}
+	k := &look{leader: l, draft: d, of: of, was: of.Service, all: map[int]bool{}, parting: map[int]bool{}}
 	delete(l.waiting, of.name)
 	delete(l.late, of.name)
 	for _, s := range named(of.sets) {
@@ -65,13 +66,17 @@ func (k *look) take(m *member) {
 	switch {
 	case m.gone:
 		delete(k.unready, m.UID)
+		k.parting[m.Spec.Slot] = true
 		return
 	case stops(m.SetInstance) && k.silent(m):
 		k.leaves(m)
 	}
 	if m.Deleted.IsZero() {
 		k.sets = append(k.sets, m)
+		return
 	}
+	h := k.host(m.Spec.Host)
+	k.parting[m.Spec.Slot] = h == nil || h.Status.Health != api.Lost
 }
 
 // silent says whether a set that stops need not be waited for.
@@ -124,15 +129,22 @@ func (k *look) say(what, cause, text string) {
 	k.note(k.of.name, note{on: k.on(), what: what, cause: cause, text: text})
 }
 
-// scaleUp makes the sets that are missing.
+// scaleUp makes the sets that are missing. Where each has a volume, one that still goes is waited
+// for, and not passed over: the next of its name has what is in its volume.
 func (k *look) scaleUp(want int) {
 	slot := 1
 	for n := len(k.sets); n < want; n++ {
-		for k.all[slot] {
+		v := k.fresh(want)
+		waits := v.Set.Volume != nil && v.Set.Volume.Name == ""
+		for k.all[slot] && !(waits && k.parting[slot]) {
 			slot++
 		}
+		if k.all[slot] {
+			k.why = append(k.why, k.of.Named(slot).Name+" is made again, with its volume, when the one before is gone")
+			slot++
+			continue
+		}
 		k.all[slot] = true
-		v := k.fresh(want)
 		i := &api.SetInstance{Spec: api.SetSpec{Service: k.of.name, Slot: slot, ServiceGeneration: v.Generation, Set: v.Set}}
 		set := k.of.Named(slot)
 		i.Name = set.Name
