@@ -199,6 +199,8 @@ func TestWhatCannotBeMeantNamesTheField(t *testing.T) {
 		{"negative", `"replicas": 3`, `"replicas": -1`, `spec.replicas: -1 cannot be`},
 		{"set-unknown", `"CPU": 4`, `"CPUs": 4`, `/CPUs`},
 		{"set-flaw", `"Image": "shop/app:41"`, `"Image": "shop/APP:41"`, `spec.set/Containers/0/Image: `},
+		{"source", `"Options": {`, `"Options": {"Files": [{"Path": "/k", "Source": "app.key"}], `, `spec.set/Containers/0/Options/Files/0: /k has a Source`},
+		{"env-file", `"Options": {`, `"Options": {"EnvFiles": ["app.env"], `, `spec.set/Containers/0/Options/EnvFiles: files of this machine`},
 		{"set-named", `"CPU": 4`, `"Name": "x", "CPU": 4`, `spec.set/Name: each replica is named web-SLOT`},
 		{"address", `"Name": "prod"`, `"Name": "prod", "IP": "10.9.0.21"`, `spec.set/Network/IP: 10.9.0.21 cannot be that of 3 replicas`},
 		{"volume", `"Size": "20g"`, `"Name": "v", "Size": "20g"`, `spec.set/Volume/Name: v cannot be that of 3 replicas`},

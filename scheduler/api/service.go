@@ -238,6 +238,7 @@ func (f *flaws) template(s *Service) {
 	}
 	set.Name = "name-of-a-replica" // that of the service is looked at as such
 	f.under("spec.set", set.Check())
+	f.sources(&set)
 	if s.Spec.Replicas <= 1 {
 		return
 	}
@@ -257,6 +258,21 @@ func (f *flaws) template(s *Service) {
 	}
 	if set.Volume != nil {
 		once("/Volume/Name", set.Volume.Name)
+	}
+}
+
+// sources complains of what a set would read from a folder of its file, which no host has.
+func (f *flaws) sources(set *spec.Set) {
+	for i, c := range set.Containers {
+		at := fmt.Sprintf("spec.set/Containers/%d/Options", i)
+		if len(c.Options.EnvFiles) > 0 {
+			f.add(at+"/EnvFiles", "files of this machine are not on the hosts of a cluster: say Env")
+		}
+		for j, file := range c.Options.Files {
+			if file.Source != "" || file.Digest != "" {
+				f.add(fmt.Sprintf("%s/Files/%d", at, j), "%s has a Source or Digest, and files of this machine are not on the hosts of a cluster: say Text", file.Path)
+			}
+		}
 	}
 }
 

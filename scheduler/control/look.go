@@ -136,7 +136,7 @@ func (k *look) scaleUp(want int) {
 	for n := len(k.sets); n < want; n++ {
 		v := k.fresh(want)
 		waits := v.Set.Volume != nil && v.Set.Volume.Name == ""
-		for k.all[slot] && !(waits && k.parting[slot]) {
+		for k.all[slot] && (!waits || !k.parting[slot]) {
 			slot++
 		}
 		if k.all[slot] {
