@@ -17,6 +17,9 @@ func (s *Server) mayDeclare(ctx context.Context, r api.Resource) error {
 	if !is {
 		return nil
 	}
+	if _, err := state.Get[api.Network](ctx, s.cfg.Store, n.Name); err == nil {
+		return nil // it is there already, and what its sets have is the cluster's
+	}
 	all, err := state.All[api.SetInstance](ctx, s.cfg.Store, state.Page{})
 	if err != nil {
 		return err
