@@ -327,15 +327,8 @@ func (w *world) fill(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	stuck := func(context.Context) (bool, error) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.placed == w.Sets, nil
-	}
-	if err := w.until(ctx, 20*time.Minute, "all sets are placed", stuck); err != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return fmt.Errorf("%d of %d sets are placed: %w", w.placed, w.Sets, err)
+	if err := w.until(ctx, 20*time.Minute, "all sets are placed", w.allPlaced()); err != nil {
+		return err
 	}
 	took, cpu := time.Since(began), processor()-cpu
 	w.say("%d sets of %d services are placed in %.1f s: %.0f sets/s, %.0f for each second of processor",
@@ -349,6 +342,36 @@ func (w *world) fill(ctx context.Context) error {
 	w.say("all are ready, as their hosts told, after %.1f s", time.Since(began).Seconds())
 	w.say("meanwhile %s", w.lagged())
 	return nil
+}
+
+// stalls is how long no set finds a place before none will.
+const stalls = 20 * time.Second
+
+// allPlaced says whether all sets have their places; an error says why no more get one.
+func (w *world) allPlaced() func(context.Context) (bool, error) {
+	placed, last := 0, time.Now()
+	return func(ctx context.Context) (bool, error) {
+		w.mu.Lock()
+		is := w.placed
+		w.mu.Unlock()
+		if is != placed {
+			placed, last = is, time.Now()
+		}
+		if is == w.Sets || time.Since(last) < stalls {
+			return is == w.Sets, nil
+		}
+		l, err := state.All[api.Service](ctx, w.store, state.Page{})
+		if err != nil {
+			return false, err
+		}
+		why := ""
+		for _, s := range l.Items {
+			if s.Status.Placed < s.Spec.Replicas && why == "" {
+				why = ": " + s.Name + ": " + s.Status.Reason
+			}
+		}
+		return false, fault.Exhausted("%d of %d sets are placed, and no more for %s: take more hosts, or give a smaller part of them%s", is, w.Sets, stalls, why)
+	}
 }
 
 func (w *world) allReady(context.Context) (bool, error) {

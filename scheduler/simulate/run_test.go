@@ -48,3 +48,15 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 }
+
+// TestASimulationThatDoesNotFitEnds, and says why.
+func TestASimulationThatDoesNotFitEnds(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes half a minute")
+	}
+	err := simulate.Run(t.Context(), simulate.Config{Hosts: 10, Sets: 40, Fill: 1, Seed: 1, Dir: t.TempDir(), Log: testx.Logger(t)}, &strings.Builder{})
+	if !errdefs.IsResourceExhausted(err) || !regexp.MustCompile(`^\d+ of 40 sets are placed, and no more for 20s: .*: app\d+: .*0 of 10 hosts fit: `).MatchString(err.Error()) {
+		t.Errorf("it ends with %v", err)
+	}
+}
