@@ -58,7 +58,7 @@ func (c *cluster) rolloutStatus() *cobra.Command {
 			if err := write(cmd.OutOrStdout(), s); err != nil {
 				return err
 			}
-			if ok, _ := s.AsWished(); !ok {
+			if ok, _ := s.AsWished(); !ok || s.Held() {
 				return errBadNews
 			}
 			return nil
@@ -68,7 +68,10 @@ func (c *cluster) rolloutStatus() *cobra.Command {
 }
 
 func printRollout(w io.Writer, s *api.Service) error {
-	_, why := s.AsWished()
+	ok, why := s.AsWished()
+	if ok && s.Held() {
+		why = paused(s)
+	}
 	_, err := fmt.Fprintf(w, "%s: %s, generation %d, %d of %d sets updated, %d ready\n", s.Name, serviceState(s), s.Generation, s.Status.Updated, s.Spec.Replicas, s.Status.Ready)
 	if err == nil && why != "" {
 		_, err = fmt.Fprintf(w, "  %s\n", why)

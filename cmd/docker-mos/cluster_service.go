@@ -193,10 +193,10 @@ func serviceState(s *api.Service) string {
 		return "leaving"
 	case s.Status.Failed != "":
 		return "failed"
+	case s.Held(), !ok && s.Spec.Update.Paused:
+		return "paused"
 	case ok:
 		return "ready"
-	case s.Spec.Update.Paused:
-		return "paused"
 	case s.Status.Updated < s.Status.Replicas:
 		return "updating"
 	}

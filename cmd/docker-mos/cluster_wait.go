@@ -49,7 +49,9 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 			return err
 		}
 		var ok bool
-		if ok, why = now.AsWished(); ok {
+		if ok, why = now.AsWished(); ok && now.Held() && !w.counts {
+			return failure(errdefs.ErrFailedPrecondition, "%s", paused(now))
+		} else if ok {
 			return nil
 		}
 		if now.TakenBack() {
@@ -63,6 +65,11 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 		say.text(s.Name, why)
 	}
 	return nil
+}
+
+// paused says what goes on with an update that is held.
+func paused(s *api.Service) string {
+	return fmt.Sprintf("service %s is paused: docker set service rollout resume %s goes on with the sets that are not updated", s.Name, s.Name)
 }
 
 // lastWord is what a set of a service that is not ready says of why, "" where none does: it knows

@@ -186,6 +186,12 @@ func (s *Service) AsWished() (bool, string) {
 	return false, why
 }
 
+// Held says that an update is paused before all sets are of the template that is wished: more
+// become so when it is resumed.
+func (s *Service) Held() bool {
+	return s.Spec.Update.Paused && s.Status.Failed == "" && s.Status.Updated < s.Spec.Replicas-s.Spec.Update.Partition
+}
+
 // TakenBack says that the template that is wished did not get ready, and that the sets go back to
 // the one before: it becomes as wished by another change only.
 func (s *Service) TakenBack() bool {
