@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -166,7 +167,7 @@ func (c *cluster) serviceLs() *cobra.Command {
 			{name: "State", header: "STATE", value: serviceState},
 			{name: "Ready", header: "READY", value: func(s row) string { return fmt.Sprintf("%d/%d", s.Status.Ready, s.Spec.Replicas) }},
 			{name: "Updated", header: "UPDATED", value: func(s row) string { return fmt.Sprintf("%d/%d", s.Status.Updated, s.Spec.Replicas) }},
-			{name: "Images", header: "IMAGES", value: func(s row) string { return images(s.Spec.Set.Set) }},
+			{name: "Images", header: "IMAGES", value: func(s row) string { return images(goal(s).Set) }},
 			{name: "Created", header: "CREATED", value: func(s row) string { return ago(s.Created) }},
 			{name: "Reason", header: "REASON", extra: true, value: func(s row) string { return dash(s.Status.Reason) }},
 			{name: "Generation", header: "GENERATION", extra: true, value: func(s row) string { return strconv.FormatInt(s.Generation, 10) }},
@@ -201,6 +202,14 @@ func serviceState(s *api.Service) string {
 		return "updating"
 	}
 	return "waiting"
+}
+
+// goal is the template that the sets of a service are of, or become.
+func goal(s *api.Service) api.Template {
+	if s.Status.Stable != nil && s.TakenBack() {
+		return s.Status.Stable.Set
+	}
+	return s.Spec.Set
 }
 
 func images(set spec.Set) string {
@@ -431,9 +440,18 @@ func (c *cluster) serviceUpdate() *cobra.Command {
 			if dry {
 				return forecastUpdate(ctx, cmd.OutOrStdout(), cl, args[0], change)
 			}
-			s, err := changeService(ctx, cl, args[0], change)
+			onFailed := false
+			s, err := changeService(ctx, cl, args[0], func(s *api.Service) error {
+				was := *s
+				err := change(s)
+				onFailed = err == nil && len(args) > 1 && u.file == "" && buildsOnFailed(&was, s, args[1:])
+				return err
+			})
 			if err != nil {
 				return err
+			}
+			if onFailed {
+				remarkBy(cmd.ErrOrStderr(), "set", "the template of service %s that did not get ready is what this builds on: docker set service rollout undo %s takes all of it back", s.Name, s.Name)
 			}
 			if err := u.wait.done(ctx, cmd, cl, s); err != nil {
 				return err
@@ -495,13 +513,8 @@ func (u *serviceUpdate) change(cmd *cobra.Command, args []string) (func(*api.Ser
 		case like != nil:
 			s.Spec, s.Labels = like.Spec, like.Labels
 		}
-		for _, arg := range args[1:] {
-			container, image, _ := strings.Cut(arg, "=")
-			at := slices.IndexFunc(s.Spec.Set.Containers, func(c spec.Container) bool { return c.Name == container })
-			if at < 0 {
-				return failure(errdefs.ErrNotFound, "service %s has no container %s", s.Name, container)
-			}
-			s.Spec.Set.Containers[at].Image = image
+		if err := setImages(s.Name, &s.Spec.Set, args[1:]); err != nil {
+			return err
 		}
 		if changed("replicas") {
 			s.Spec.Replicas = u.replicas
@@ -514,6 +527,38 @@ func (u *serviceUpdate) change(cmd *cobra.Command, args []string) (func(*api.Ser
 		}
 		return nil
 	}, nil
+}
+
+// setImages gives containers of a service's template the images of CONTAINER=IMAGE.
+func setImages(service string, t *api.Template, args []string) error {
+	t.Containers = slices.Clone(t.Containers)
+	for _, arg := range args {
+		container, image, _ := strings.Cut(arg, "=")
+		at := slices.IndexFunc(t.Containers, func(c spec.Container) bool { return c.Name == container })
+		if at < 0 {
+			return failure(errdefs.ErrNotFound, "service %s has no container %s", service, container)
+		}
+		t.Containers[at].Image = image
+	}
+	return nil
+}
+
+// buildsOnFailed says whether new images leave something in the template that was of one that did
+// not get ready, and is not of that which runs.
+func buildsOnFailed(was, is *api.Service, args []string) bool {
+	if !was.TakenBack() || was.Status.Stable == nil {
+		return false
+	}
+	of := was.Status.Stable.Set
+	if setImages(was.Name, &of, args) != nil {
+		return true
+	}
+	runs, err := spec.Marshal(&of.Set)
+	if err != nil {
+		return true
+	}
+	wished, err := spec.Marshal(&is.Spec.Set.Set)
+	return err != nil || !bytes.Equal(runs, wished)
 }
 
 func (c *cluster) serviceRm() *cobra.Command {

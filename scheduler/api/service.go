@@ -173,6 +173,11 @@ func (s *Service) AsWished() (bool, string) {
 		return false, "the controllers have not seen it yet"
 	case st.Failed != "":
 		why = "the update was taken back"
+		if st.Stable != nil && st.Updated == 0 {
+			why += fmt.Sprintf(", and all sets are as of generation %d", st.Stable.Generation)
+		} else if st.Stable != nil {
+			why += fmt.Sprintf(" to generation %d, and %d of %d sets are not back yet", st.Stable.Generation, st.Updated, st.Replicas)
+		}
 	case st.Replicas != s.Spec.Replicas || st.Ready < s.Spec.Replicas:
 		why = fmt.Sprintf("%d of %d sets are ready", st.Ready, s.Spec.Replicas)
 	case !up.Paused && st.Updated < s.Spec.Replicas-up.Partition:

@@ -436,7 +436,7 @@ func (k *look) tell(want int) {
 		if k.available(m) {
 			is.Ready++
 		}
-		if m.hash == k.target.hash {
+		if m.hash == k.of.hash {
 			is.Updated++
 		}
 	}
