@@ -3,9 +3,12 @@ package server
 import (
 	"context"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/mosdocker/mosdocker/internal/fault"
 	"github.com/mosdocker/mosdocker/scheduler/api"
 	"github.com/mosdocker/mosdocker/scheduler/client"
+	"github.com/mosdocker/mosdocker/scheduler/state"
 )
 
 // wishOperation takes over all of a new operation, and of one that is stored only whether it
@@ -16,6 +19,24 @@ func wishOperation(to, from *api.Operation) {
 		return
 	}
 	to.Spec.Cancel = from.Spec.Cancel
+}
+
+// mayCancel refuses to change the drain of a host that is removed: it ends with the host only.
+func (s *Server) mayCancel(ctx context.Context, r api.Resource) error {
+	o, is := r.(*api.Operation)
+	if !is || o.Spec.Verb != api.Drain || o.Status.Outcome != "" {
+		return nil
+	}
+	h, err := state.Get[api.Host](ctx, s.cfg.Store, o.Spec.On.Name)
+	switch {
+	case errdefs.IsNotFound(err):
+		return nil
+	case err != nil:
+		return err
+	case h.Deleted.IsZero():
+		return nil
+	}
+	return fault.Conflict("operation %s cannot be canceled: host %s is being removed, which is not taken back, and is emptied for that", o.Name, h.Name)
 }
 
 // planned gives a new operation its moves, and the name of who asks. Only a rebalance is made

@@ -45,6 +45,19 @@ func TestOperationsOfUsers(t *testing.T) {
 	if !got.Spec.Cancel || got.Spec.Most != 0 || len(got.Status.Moves) != 1 {
 		t.Errorf("it is changed to %+v", got)
 	}
+	h := &api.Host{Meta: api.Meta{Name: "h1"}}
+	must(t, r.store.Create(t.Context(), h))
+	must(t, r.store.Create(t.Context(), &api.Operation{Meta: api.Meta{Name: "drain.h1.2"}, Spec: api.OperationSpec{Verb: api.Drain, On: api.Reference{Kind: api.Hosts, Name: "h1"}}}))
+	_, err = client.Delete[api.Host](t.Context(), r.Client, h.Name)
+	must(t, err)
+	_, err = client.Patch[api.Operation](t.Context(), r.Client, "drain.h1.2", map[string]any{"spec": map[string]any{"cancel": true}}, client.Change{})
+	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "cannot be canceled: host h1 is being removed") {
+		t.Errorf("the drain of a host that is removed is canceled: %v", err)
+	}
+	_, err = client.Patch[api.Host](t.Context(), r.Client, h.Name, map[string]any{"spec": map[string]any{"availability": nil}}, client.Change{})
+	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "its removal is not taken back; when it is out, mosd there joins it anew") {
+		t.Errorf("a host that is removed is activated: %v", err)
+	}
 	if _, err := client.Delete[api.Operation](t.Context(), r.Client, o.Name); err == nil {
 		t.Error("an operation was deleted by a user")
 	}

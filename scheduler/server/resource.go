@@ -408,7 +408,14 @@ func changed[T any, R resource[T]](ctx context.Context, s *Server, in *changeInp
 	}
 	r, err := edit(ctx, s, in.Name, in.IfMatch, func(r R) error {
 		if !r.Head().Deleted.IsZero() {
-			return fault.Conflict("%s %s is being removed and cannot be changed", strings.TrimSuffix(string(r.Kind()), "s"), in.Name)
+			text := ""
+			if r.Kind() == api.Hosts {
+				text = ": its removal is not taken back; when it is out, mosd there joins it anew"
+			}
+			return fault.Conflict("%s %s is being removed and cannot be changed%s", strings.TrimSuffix(string(r.Kind()), "s"), in.Name, text)
+		}
+		if err := s.mayCancel(ctx, r); err != nil {
+			return err
 		}
 		return f(r)
 	})
