@@ -133,10 +133,13 @@ func TestTheLastWordOfASet(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	cl := answering(t, map[string]any{"/v1/sets": api.Page[api.SetInstance]{Items: sets}})
-	if got, want := lastWord(ended, cl, "web"), "; web-2: pull shop/none:1: not found"; got != want {
+	if got, want := lastWord(ended, cl, "web", "0 of 1 sets are ready"), "; web-2: pull shop/none:1: not found"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := lastWord(ended, answering(t, nil), "web"); got != "" {
+	if got := lastWord(ended, cl, "web", "web-2 does not get ready: pull shop/none:1: not found"); got != "" {
+		t.Errorf("said twice: %q", got)
+	}
+	if got := lastWord(ended, answering(t, nil), "web", ""); got != "" {
 		t.Errorf("of one that does not answer: %q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -39,11 +40,15 @@ func (w *waiting) done(ctx context.Context, cmd *cobra.Command, c *client.Client
 	defer cancel()
 	say := newProgress(cmd)
 	defer say.end()
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	work.Go(func() { tellFailed(ctx, cmd, c, s.Name) })
 	why := ""
 	for now, err := range follow(ctx, c, s) {
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return hinted(failure(w.over(ctx), "service %s is not as wished %s: %s%s", s.Name, w.until(ctx), why, lastWord(ctx, c, s.Name)),
+			return hinted(failure(w.over(ctx), "service %s is not as wished %s: %s%s", s.Name, w.until(ctx), why, lastWord(ctx, c, s.Name, why)),
 				"the scheduler goes on: docker set service ps "+s.Name+" and docker set explain "+s.Name+" say how far it is")
 		case err != nil:
 			return err
@@ -73,8 +78,8 @@ func paused(s *api.Service) string {
 }
 
 // lastWord is what a set of a service that is not ready says of why, "" where none does: it knows
-// more than the service, which tells of failures that last.
-func lastWord(ctx context.Context, c *client.Client, service string) string {
+// more than the service, which tells of failures that last. What was said is not said again.
+func lastWord(ctx context.Context, c *client.Client, service, said string) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second) // the caller's time is over
 	defer cancel()
 	page, err := client.List[api.SetInstance](ctx, c, client.Filter{Service: service})
@@ -82,11 +87,33 @@ func lastWord(ctx context.Context, c *client.Client, service string) string {
 		return "" // that it took too long is the news
 	}
 	for _, s := range page.Items {
-		if s.Status.Message != "" && s.Status.Phase != api.Ready {
+		if s.Status.Message != "" && s.Status.Phase != api.Ready && !strings.Contains(said, s.Status.Message) {
 			return "; " + s.Name + ": " + s.Status.Message
 		}
 	}
 	return ""
+}
+
+// tellFailed says once of each set of a service that fails why, until ctx ends: who waits may want
+// to mend it before the service gives up.
+func tellFailed(ctx context.Context, cmd *cobra.Command, c *client.Client, service string) {
+	said := map[string]bool{}
+	for {
+		pause(ctx, 2*time.Second)
+		if ctx.Err() != nil {
+			return
+		}
+		page, err := client.List[api.SetInstance](ctx, c, client.Filter{Service: service})
+		if err != nil {
+			continue // the wait itself says so
+		}
+		for _, s := range page.Items {
+			if text := s.Status.Message; s.Status.Phase == api.Failed && text != "" && !said[text] { // others of the service fail likewise
+				said[text] = true
+				remarkBy(cmd.ErrOrStderr(), "set", "%s fails: %s", s.Name, text)
+			}
+		}
+	}
 }
 
 // over is the class of what ends a wait: its time, or a signal.
