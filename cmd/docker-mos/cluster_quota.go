@@ -45,6 +45,9 @@ func (c *cluster) quotaSet() *cobra.Command {
 			spec["sets"] = sets
 		}
 		if f.Changed("cpus") {
+			if cpus < 0 || math.IsNaN(cpus) || math.IsInf(cpus, 0) {
+				return usage("--cpus: %v is no number of cores, 0 for no bound", cpus)
+			}
 			spec["cpu"] = int64(math.Round(cpus * 1000))
 		}
 		if f.Changed("priority") {

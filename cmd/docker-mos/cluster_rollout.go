@@ -146,6 +146,11 @@ func (c *cluster) serviceEvents() *cobra.Command {
 			slices.SortStableFunc(page.Items, func(a, b *api.Event) int {
 				return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 			})
+			if len(args) > 0 && !slices.ContainsFunc(page.Items, wanted) { // else it may be removed
+				if _, err := client.Get[api.Service](ctx, cl, args[0]); err != nil {
+					return err
+				}
+			}
 			for _, e := range page.Items {
 				if wanted(e) {
 					if err := write(cmd.OutOrStdout(), e); err != nil {

@@ -495,6 +495,9 @@ func (u *serviceUpdate) change(cmd *cobra.Command, args []string) (func(*api.Ser
 	}
 	var like *api.Service
 	var ofSet bool
+	if changed("max-unavailable") && u.most < 1 {
+		return nil, usage("--max-unavailable: %d sets at one time would never be changed: say 1 or more", u.most)
+	}
 	if u.file != "" {
 		var err error
 		if like, ofSet, err = readService(cmd, u.file); err != nil {

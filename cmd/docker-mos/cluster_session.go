@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +40,9 @@ func (c *cluster) serviceLogs() *cobra.Command {
 	f.StringVar(&in.Until, "until", "", "What was written until then")
 	f.BoolVarP(&in.Timestamps, "timestamps", "t", false, "With times")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if n, err := strconv.Atoi(in.Tail); in.Tail != "all" && (err != nil || n < 0) {
+			return usage("--tail takes a number of lines, or all, not %q", in.Tail)
+		}
 		return c.ask(cmd, func(ctx context.Context, cl *client.Client) error {
 			if in.Follow && in.Until == "" {
 				f := &follower{cmd: cmd, cl: cl, in: in, of: args[0], only: args[1:]}
@@ -59,6 +63,9 @@ func (c *cluster) serviceLogs() *cobra.Command {
 }
 
 func nothingOf(service string, containers []string) error {
+	if len(containers) == 0 {
+		return failure(errdefs.ErrNotFound, "%s has no container on any host: docker set explain says why", service)
+	}
 	return failure(errdefs.ErrNotFound, "%s has no container %s on any host", service, strings.Join(containers, ", "))
 }
 
@@ -158,6 +165,9 @@ func takeContainer(s *api.SetInstance, args []string) (name string, rest []strin
 	if len(names) == 1 {
 		return names[0], args, nil
 	}
+	if len(args) > 0 {
+		return "", nil, usage("set %s has no container %s: it has %s", s.Name, args[0], strings.Join(names, ", "))
+	}
 	return "", nil, usage("name a container of set %s: %s", s.Name, strings.Join(names, ", "))
 }
 
@@ -210,6 +220,9 @@ func (c *cluster) serviceExec() *cobra.Command {
 // converse has a session of which one container is the other end.
 func converse(ctx context.Context, cmd *cobra.Command, cl *client.Client, args []string, in session.Request) (code int, err error) {
 	set, err := client.Get[api.SetInstance](ctx, cl, args[0])
+	if errdefs.IsNotFound(err) {
+		return 0, cmp.Or(isService(ctx, cl, args[0]), err)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -247,6 +260,23 @@ func converse(ctx context.Context, cmd *cobra.Command, cl *client.Client, args [
 		}()
 	}
 	return conn.Copy(cmd.OutOrStdout(), cmd.ErrOrStderr())
+}
+
+// isService is an error that names the sets of a service which was taken for one; nil if there is
+// none of the name.
+func isService(ctx context.Context, cl *client.Client, name string) error {
+	if _, err := client.Get[api.Service](ctx, cl, name); err != nil {
+		return nil //nolint:nilerr // that there is no such set is told
+	}
+	page, err := client.List[api.SetInstance](ctx, cl, client.Filter{Service: name})
+	if err != nil || len(page.Items) == 0 {
+		return usage("%s is a service, and has no set yet", name)
+	}
+	var names []string
+	for _, s := range page.Items {
+		names = append(names, s.Name)
+	}
+	return usage("%s is a service: name one of its sets, %s", name, strings.Join(names, ", "))
 }
 
 // sizeOf is that of a terminal, 0 if it is none.

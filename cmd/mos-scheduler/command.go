@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -378,14 +380,14 @@ func tokens(ctx context.Context, c *client.Client, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	_, _ = fmt.Fprintln(w, "NAME\tROLE\tTENANT\tUNTIL") // Flush tells of errors
 	for _, t := range page.Items {
 		until := "for ever"
 		if !t.Spec.Expires.IsZero() {
-			until = "until " + t.Spec.Expires.Format("2006-01-02T15:04:05Z")
+			until = t.Spec.Expires.Format("2006-01-02T15:04:05Z")
 		}
-		if _, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", t.Name, t.Spec.Role, t.Spec.Tenant, until); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.Name, t.Spec.Role, cmp.Or(t.Spec.Tenant, "-"), until) // as above
 	}
-	return nil
+	return w.Flush()
 }

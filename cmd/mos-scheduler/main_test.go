@@ -395,6 +395,9 @@ func TestOthersComeByTLS(t *testing.T) {
 	secret, err := command(t, "token", "create", "ci", "-role", "read-only", "-socket", p.socket)
 	must(t, err)
 	must(t, reach(client.Options{CAFile: file("ca.pem"), Token: strings.TrimSpace(secret)}))
+	if got, err := command(t, "token", "ls", "-socket", p.socket); err != nil || got != "NAME   ROLE        TENANT   UNTIL\nci     read-only   -        for ever\n" {
+		t.Errorf("the tokens are listed as %q, %v", got, err)
+	}
 	if err := reach(client.Options{CAFile: file("ca.pem")}); !errdefs.IsUnauthorized(err) {
 		t.Errorf("nobody: %v", err)
 	}

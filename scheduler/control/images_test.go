@@ -89,7 +89,7 @@ func TestPortsThatOthersHold(t *testing.T) {
 	web := service("web", 1)
 	web.Spec.Set.Ports = []string{"8080:80"}
 	r.create(web)
-	if e := r.happened("waits", "port rejects 1"); !strings.Contains(e.Spec.Text, "0 of 1 hosts fit") {
+	if e := r.happened("waits", "port rejects 1 (as h1: 8080/tcp)"); !strings.Contains(e.Spec.Text, "0 of 1 hosts fit") {
 		t.Errorf("it says %q", e.Spec.Text)
 	}
 	e, err := r.controllers[0].Explain(t.Context(), web, "h1", nil)

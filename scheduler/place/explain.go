@@ -137,7 +137,16 @@ func (c *Cluster) note(a *Ask, f Filter, as *host, alone int, most [resources]in
 		}
 		return Show(r, a.Amounts[r]) + " needed"
 	}
-	if f == FilterPort || f == FilterVolume || f == FilterAddress {
+	if f == FilterPort {
+		var ports []string
+		for _, p := range a.Ports {
+			if _, held := as.ports[p.anywhere()]; held || as.hasPort(p) {
+				ports = append(ports, p.String())
+			}
+		}
+		return fmt.Sprintf("as %s: %s", as.ID, strings.Join(ports, ", "))
+	}
+	if f == FilterVolume || f == FilterAddress {
 		return "" // who holds it may be another tenant's
 	}
 	return fmt.Sprintf("as %s: %s", as.ID, c.say(a, as, f, nil))

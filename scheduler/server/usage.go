@@ -32,6 +32,11 @@ func (s *Server) usage() {
 		if q.Limit == 0 {
 			q.Limit = usualLimit
 		}
+		if in.Of == api.OnlyHosts {
+			if err := c.may(look, api.Hosts, ""); err != nil {
+				return nil, err
+			}
+		}
 		if c.Role == api.Tenant {
 			q.Tenant = c.Tenant
 		}

@@ -72,6 +72,9 @@ func TestWhoSeesWhatIsUsed(t *testing.T) {
 			}
 		}
 	}
+	if _, err := who["tenant"].Usage(t.Context(), api.MeasuredQuery{Of: api.OnlyHosts}); !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), "may not look at hosts") {
+		t.Errorf("a tenant asks for hosts: %v", err)
+	}
 	if got := two.raw(t, http.MethodGet, "/v1/usage", ""); got.status != http.StatusOK || !strings.Contains(got.text, "Limit:500") {
 		t.Errorf("without a limit: %+v", got)
 	}
