@@ -453,6 +453,7 @@ func (c *cluster) serviceUpdate() *cobra.Command {
 			if onFailed {
 				remarkBy(cmd.ErrOrStderr(), "set", "the template of service %s that did not get ready is what this builds on: docker set service rollout undo %s takes all of it back", s.Name, s.Name)
 			}
+			u.wait.counts = f.Changed("replicas") && len(args) == 1 && u.file == "" && !f.Changed("partition") && !f.Changed("max-unavailable")
 			if err := u.wait.done(ctx, cmd, cl, s); err != nil {
 				return err
 			}
