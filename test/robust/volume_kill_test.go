@@ -181,7 +181,7 @@ func (b *siege) write(volume, file string, have files) {
 			_, stays = b.h.Docker("rm", "-f", container)
 		}
 		again = true
-		out, err := b.h.Docker("run", "--rm", "--name", container, "-v", volume+":/data", rig.Image, "sh", "-c", script)
+		out, err := b.h.Docker("run", "--rm", "--name", container, "--mount", mountOf(volume, "/data"), rig.Image, "sh", "-c", script)
 		switch {
 		case err == nil:
 			have[file] = strings.Fields(out)[0]
@@ -197,6 +197,12 @@ func (b *siege) write(volume, file string, have files) {
 	if err != nil {
 		b.tell(fmt.Sprintf("volume %s is not mounted and written: %v", volume, err))
 	}
+}
+
+// mountOf names the driver: of a name that it has not heard of yet, as after a restore, Docker makes
+// a volume of its own while mos-lvm does not answer.
+func mountOf(volume, at string) string {
+	return "type=volume,src=" + volume + ",dst=" + at + ",volume-driver=" + lab.Lvm
 }
 
 // final is an error that no repetition mends.
@@ -357,7 +363,7 @@ func (b *siege) whole() {
 	var script strings.Builder
 	for _, v := range vs {
 		there[v.Name] = true
-		mounts = append(mounts, "-v", v.Name+":/v/"+v.Name)
+		mounts = append(mounts, "--mount", mountOf(v.Name, "/v/"+v.Name))
 		script.WriteString(check("/v/"+v.Name, b.synced[v.Name]) + "echo x >/v/" + v.Name + "/new || exit 8; ")
 	}
 	for name := range b.synced {
