@@ -48,6 +48,16 @@ func TestVolumeComesBackFromTheBin(t *testing.T) {
 		h.Create("notes", "size=16m")
 		h.MosRefused("--as", "volume", "trash", "restore", "notes")
 		h.Mos("volume", "trash", "restore", "--as", "kept", "notes")
+		h.D("volume", "create", "-d", lab.Lvm, "kept") // else Docker makes one of its own while mos-lvm is away
+		if err := h.Kill9(lab.Lvm); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := h.Docker("run", "--rm", "-v", "kept:/data", rig.Image, "true"); err == nil {
+			t.Errorf("what Docker takes for a volume that it was told of: %s", out)
+		}
+		if err := h.Start(lab.Lvm); err != nil {
+			t.Fatal(err)
+		}
 		holds("kept")
 		if out := h.D("run", "--rm", "-v", "notes:/data", rig.Image, "ls", "/data"); out != "" {
 			t.Errorf("the new volume of that name has %s", out)
