@@ -200,3 +200,16 @@ func TestABuildAsksForAnImageOnce(t *testing.T) {
 		t.Errorf("the Engine is asked %d times", asked)
 	}
 }
+
+// TestABuildIsNotRefusedByModesThatLetThrough, whatever its Dockerfile is.
+func TestABuildIsNotRefusedByModesThatLetThrough(t *testing.T) {
+	for _, mode := range []string{"warn", "audit"} {
+		t.Run(mode, func(t *testing.T) {
+			h := open(t, strings.Replace(policyOfMe(), "version = 1\n", "version = 1\nmode = '"+mode+"'\n", 1))
+			body := archive(t, file("Dockerfile", "FROM \"y\"\n"), linked(tar.TypeSymlink, "dockerfile", "Dockerfile"))
+			if codes, bodies := h.ask(t, h.cfg.Listen, call(http.MethodPost, "/v1.45/build", string(body)), 1); codes[0] != http.StatusOK {
+				t.Errorf("%d, %q", codes, bodies)
+			}
+		})
+	}
+}

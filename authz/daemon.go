@@ -182,7 +182,7 @@ func (d *Daemon) base(ctx context.Context, who policy.Who, ref string) (string, 
 	switch {
 	case !v.Allow:
 		return "", fault.Conflict("%s [%s]", v.Reason, v.Rule)
-	case v.Denied: // the mode lets it through
+	case v.Denied: // the mode lets it through since a moment
 		return ref, nil
 	}
 	return id, nil

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mosdocker/mosdocker/authz/dockerfile"
 	"github.com/mosdocker/mosdocker/authz/judge"
+	"github.com/mosdocker/mosdocker/authz/policy"
 	"github.com/mosdocker/mosdocker/authz/request"
 	"github.com/mosdocker/mosdocker/internal/fault"
 )
@@ -156,7 +157,7 @@ func (p *proxy) edit(w http.ResponseWriter, r *http.Request, from *caller, pass 
 			return err
 		}
 	}
-	if e.Bases {
+	if e.Bases && v.Mode == policy.Enforce { // the other modes let through what it would refuse
 		if err := p.pinBases(w, r, from, c, pass); err != nil {
 			return err
 		}
