@@ -343,6 +343,7 @@ func TestBadCommandLinesAreRefused(t *testing.T) {
 		{"-listen", "7443"},
 		{"-quota", "5"},
 		{"-lease", "1s"},
+		{"-engine_away", "1s"},
 		{"-etcd_key", "/x"},
 		{"-history", "1s"},
 		{"backup"},

@@ -16,7 +16,7 @@ import (
 const (
 	holdingEvery = 5 * time.Second
 	holdingLimit = 30 * time.Second // of many images, at the first look
-	imagesEvery  = 30 * time.Second // are told at most, where ports are the same
+	imagesEvery  = 30 * time.Second // for each telling of images, at most
 )
 
 // Holds asks what the host has of images and ports. It is not called at once.
